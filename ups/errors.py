@@ -1,0 +1,61 @@
+"""The errors a user can meet, and the exit code each one ends a command with.
+
+Every error says what is wrong and where; `hint` says what to do about it. Exit codes are an API:
+0 done, 1 internal, 2 usage, 3 invalid config or input, 4 not found, 5 provider, 6 store,
+7 run failed, 8 over budget, 9 teardown not verified, 130 interrupted.
+"""
+
+from typing import ClassVar
+
+
+class UpsError(Exception):
+    """Base of all errors that are meant to be read by the user."""
+
+    code: ClassVar[str] = "internal"
+    """Stable machine-readable name, written as `code` in `--json` output and in `error` events."""
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def to_json(self) -> dict[str, str]:
+        """The error as the object that `--json` prints on stderr under `error`."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class UsageError(UpsError):
+    """The command line itself is wrong: an option that does not exist or contradicts another."""
+
+    code, exit_code = "usage", 2
+
+
+class ConfigError(UpsError):
+    """A config file, or a `--set` override, does not fit the schema."""
+
+    code, exit_code = "config", 3
+
+
+class DataError(UpsError):
+    """Input data is damaged, of the wrong layout or task, or cannot be used (NaN, constant)."""
+
+    code, exit_code = "data", 3
+
+
+class NotFoundError(UpsError):
+    """A run, dataset, instance or checkpoint of that name does not exist."""
+
+    code, exit_code = "not_found", 4
+
+
+class StoreError(UpsError):
+    """The object store cannot be read or written (permissions, space, hash mismatch)."""
+
+    code, exit_code = "store", 6
+
+
+class TrainingError(UpsError):
+    """The run cannot go on: non-finite loss, a loss without gradient, a foreign checkpoint."""
+
+    code, exit_code = "training", 7

@@ -1,0 +1,109 @@
+"""The run directory: the one contract between the box and the laptop.
+
+    run.yaml        immutable: what is run, pinned to the sha256 of its data
+    events.jsonl    append-only; the truth about the run (`ups.events`)
+    run.log         raw stdout and stderr, for people
+    checkpoints/    safetensors and state.json, atomic
+    rollouts/       {task}-{step}.npz
+    report.json     the evaluation
+
+Free of torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ups.config import StageName, TrainConfig
+from ups.errors import NotFoundError, StoreError
+
+DatasetPins = dict[str, dict[str, str]]
+"""task → split → sha256 of the converted file."""
+
+
+class RunSpec(BaseModel):
+    """`run.yaml`: everything that decides what a run computes. Written once, never changed."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    run: str
+    """Run id."""
+    attempt: int = 1
+    name: str
+    """Name of the config."""
+    created: float
+    """Unix seconds."""
+    config: TrainConfig
+    tasks: tuple[str, ...]
+    stages: tuple[StageName, ...]
+    seed: int
+    threads: int | None = None
+    """CPU threads of torch, decided once so that a resumed run computes the same; null: torch's default."""
+    store: str
+    """URL of the store that holds the data and receives the results; no credentials."""
+    datasets: DatasetPins
+    code_version: str
+    config_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths of a run directory; creates nothing by itself."""
+
+    root: Path
+
+    @property
+    def spec_path(self) -> Path:
+        return self.root / "run.yaml"
+
+    @property
+    def events_path(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        return self.root / "run.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def rollouts(self) -> Path:
+        return self.root / "rollouts"
+
+    @property
+    def report_path(self) -> Path:
+        return self.root / "report.json"
+
+    def read_spec(self) -> RunSpec:
+        """Raises NotFoundError where this is no run directory, StoreError where run.yaml is damaged."""
+        try:
+            return RunSpec.model_validate(yaml.safe_load(self.spec_path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise NotFoundError(f"{self.root} is no run directory: it has no run.yaml") from None
+        except (ValidationError, yaml.YAMLError) as error:
+            raise StoreError(f"{self.spec_path} is damaged: {error}") from None
+
+
+def render_spec(spec: RunSpec) -> str:
+    """The text of run.yaml."""
+    return yaml.safe_dump(json.loads(spec.model_dump_json()), sort_keys=False, allow_unicode=True)
+
+
+def config_sha256(config: TrainConfig | Mapping[str, Any]) -> str:
+    """Hash of a resolved config, equal for equal content."""
+    content = config.model_dump(mode="json") if isinstance(config, TrainConfig) else config
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def code_version() -> str:
+    """Version of the installed distribution."""
+    return metadata.version("ups-console")

@@ -1,0 +1,248 @@
+"""The object store: a directory now, a bucket behind the same protocol.
+
+Writers put content first and the manifest last, so that a reader who follows manifests never sees
+a dataset that is half there. Free of torch.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from ups.errors import ConfigError, NotFoundError, StoreError
+
+_CHUNK = 4 * 1024 * 1024
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One stored object."""
+
+    key: str
+    bytes: int
+    modified: float
+    """Unix seconds."""
+
+
+class ObjectStore(Protocol):
+    """What the project asks of a store. Keys are POSIX paths without a leading slash."""
+
+    @property
+    def url(self) -> str:
+        """`dir:/path` or `s3://bucket/prefix`, without credentials."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key starts with `prefix`, sorted by key."""
+        ...
+
+    def read_bytes(self, key: str) -> bytes:
+        """Raises NotFoundError where there is no such object."""
+        ...
+
+    def write_bytes(self, key: str, content: bytes) -> None:
+        """Store atomically: a reader sees the old object or the new one."""
+        ...
+
+    def upload(self, source: Path, key: str, *, progress: Progress | None = None) -> str:
+        """Store a file atomically and return the sha256 of the bytes that were stored."""
+        ...
+
+    def download(self, key: str, target: Path, *, sha256: str, progress: Progress | None = None) -> None:
+        """Fetch to `target`, which appears only once the hash is right.
+
+        Raises:
+            StoreError: the bytes do not have that hash.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove; not an error where there is none."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """The file itself where the store is on this machine, so that it can be memory-mapped."""
+        ...
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _explain(error: OSError, where: Path) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"no space left to write {where}", hint="free some space, or point UPS_STORE elsewhere"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(
+            f"the store may not be written: {where}",
+            hint="check the directory's owner and permissions, or point UPS_STORE elsewhere",
+        )
+    return StoreError(f"the store failed at {where}: {error.strerror or error}")
+
+
+class DirectoryStore:
+    """A directory as the bucket: the embedded default."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def url(self) -> str:
+        return f"dir:{self.root}"
+
+    def _path(self, key: str) -> Path:
+        parts = PurePosixPath(key).parts
+        if not parts or key.startswith("/") or ".." in parts:
+            raise StoreError(f"not a valid store key: {key!r}")
+        return self.root.joinpath(*parts)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        folder, _, _ = prefix.rpartition("/")
+        top = self._path(folder) if folder else self.root
+        if not top.is_dir():
+            return
+        for directory, folders, files in os.walk(top):
+            folders.sort()
+            for name in sorted(files):
+                path = Path(directory, name)
+                key = path.relative_to(self.root).as_posix()
+                if key.startswith(prefix) and not name.startswith(".tmp-"):
+                    try:
+                        stat = path.stat()
+                    except FileNotFoundError:  # deleted while listing
+                        continue
+                    yield ObjectInfo(key, stat.st_size, stat.st_mtime)
+
+    def read_bytes(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError:
+            raise NotFoundError(f"the store has no {key}") from None
+        except OSError as error:
+            raise _explain(error, self._path(key)) from error
+
+    def write_bytes(self, key: str, content: bytes) -> None:
+        self._write(key, lambda file: file.write(content))
+
+    def upload(self, source: Path, key: str, *, progress: Progress | None = None) -> str:
+        digest = hashlib.sha256()
+        total = source.stat().st_size
+
+        def copy(file: BinaryIO) -> None:
+            with source.open("rb") as content:
+                _copy(content, file, digest.update, total, progress)
+
+        self._write(key, copy)
+        return digest.hexdigest()
+
+    def download(self, key: str, target: Path, *, sha256: str, progress: Progress | None = None) -> None:
+        source = self._path(key)
+        digest = hashlib.sha256()
+        try:
+            with source.open("rb") as content, _atomic(target) as file:
+                _copy(content, file, digest.update, source.stat().st_size, progress)
+                if digest.hexdigest() != sha256:
+                    raise StoreError(
+                        f"{key} does not have the sha256 that its manifest states",
+                        hint="it is damaged or being replaced; verify it, or import it again",
+                    )
+        except FileNotFoundError:
+            raise NotFoundError(f"the store has no {key}") from None
+        except OSError as error:
+            raise _explain(error, target) from error
+
+    def delete(self, key: str) -> None:
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise _explain(error, self._path(key)) from error
+
+    def local_path(self, key: str) -> Path | None:
+        path = self._path(key)
+        return path if path.is_file() else None
+
+    def _write(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _atomic(path) as file:
+                fill(file)
+        except OSError as error:
+            raise _explain(error, path) from error
+
+
+class _atomic:  # noqa: N801 - reads as a verb at its call sites
+    """Write to a hidden neighbour, fsync, rename; on any error the target stays as it was."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __enter__(self) -> BinaryIO:
+        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=self._target.parent)
+        self._temporary = Path(name)
+        self._file: BinaryIO = os.fdopen(handle, "wb")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+            if kind is None:
+                self._temporary.replace(self._target)
+            else:
+                self._temporary.unlink(missing_ok=True)
+
+
+def _copy(
+    source: BinaryIO,
+    target: BinaryIO,
+    update: Callable[[bytes], object],
+    total: int,
+    progress: Progress | None,
+) -> None:
+    done = 0
+    while chunk := source.read(_CHUNK):
+        target.write(chunk)
+        update(chunk)
+        done += len(chunk)
+        if progress is not None:
+            progress(done, total)
+
+
+def open_store(url: str) -> ObjectStore:
+    """The store that a URL names.
+
+    Raises:
+        ConfigError: the scheme is not known, or not available.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "dir" and rest:
+        return DirectoryStore(Path(rest).expanduser())
+    if scheme == "s3":
+        raise ConfigError(
+            f"{url}: S3 and B2 buckets are not available in this version",
+            hint="use a directory: UPS_STORE=dir:/path",
+        )
+    raise ConfigError(f"{url!r} is not a store", hint="write dir:/path")
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free on the file system that would hold `path`."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
