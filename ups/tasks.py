@@ -59,6 +59,8 @@ class Parameter:
     """Condition on log10 of it: it spans decades."""
     default: float | None = None
     """Value where a raw file does not state it; None means that it must."""
+    velocity: bool = False
+    """A speed along the first axis at which the state is carried: value × dt is a displacement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,10 @@ class TaskSpec:
     """A built-in reference solver generates its data (registered in `ups.data.solvers`)."""
     short: str = field(default="")
     """At most ten characters, for narrow columns."""
+    isotropic: bool = True
+    """Mirroring and (in squares and cubes) exchanging axes maps solutions to solutions."""
+    vector_fields: tuple[str, ...] = ()
+    """Channels that are the components, axis by axis, of a vector, and turn with the axes."""
 
     @property
     def static(self) -> bool:
@@ -129,6 +135,7 @@ def _compressible(dims: int, dt: float, domain: tuple[float, float], files: str)
         raw_datasets=_CNS_RAW[: 2 + dims],
         raw_files=files,
         short=f"cns{dims}d",
+        vector_fields=_CNS[2 : 2 + dims],
     )
 
 
@@ -139,16 +146,16 @@ TASK_SPECS: dict[str, TaskSpec] = {
             name="advection1d", title="Advection, 1-D", equation="∂u/∂t + β ∂u/∂x = 0",
             modality=Modality.GRID, spatial_dims=1, fields=("u",), units=("1",),
             boundary=Boundary.PERIODIC, domain=(_UNIT,), dt=0.01,
-            parameters=(Parameter("beta", "beta", "β"),),
+            parameters=(Parameter("beta", "beta", "β", velocity=True),),
             layout=RawLayout.FLAT, raw_datasets=("tensor",), raw_files="1D_Advection_Sols_beta*.hdf5",
-            has_solver=True, short="advection",
+            has_solver=True, short="advection", isotropic=False,
         ),
         TaskSpec(
             name="burgers1d", title="Burgers, 1-D", equation="∂u/∂t + ∂(u²/2)/∂x = (ν/π) ∂²u/∂x²",
             modality=Modality.GRID, spatial_dims=1, fields=("u",), units=("1",),
             boundary=Boundary.PERIODIC, domain=(_UNIT,), dt=0.01, parameters=(_NU,),
             layout=RawLayout.FLAT, raw_datasets=("tensor",), raw_files="1D_Burgers_Sols_Nu*.hdf5",
-            has_solver=True, short="burgers",
+            has_solver=True, short="burgers", vector_fields=("u",),
         ),
         TaskSpec(
             name="diffusion_sorption1d", title="Diffusion–sorption, 1-D",
@@ -156,7 +163,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             modality=Modality.GRID, spatial_dims=1, fields=("u",), units=("1",),
             boundary=Boundary.MIXED, domain=(_UNIT,), dt=5.0,
             layout=RawLayout.SEED_GROUPS, raw_datasets=("data",), raw_files="1D_diff-sorp_NA_NA.h5",
-            short="diff-sorp",
+            short="diff-sorp", isotropic=False,
         ),
         TaskSpec(
             name="reaction_diffusion1d", title="Reaction–diffusion (Fisher), 1-D",
@@ -182,7 +189,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             fields=("velocity_x", "velocity_y", "particles"), units=("1", "1", "1"),
             boundary=Boundary.WALL, domain=(_UNIT, _UNIT), dt=0.005,
             layout=RawLayout.INCOMPRESSIBLE, raw_datasets=("velocity", "particles", "force", "t"),
-            raw_files="ns_incom_inhom_2d_*.h5", short="ns2d",
+            raw_files="ns_incom_inhom_2d_*.h5", short="ns2d", vector_fields=("velocity_x", "velocity_y"),
         ),
         TaskSpec(
             name="allen_cahn2d", title="Allen–Cahn, 2-D", equation="∂u/∂t = ε²Δu + u − u³",
