@@ -1,0 +1,105 @@
+"""Processes of this machine, known by more than their pid.
+
+A pid is reused; boot id, pid and start time together are not. The environment marker finds every
+process that belongs to an instance, its children included.
+"""
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+_START_TOLERANCE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """One process, for ever."""
+
+    pid: int
+    start_time: float
+    """Unix seconds."""
+    boot_id: str
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Identity)
+            and self.pid == other.pid
+            and self.boot_id == other.boot_id
+            and abs(self.start_time - other.start_time) < _START_TOLERANCE_S
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.pid, self.boot_id))
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "Identity | None":
+        """None where the content is no identity (half-written, damaged)."""
+        try:
+            record = json.loads(content)
+            return cls(int(record["pid"]), float(record["start_time"]), str(record["boot_id"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def boot_id() -> str:
+    """Differs after every start of the machine."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else f"boot-{psutil.boot_time():.0f}"
+
+
+def identify(pid: int) -> Identity | None:
+    """The living process with this pid; a zombie is dead."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return Identity(pid, process.create_time(), boot_id())
+    except psutil.Error:
+        return None
+
+
+def marked(key: str, value: str) -> list[psutil.Process]:
+    """Living processes whose environment has `key=value`; those of other users are not seen."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(key) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end(processes: Iterable[psutil.Process], *, patience_s: float) -> None:
+    """SIGTERM to all, and SIGKILL to those that are still there after `patience_s`."""
+    processes = list(processes)
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    _, left = psutil.wait_procs(processes, timeout=patience_s)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=5)
+
+
+def wait_until_none(key: str, value: str, *, timeout_s: float) -> bool:
+    """Whether no marked process is left within the time."""
+    until = time.monotonic() + timeout_s
+    while marked(key, value):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    with contextlib.suppress(psutil.Error):  # gone already
+        process.send_signal(number)

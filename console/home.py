@@ -1,0 +1,43 @@
+"""The home, `$UPS_HOME`: where the console keeps its ledger, mirrors, boxes and embedded store."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below the home; nothing is created until it is needed."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Home":
+        configured = os.environ.get("UPS_HOME")
+        return cls(Path(configured).expanduser() if configured else user_data_path("ups-console"))
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def instances(self) -> Path:
+        return self.root / "instances"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "cache" / "locks"
