@@ -1,0 +1,143 @@
+"""A converted file, opened as memory-mapped arrays.
+
+Converted files are contiguous and uncompressed, so that numpy maps the very bytes at the HDF5
+dataset's offset. The HDF5 handle is closed before `Fields.open` returns: a handle that lives across
+a fork corrupts reads. Free of torch.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.errors import DataError, NotFoundError
+from ups.tasks import TASK_SPECS, TaskSpec
+
+FORMAT = 1
+"""Version of the converted layout, the attribute `format`."""
+SPLITS = ("train", "val", "test")
+AXIS_NAMES = ("x", "y", "z")
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fields:
+    """One split of a task, in physical units, samples first. Picklable: opens its path again."""
+
+    path: Path
+    spec: TaskSpec
+    split: str
+    dt: float
+    """Time between stored frames; 0 for a static task."""
+    states: Floats | None
+    """[N, T, *S, C] of a time stepper; None for a static task."""
+    inputs: Floats | None
+    """[N, *S, Ci] of a static task, as are `targets`."""
+    targets: Floats | None
+    """[N, *S, Co]."""
+    parameters: Floats
+    """[N, P], columns in the order of `spec.parameters`."""
+    times: Doubles
+    """[T] of the stored frames; empty for a static task."""
+    initial_condition: Integers
+    """[N] block id: equal for the same initial condition under other parameters."""
+    source: Integers
+    """[N] index into `provenance`."""
+    coordinates: tuple[Doubles, ...]
+    """Cell centres of each spatial axis, in the order of the array's axes."""
+    provenance: tuple[Mapping[str, Any], ...]
+    """The raw files or solver requests that the samples come from."""
+
+    @classmethod
+    def open(cls, path: Path) -> "Fields":
+        """Map a converted file.
+
+        Raises:
+            NotFoundError: there is no such file.
+            DataError: damaged, cut short, or not a converted file.
+        """
+        if not path.is_file():
+            raise NotFoundError(f"there is no file {path}")
+        try:
+            with h5py.File(path, "r") as file:
+                return cls(**_read(path, file))
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise DataError(
+                f"{path} is no readable converted file: {error}",
+                hint="it is damaged, or not converted yet: import it with `ups-console data import`",
+            ) from None
+
+    @property
+    def samples(self) -> int:
+        return len(self.initial_condition)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Cells along each spatial axis."""
+        array = self.targets if self.states is None else self.states
+        assert array is not None
+        return array.shape[-1 - self.spec.spatial_dims : -1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fields.open, (self.path,)
+
+
+def _read(path: Path, file: h5py.File) -> dict[str, Any]:
+    attributes = file.attrs
+    if "format" not in attributes:
+        raise ValueError("the attribute `format` is missing")
+    if int(attributes["format"]) != FORMAT:
+        raise ValueError(f"format {attributes['format']}, this version reads {FORMAT}")
+    spec = TASK_SPECS[str(attributes["task"])]
+    names = ("inputs", "targets") if spec.static else ("states",)
+    arrays = {name: _map(path, file[name]) for name in names}
+    samples = len(file["initial_condition"])
+    _check(spec, arrays, samples)
+    return {
+        "path": path,
+        "spec": spec,
+        "split": str(attributes["split"]),
+        "dt": float(attributes["dt"]),
+        "states": arrays.get("states"),
+        "inputs": arrays.get("inputs"),
+        "targets": arrays.get("targets"),
+        "parameters": _column(file["parameters"][()].astype(np.float32), samples),
+        "times": np.zeros(0) if spec.static else file["times"][()].astype(np.float64),
+        "initial_condition": file["initial_condition"][()].astype(np.int64),
+        "source": _column(file["source"][()].astype(np.int64), samples),
+        "coordinates": tuple(file[name][()].astype(np.float64) for name in attributes["axes"]),
+        "provenance": tuple(json.loads(attributes["provenance"])),
+    }
+
+
+def _map(path: Path, dataset: h5py.Dataset) -> Floats:
+    if dataset.dtype != np.dtype("<f4"):
+        raise ValueError(f"{dataset.name} is {dataset.dtype}, not float32")
+    if dataset.size == 0:
+        return np.zeros(dataset.shape, np.float32)
+    offset = dataset.id.get_offset()
+    if dataset.chunks is not None or offset is None:
+        raise ValueError(f"{dataset.name} is not contiguous")
+    return np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=dataset.shape)
+
+
+def _check(spec: TaskSpec, arrays: Mapping[str, Floats], samples: int) -> None:
+    for name, array in arrays.items():
+        channels = len(spec.input_fields if name == "inputs" else spec.fields)
+        rank = spec.spatial_dims + (3 if name == "states" else 2)
+        if array.ndim != rank or array.shape[-1] != channels or len(array) != samples:
+            raise ValueError(f"{name} has the shape {list(array.shape)}, which does not fit {spec.name}")
+
+
+def _column(values: NDArray[Any], samples: int) -> NDArray[Any]:
+    if len(values) != samples:
+        raise ValueError(f"a column has {len(values)} rows for {samples} samples")
+    return values
