@@ -5,252 +5,158 @@ callback, and may be run in a thread. Errors are `ups.errors.UpsError`s with a m
 Heavy modules are imported where they are used: opening the console must be quick.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.fleet.model import InstanceKind, InstanceState, Offer
-from ups.events import Event
+from console.api import (
+    CacheRow as CacheRow,
+)
+from console.api import (
+    Check as Check,
+)
+from console.api import (
+    ConfigEntry as ConfigEntry,
+)
+from console.api import (
+    DatasetRow as DatasetRow,
+)
+from console.api import (
+    FollowBatch as FollowBatch,
+)
+from console.api import (
+    InstanceRow as InstanceRow,
+)
+from console.api import (
+    Launched as Launched,
+)
+from console.api import (
+    LaunchRequest as LaunchRequest,
+)
+from console.api import (
+    Level as Level,
+)
+from console.api import (
+    Money as Money,
+)
+from console.api import (
+    Preflight as Preflight,
+)
+from console.api import (
+    Progress as Progress,
+)
+from console.api import (
+    RunRow as RunRow,
+)
+from console.api import (
+    RunStatus as RunStatus,
+)
+from console.api import (
+    SplitInfo as SplitInfo,
+)
+from console.api import (
+    TeardownStep as TeardownStep,
+)
+from console.api import (
+    Transition as Transition,
+)
+from console.fleet.model import InstanceKind as InstanceKind
+from console.fleet.model import InstanceState as InstanceState
+from console.fleet.model import Offer as Offer
+from ups.errors import ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from console.fleet.ledger import Entry, Ledger
+    from console.fleet.providers.base import Provider
     from console.home import Home
+    from console.runs.follow import Follower
+    from console.runs.launch import Launcher
+    from console.runs.registry import Registry, RunHandle
+    from console.runs.teardown import Teardown
+    from console.settings import Settings
+    from ups.store import ObjectStore
     from ups.tasks import TaskSpec
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, units done, units in all)."""
-
-
-class RunStatus(StrEnum):
-    """How a run stands; `succeeded` only where its `done` event says so."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    LOST = "lost"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (RunStatus.PENDING, RunStatus.RUNNING)
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigEntry:
-    """A config that can be launched."""
-
-    path: Path
-    name: str
-    tasks: tuple[str, ...]
-    stages: tuple[str, ...]
-    error: str | None
-    """Why it cannot be loaded or is not supported; None where it can be launched."""
-    seconds: float | None
-    """Median duration of earlier runs of it here, if any."""
-
-
-@dataclass(frozen=True, slots=True)
-class SplitInfo:
-    bytes: int
-    samples: int
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetRow:
-    """A task's dataset as the store has it."""
-
-    task: str
-    state: str
-    """verified, unverified, writing, damaged, incomplete or missing."""
-    splits: dict[str, SplitInfo]
-    parameters: dict[str, list[float]]
-    provenance: tuple[str, ...]
-    note: str
-    can_make: bool
-    """A built-in reference solver exists."""
-    used_by: int
-    """Runs that were trained on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRow:
-    """A latent cache version of one task and split."""
-
-    version: str
-    task: str
-    split: str
-    state: str
-    """verified, stale or legacy."""
-    bytes: int
-    samples: int
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchRequest:
-    """What the user asks to be run, and where."""
-
-    config: Path
-    tasks: tuple[str, ...] = ()
-    """Overrides the config's tasks; empty: as configured."""
-    stage: str | None = None
-    """Only this stage."""
-    overrides: tuple[str, ...] = ()
-    """`key.path=value`."""
-    provider: str = "local"
-    offer_id: str | None = None
-    instance: str | None = None
-    """Run on this kept instance instead of a new one."""
-    keep: bool = False
-    """Do not tear the instance down when the run ends."""
-    max_hours: float = 12.0
-    """Deadline: after so many hours the instance ends, whatever runs."""
-    budget_usd: float | None = None
-    """Cap of this run."""
-    note: str = ""
-
-
-class Level(StrEnum):
-    """Weight of a preflight check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the preflight."""
-
-    level: Level
-    text: str
-    hint: str = ""
-    code: str = ""
-    """Error code of a failed check (`config`, `not_found`, `store` …)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    """What is known before paying."""
-
-    checks: tuple[Check, ...]
-    tasks: tuple[str, ...]
-    usd_per_hour: float
-    expected_seconds: float | None
-    expected_usd: float | None
-    cap_usd: float
-    deadline_hours: float
-
-    @property
-    def ok(self) -> bool:
-        return all(check.level is not Level.FAILED for check in self.checks)
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    run: str
-    instance: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """One run of the history."""
-
-    run: str
-    status: RunStatus
-    config: str
-    tasks: tuple[str, ...]
-    attempts: int
-    usd: float
-    created: float
-    seconds: float | None
-    """From the first to the last event."""
-    one_step: dict[str, float | None]
-    """Test-split one-step nRMSE per task; empty before the evaluation."""
-    skill: dict[str, bool]
-    """False where a task is not better than persistence."""
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceRow:
-    """One line of the fleet."""
-
-    instance: str
-    """Provider's id."""
-    provider: str
-    label: str
-    state: InstanceState
-    kind: InstanceKind
-    run: str | None
-    what: str
-    usd_per_hour: float
-    usd: float
-    created: float
-    deadline: float
-    last_sign: float | None
-    """Unix seconds of the run's newest event that was mirrored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state with its time and cause."""
-
-    t: float
-    label: str
-    before: InstanceState | None
-    after: InstanceState
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """The top line."""
-
-    usd_per_hour: float
-    usd_today: float
-    cap_usd_per_day: float
-    running: int
-    """Living instances of ours."""
-    orphans: int
-
-
-@dataclass(frozen=True, slots=True)
-class TeardownStep:
-    """What a teardown has just done; the last one has `phase` destroyed or failed."""
-
-    phase: str
-    """sync, destroy, verify, destroyed or failed."""
-    text: str
-    done: bool = False
-
-
-@dataclass(slots=True)
-class FollowBatch:
-    """What a `follow` step brought: new events, log bytes, transitions, and how the run stands."""
-
-    status: RunStatus
-    events: list[Event] = field(default_factory=list)
-    log: bytes = b""
-    transitions: list[Transition] = field(default_factory=list)
 
 
 class Operations:
-    """Everything a user can do, over one home."""
+    """Everything a user can do, over one home. Methods may be called from several threads."""
 
     def __init__(self, home: "Home") -> None:
         self.home = home
 
+    @cached_property
+    def settings(self) -> "Settings":
+        from console.settings import read_settings
+
+        return read_settings(self.home)
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        from console.fleet.ledger import Ledger
+
+        return Ledger(self.home.ledger)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        from console.runs.registry import Registry
+
+        return Registry(self.home.runs)
+
+    def store(self) -> "ObjectStore":
+        from ups.store import open_store
+
+        return open_store(self.settings.store_url)
+
+    @cached_property
+    def providers(self) -> "dict[str, Provider]":
+        """The configured providers by name."""
+        from console.fleet.providers.local import LocalProvider
+
+        local: Provider = LocalProvider(self.home.instances)
+        return {local.name: local}
+
+    def provider(self, name: str) -> "Provider":
+        """Raises UsageError where no such provider is available."""
+        try:
+            return self.providers[name]
+        except KeyError:
+            known = ", ".join(self.providers)
+            raise UsageError(f"provider {name!r} is not available", hint=f"available: {known}") from None
+
     # --- data -------------------------------------------------------------------------------
 
-    def tasks(self) -> "list[TaskSpec]": ...
-    def datasets(self) -> list[DatasetRow]:
-        """All 15 tasks, the missing ones included."""
+    def tasks(self) -> "list[TaskSpec]":
+        """The 15 tasks."""
+        from ups.tasks import TASK_SPECS
 
-    def caches(self) -> list[CacheRow]: ...
+        return list(TASK_SPECS.values())
+
+    def datasets(self) -> list[DatasetRow]:
+        """All 15 tasks, the missing ones included.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        from console.rows import dataset_row
+        from ups import catalog
+
+        entries = {entry.task: entry for entry in catalog.datasets(self.store())}
+        used = self.registry.runs_by_task()
+        return [dataset_row(spec, entries.get(spec.name), used[spec.name]) for spec in self.tasks()]
+
+    def caches(self) -> list[CacheRow]:
+        """The latent caches in the store."""
+        from ups.data import latents
+
+        return [
+            CacheRow(
+                entry.version, entry.task, entry.split, entry.state, entry.bytes, entry.samples, entry.note
+            )
+            for entry in latents.caches(self.store())
+        ]
+
     def make_data(
         self,
         tasks: Sequence[str],
@@ -259,43 +165,343 @@ class Operations:
         seed: int = 0,
         replace: bool = False,
         progress: Progress | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Generate datasets with the reference solvers into the store.
+
+        Args:
+            tasks: names of tasks that have a solver.
+            samples: initial conditions per task; None: the solver's default.
+            seed: of the solvers.
+            replace: replace a dataset that differs.
+            progress: told what is being done.
+
+        Raises:
+            UpsError: unknown task, no solver, store not writable; the store is as it was.
+        """
+        from ups.tasks import task_spec
+
+        for task in tasks:
+            if not task_spec(task).has_solver:
+                raise ConfigError(f"{task} has no built-in solver", hint="import raw files of it instead")
+        arguments = ["make", *tasks, "--store", self.settings.store_url, "--seed", str(seed)]
+        if samples is not None:
+            arguments += ["--samples", str(samples)]
+        self._remote(arguments, replace=replace, progress=progress)
+
     def import_data(
         self, task: str, files: Sequence[Path], *, replace: bool = False, progress: Progress | None = None
-    ) -> None: ...
-    def verify_data(self, tasks: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
-        """task → its state after every byte was read."""
+    ) -> None:
+        """Convert raw PDEBench-layout files into the store; raises like `make_data`."""
+        from ups.tasks import task_spec
 
-    def delete_data(self, task: str) -> None: ...
+        task_spec(task)
+        for file in files:
+            if not file.is_file():
+                raise NotFoundError(f"there is no file {file}")
+        paths = [str(file.absolute()) for file in files]
+        self._remote(
+            ["import", task, *paths, "--store", self.settings.store_url], replace=replace, progress=progress
+        )
+
+    def _remote(self, arguments: list[str], *, replace: bool, progress: Progress | None) -> dict[str, Any]:
+        from console.runs import runtime
+
+        def on_record(record: dict[str, Any]) -> None:
+            if progress is not None and record.get("type") == "progress":
+                progress(str(record.get("task") or record.get("phase")), record["done"], record["total"])
+
+        return runtime.call([*arguments, "--replace"] if replace else arguments, on_record)
+
+    def verify_data(self, tasks: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
+        """Read every byte of the datasets; task → its state. Empty `tasks`: all that the store has."""
+        from ups import catalog
+
+        store = self.store()
+        names = tasks or [entry.task for entry in catalog.datasets(store)]
+        return {task: catalog.verify(store, task, progress or _silent).state for task in names}
+
+    def delete_data(self, task: str) -> None:
+        """Remove a dataset from the store. Raises NotFoundError where there is none."""
+        from ups import catalog
+
+        catalog.delete(self.store(), task)
 
     # --- runs -------------------------------------------------------------------------------
 
-    def configs(self) -> list[ConfigEntry]: ...
-    def offers(self, provider: str = "local") -> list[Offer]: ...
-    def preflight(self, request: LaunchRequest) -> Preflight: ...
-    def launch(self, request: LaunchRequest) -> Launched: ...
-    def follow(self, run: str, *, from_start: bool = True) -> Iterator[FollowBatch]:
-        """Mirror a run and yield what is new, about every 0.2 s, until it ended and is torn down.
+    def configs(self) -> list[ConfigEntry]:
+        """The shipped training configs, each with why it cannot be launched, if so."""
+        from console.runs import configs, history
+
+        entries = []
+        for path in configs.shipped():
+            seconds = history.durations(self.registry, path.stem)
+            entries.append(configs.describe(path, seconds))
+        return entries
+
+    def offers(self, provider: str = "local") -> list[Offer]:
+        """What may be rented, the cheapest first."""
+        return self.provider(provider).offers()
+
+    def _launcher(self, provider: str) -> "Launcher":
+        from console.runs.launch import Launcher
+
+        return Launcher(self.ledger, self.registry, self.provider(provider), self.settings)
+
+    def preflight(self, request: LaunchRequest) -> Preflight:
+        """Everything that can be known before paying; changes and spends nothing."""
+        return self._launcher(request.provider).preflight(request, self._durations(request))
+
+    def launch(self, request: LaunchRequest) -> Launched:
+        """Rent, ship and start; returns once the run's process was started.
+
+        Raises:
+            UpsError: the first failed check, or what the provider refused; nothing stays rented.
+        """
+        return self._launcher(request.provider).launch(request, self._durations(request))
+
+    def _durations(self, request: LaunchRequest) -> list[float]:
+        from console.runs import history
+
+        return history.durations(self.registry, request.config.stem)
+
+    def _teardown(self, entry: "Entry") -> "Teardown":
+        from console.runs.teardown import Teardown
+
+        provider = self.provider(entry.provider)
+        return Teardown(self.ledger, self.registry, provider, self.home.locks, self.store)
+
+    def _follower(self, run: str) -> "Follower":
+        from console.runs.follow import Follower
+        from console.runs.registry import instance_of
+
+        entry = instance_of(self.ledger, run)
+        if entry is None:
+            raise NotFoundError(f"the ledger has no instance of run {run}")
+        return Follower(self.ledger, self.provider(entry.provider), self._teardown(entry), self.home.locks)
+
+    def follow(self, run: str) -> Iterator[FollowBatch]:
+        """Mirror a run and yield what is new until it ended and, unless kept, is torn down.
 
         The first batches hold what the mirror has already. Several followers may run at once.
         """
+        handle = self.registry.find(run)
+        yield from self._follower(handle.run).follow(handle)
 
-    def runs(self) -> list[RunRow]: ...
-    def run(self, run: str) -> RunRow: ...
+    def status(self, handle: "RunHandle") -> RunStatus:
+        """How a run stands, from its mirror, the ledger and, where one can look, its process."""
+        from console.runs.registry import instance_of, status_of
+
+        entry = instance_of(self.ledger, handle.run)
+        if entry is None:
+            return status_of(handle.latest, None, process_alive=None, now=time.time())
+        follower = self._follower(handle.run)
+        return follower.status(handle, entry, follower.transport_of(entry))
+
+    def runs(self) -> list[RunRow]:
+        """All runs, the newest first."""
+        from console.runs import history
+
+        return history.rows(self.registry, self.ledger, self.status)
+
+    def run(self, run: str) -> RunRow:
+        """One run. Raises NotFoundError where no run, or more than one, begins with that."""
+        from console.runs import history
+
+        return history.row(self.registry.find(run), self.ledger, self.status)
+
     def run_directories(self, run: str) -> list[Path]:
         """The mirrored run directories, attempt by attempt."""
+        return [directory.root for directory in self.registry.find(run).attempts()]
 
-    def report(self, run: str) -> dict[str, Any]: ...
-    def stop(self, run: str) -> None: ...
-    def resume(self, run: str) -> Launched: ...
-    def note(self, run: str, text: str) -> None: ...
-    def remove_run(self, run: str) -> None: ...
+    def report(self, run: str) -> dict[str, Any]:
+        """The evaluation of a run. Raises NotFoundError where it has none yet."""
+        from console.runs import history
+
+        return history.read_report(self.registry.find(run).latest)
+
+    def stop(self, run: str) -> None:
+        """Ask a run to stop at its next safe point; its follower then tears the instance down.
+
+        Raises:
+            NotFoundError: no process of the run lives.
+        """
+        from console.runs.launch import remote_directory
+        from console.runs.registry import instance_of
+
+        handle = self.registry.find(run)
+        entry = instance_of(self.ledger, handle.run)
+        transport = self._follower(handle.run).transport_of(entry)
+        if (
+            entry is None
+            or transport is None
+            or not transport.terminate(remote_directory(handle.run, entry.attempt or 1))
+        ):
+            raise NotFoundError(f"run {handle.run} is not running")
+
+    def resume(self, run: str) -> Launched:
+        """Go on with a run from its last checkpoint.
+
+        Raises:
+            UsageError: it is running, or it succeeded.
+        """
+        from console.runs.registry import instance_of
+
+        handle = self.registry.find(run)
+        status = self.status(handle)
+        if not status.ended or status is RunStatus.SUCCEEDED:
+            raise UsageError(f"run {handle.run} {'is' if not status.ended else 'has'} {status}",
+                             hint="only a failed, stopped or lost run can be resumed")  # fmt: skip
+        entry = instance_of(self.ledger, handle.run)
+        if entry is not None and entry.living and not entry.keep:
+            for _ in self._teardown(entry).steps(entry, "resumed elsewhere"):
+                pass
+            entry = self.ledger.entry(entry.label)
+        return self._launcher(entry.provider if entry else "local").resume(handle, entry, status)
+
+    def evaluate(
+        self,
+        target: str,
+        *,
+        config: Path | None = None,
+        splits: Sequence[str] = (),
+        data: Path | None = None,
+        task: str | None = None,
+        predictions: Path | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Judge a run's best checkpoint, or a checkpoint's path, here.
+
+        Args:
+            target: run id or path.
+            config: evaluation config.
+            splits: of the run's datasets; empty: test.
+            data: a raw or converted file whose samples are all evaluated instead; needs `task`.
+            task: task of `data`.
+            predictions: write predictions and truth to this npz.
+            progress: told what is being done.
+        """
+        from console.runs import runtime
+
+        runtime.require_train_extra()
+        path = Path(target)
+        where = path.absolute() if path.exists() else self.registry.find(target).latest.root
+        arguments = ["evaluate", str(where), "--store", self.settings.store_url]
+        for split in splits:
+            arguments += ["--split", split]
+        for option, value in (("--config", config), ("--data", data), ("--predictions", predictions)):
+            if value is not None:
+                arguments += [option, str(value.absolute())]
+        if task is not None:
+            arguments += ["--task", task]
+        record = self._remote(arguments, replace=False, progress=progress)
+        return dict(record.get("report") or record)
+
+    def note(self, run: str, text: str) -> None:
+        """Replace a run's note."""
+        self.registry.find(run).note_path.write_text(text)
+
+    def remove_run(self, run: str) -> None:
+        """Forget a run's mirror. Raises UsageError while an instance of it lives."""
+        import shutil
+
+        handle = self.registry.find(run)
+        if any(entry.living for entry in self.ledger.of_run(handle.run)):
+            raise UsageError(f"an instance of run {handle.run} still lives", hint="tear it down first")
+        shutil.rmtree(handle.root)
 
     # --- fleet ------------------------------------------------------------------------------
 
-    def fleet(self) -> list[InstanceRow]: ...
-    def transitions(self, label: str) -> list[Transition]: ...
-    def reconcile(self) -> list[Transition]: ...
-    def money(self) -> Money: ...
+    def fleet(self) -> list[InstanceRow]:
+        """Every instance that is, or was, ours, and what else the providers list; living ones first."""
+        from console.fleet.reconcile import reconcile
+        from console.rows import instance_row
+
+        sightings = reconcile(self.ledger, self.providers.values())
+        rows = [instance_row(sighting, self.registry) for sighting in sightings]
+        rows.sort(key=lambda row: (row.state is InstanceState.DESTROYED, -row.created))
+        return rows
+
+    def transitions(self, label: str) -> list[Transition]:
+        """The history of an instance."""
+        return [
+            Transition(row.t, row.label, row.before, row.after, row.cause)
+            for row in self.ledger.history(label)
+        ]
+
+    def reconcile(self) -> list[Transition]:
+        """Hold the ledger against the providers, finish what other consoles left undone.
+
+        An instance of ours whose run is over, and that nobody keeps, is torn down.
+        """
+        from console.rows import transition
+
+        before = {entry.label: self.ledger.history(entry.label)[-1].id for entry in self.ledger.entries()}
+        for row in self.fleet():
+            if row.kind is InstanceKind.OURS and row.state is InstanceState.STOPPED:
+                for _ in self.teardown(row.label):
+                    pass
+        return [
+            transition(row)
+            for entry in self.ledger.entries()
+            for row in self.ledger.history(entry.label, after=before.get(entry.label, 0))
+        ]
+
+    def money(self) -> Money:
+        """The top line: what is rented and what it costs, as the ledger knows it."""
+        from console.fleet import money
+
+        entries = self.ledger.entries()
+        return Money(
+            usd_per_hour=money.usd_per_hour(entries),
+            usd_today=money.usd_today(entries, time.time()),
+            cap_usd_per_day=self.settings.cap_usd_per_day,
+            running=sum(entry.living for entry in entries),
+            orphans=self._orphans(),
+        )
+
+    def _orphans(self) -> int:
+        from console.fleet.reconcile import kind_of
+
+        known = {entry.label: entry for entry in self.ledger.entries()}
+        listed = [remote for provider in self.providers.values() for remote in provider.list()]
+        return sum(kind_of(r, self.ledger.console_id, known) is InstanceKind.ORPHAN for r in listed)
+
     def teardown(self, instance: str) -> Iterator[TeardownStep]:
-        """Sync, destroy, verify; accepts an instance's id, its label, or a run."""
+        """Sync, destroy, verify; accepts an instance's id, its label, or a run.
+
+        Raises:
+            NotFoundError: no such instance.
+            TeardownNotVerifiedError: it may still exist, and still cost money.
+        """
+        entry = self._find_instance(instance)
+        if entry is None:
+            yield from self._destroy_orphan(instance)
+        else:
+            yield from self._teardown(entry).steps(entry, "teardown")
+
+    def _find_instance(self, name: str) -> "Entry | None":
+        try:
+            return self.ledger.find(name)
+        except NotFoundError:
+            try:
+                run = self.registry.find(name).run
+            except NotFoundError:
+                return None
+            return next(iter(self.ledger.of_run(run)), None)
+
+    def _destroy_orphan(self, name: str) -> Iterator[TeardownStep]:
+        from console.fleet.model import Label
+
+        for provider in self.providers.values():
+            for remote in provider.list():
+                if name in (remote.id, remote.label) and Label.parse(remote.label) is not None:
+                    provider.destroy(remote.id)
+                    yield TeardownStep("destroy", f"destroy sent to {remote.id}")
+                    if provider.get(remote.id) is None:
+                        yield TeardownStep("destroyed", f"{remote.id} is gone", done=True)
+                        return
+        raise NotFoundError(f"there is no instance or run {name!r}", hint="`ups-console fleet` lists them")
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""

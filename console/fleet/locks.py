@@ -2,22 +2,46 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 
-@contextmanager
-def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock at `path` for the block; yields whether it was obtained (always, with `wait`)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+class FileLock:
+    """An exclusive lock on a path; as a context manager it waits for its turn."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._handle is not None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody holds it; True where it is ours (already or now)."""
+        return self.held or self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _acquire(self, operation: int) -> bool:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(handle, operation)
         except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(handle)
+            os.close(handle)
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> "FileLock":
+        self._acquire(fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

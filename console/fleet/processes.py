@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-_START_TOLERANCE_S = 0.05
+_START_TOLERANCE_S = 2.0
+"""The boot time that start times are counted from moves with the wall clock."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

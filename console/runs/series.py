@@ -5,7 +5,7 @@ it shows a recorded run exactly as it showed the live one.
 """
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -221,7 +221,7 @@ class RunView:
         self.notices.append(Notice(t, severe, code, message, hint))
 
 
-_HANDLERS = {
+_HANDLERS: dict[str, Callable[[RunView, float, Mapping[str, Any]], None]] = {
     EventType.RUN: RunView._on_run,
     EventType.PHASE: RunView._on_phase,
     EventType.PROGRESS: RunView._on_progress,

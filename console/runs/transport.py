@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from console.fleet.processes import Identity, identify
+from console.fleet.processes import Identity, boot_id, identify
 from ups.errors import StoreError
+
+PID_FILE = "run.pid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,16 @@ class Transport(Protocol):
         """The interpreter that has the runtime."""
         ...
 
-    def start(self, argv: Sequence[str], *, log: str, environment: Mapping[str, str]) -> None:
-        """Start a process that outlives this console; its output is appended to `log`."""
+    def start(self, argv: Sequence[str], run_directory: str, *, environment: Mapping[str, str]) -> None:
+        """Start a run's process, which outlives this console.
+
+        Its output is appended to the directory's run.log, its identity written to run.pid, so that
+        the watchdog knows even of a run that died at once.
+        """
         ...
 
-    def put(self, content: bytes, path: str) -> None:
-        """Write a file atomically, with its parents."""
+    def put(self, content: bytes, path: str, *, mode: int = 0o644) -> None:
+        """Write a file atomically, with its parents and these permissions."""
         ...
 
     def put_file(self, source: Path, path: str) -> None:
@@ -81,11 +87,9 @@ class LocalTransport:
     def absolute(self, path: str) -> str:
         return str(self._box / path)
 
-    def start(self, argv: Sequence[str], *, log: str, environment: Mapping[str, str]) -> None:
-        path = self._box / log
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as output:
-            subprocess.Popen(
+    def start(self, argv: Sequence[str], run_directory: str, *, environment: Mapping[str, str]) -> None:
+        with (self._box / run_directory / "run.log").open("ab") as output:
+            child = subprocess.Popen(
                 list(argv),
                 cwd=self._box,
                 env={**os.environ, **environment, **self._marker},
@@ -94,13 +98,18 @@ class LocalTransport:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        # One that is gone by now has no start time, and needs none: no living process has its identity.
+        identity = identify(child.pid) or Identity(child.pid, 0.0, boot_id())
+        self.put(identity.to_json(), f"{run_directory}/{PID_FILE}")
 
-    def put(self, content: bytes, path: str) -> None:
+    def put(self, content: bytes, path: str, *, mode: int = 0o644) -> None:
         target = self._box / path
         temporary = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
             temporary.replace(target)
         except OSError as error:
             raise StoreError(f"{target} cannot be written: {error.strerror or error}") from error
@@ -131,7 +140,7 @@ class LocalTransport:
         ]
 
     def process_of(self, run_directory: str) -> Identity | None:
-        content = self.read(f"{run_directory}/run.pid")
+        content = self.read(f"{run_directory}/{PID_FILE}")
         recorded = Identity.from_json(content) if content else None
         return recorded if recorded is not None and identify(recorded.pid) == recorded else None
 

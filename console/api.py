@@ -1,0 +1,231 @@
+"""The typed requests and answers of `console.operations`: plain values, nothing that acts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from console.fleet.model import InstanceKind, InstanceState
+from ups.events import Event
+
+DEFAULT_MAX_HOURS = 12.0
+"""Deadline of a launch that names none."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, units done, units in all)."""
+
+
+class RunStatus(StrEnum):
+    """How a run stands; `succeeded` only where its `done` event says so."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """A config that can be launched."""
+
+    path: Path
+    name: str
+    tasks: tuple[str, ...]
+    stages: tuple[str, ...]
+    error: str | None
+    """Why it cannot be loaded or is not supported; None where it can be launched."""
+    seconds: float | None
+    """Median duration of earlier runs of it here, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitInfo:
+    bytes: int
+    samples: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """A task's dataset as the store has it."""
+
+    task: str
+    state: str
+    """verified, unverified, writing, damaged, incomplete or missing."""
+    splits: dict[str, SplitInfo]
+    parameters: dict[str, list[float]]
+    provenance: tuple[str, ...]
+    note: str
+    can_make: bool
+    """A built-in reference solver exists."""
+    used_by: int
+    """Runs that were trained on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRow:
+    """A latent cache version of one task and split."""
+
+    version: str
+    task: str
+    split: str
+    state: str
+    """verified, stale or legacy."""
+    bytes: int
+    samples: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """What the user asks to be run, and where."""
+
+    config: Path
+    tasks: tuple[str, ...] = ()
+    """Overrides the config's tasks; empty: as configured."""
+    stage: str | None = None
+    """Only this stage."""
+    overrides: tuple[str, ...] = ()
+    """`key.path=value`."""
+    provider: str = "local"
+    offer_id: str | None = None
+    instance: str | None = None
+    """Run on this kept instance instead of a new one."""
+    keep: bool = False
+    """Do not tear the instance down when the run ends."""
+    max_hours: float = DEFAULT_MAX_HOURS
+    """Deadline: after so many hours the instance ends, whatever runs."""
+    budget_usd: float | None = None
+    """Cap of this run."""
+    note: str = ""
+
+
+class Level(StrEnum):
+    """Weight of a preflight check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the preflight."""
+
+    level: Level
+    text: str
+    hint: str = ""
+    code: str = ""
+    """Error code of a failed check (`config`, `not_found`, `store` …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What is known before paying."""
+
+    checks: tuple[Check, ...]
+    tasks: tuple[str, ...]
+    usd_per_hour: float
+    expected_seconds: float | None
+    expected_usd: float | None
+    cap_usd: float
+    deadline_hours: float
+
+    @property
+    def ok(self) -> bool:
+        return all(check.level is not Level.FAILED for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    run: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run of the history."""
+
+    run: str
+    status: RunStatus
+    config: str
+    tasks: tuple[str, ...]
+    attempts: int
+    usd: float
+    created: float
+    seconds: float | None
+    """From the first to the last event."""
+    one_step: dict[str, float | None]
+    """Test-split one-step nRMSE per task; empty before the evaluation."""
+    skill: dict[str, bool]
+    """False where a task is not better than persistence."""
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """One line of the fleet."""
+
+    instance: str
+    """Provider's id."""
+    provider: str
+    label: str
+    state: InstanceState
+    kind: InstanceKind
+    run: str | None
+    what: str
+    usd_per_hour: float
+    usd: float
+    created: float
+    deadline: float
+    last_sign: float | None
+    """Unix seconds of the run's newest event that was mirrored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of state with its time and cause."""
+
+    t: float
+    label: str
+    before: InstanceState | None
+    after: InstanceState
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """The top line."""
+
+    usd_per_hour: float
+    usd_today: float
+    cap_usd_per_day: float
+    running: int
+    """Living instances of ours."""
+    orphans: int
+
+
+@dataclass(frozen=True, slots=True)
+class TeardownStep:
+    """What a teardown has just done; the last one has `phase` destroyed or failed."""
+
+    phase: str
+    """sync, destroy, verify, destroyed or failed."""
+    text: str
+    done: bool = False
+
+
+@dataclass(slots=True)
+class FollowBatch:
+    """What a `follow` step brought: new events, log bytes, transitions, and how the run stands."""
+
+    status: RunStatus
+    events: list[Event] = field(default_factory=list)
+    log: bytes = b""
+    transitions: list[Transition] = field(default_factory=list)

@@ -1,0 +1,330 @@
+"""From a request to a running run: what is checked before paying, and the steps after it."""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.api import DEFAULT_MAX_HOURS, Check, Launched, LaunchRequest, Level, Preflight, RunStatus
+from console.errors import ProviderError
+from console.fleet import money
+from console.fleet.ledger import Entry, Ledger
+from console.fleet.lifecycle import RentTerms, destroy, rent
+from console.fleet.model import InstanceState, Offer
+from console.fleet.providers.base import Provider
+from console.runs import configs, runtime
+from console.runs.registry import Registry, RunHandle
+from console.runs.transport import Transport
+from console.settings import Settings
+from ups.errors import NotFoundError, StoreError, UpsError
+from ups.rundir import RunDirectory, RunSpec, code_version, config_sha256, render_spec
+
+if TYPE_CHECKING:
+    from ups.config import TrainConfig
+    from ups.rundir import DatasetPins
+
+GRACE_S = 2.0
+"""A box on this machine waits so long after its run: its files can be read when it is gone."""
+KEPT_GRACE_S = 10 * 365 * 86400.0
+_MINIMUM_FREE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Everything that a launch touches."""
+
+    ledger: Ledger
+    registry: Registry
+    provider: Provider
+    settings: Settings
+
+    # --- before paying ------------------------------------------------------------------------
+
+    def preflight(self, request: LaunchRequest, history: Sequence[float]) -> Preflight:
+        """Check everything that can be known; changes and spends nothing.
+
+        Args:
+            request: what shall run.
+            history: seconds that earlier runs of the same config took here.
+        """
+        checks: list[Check] = []
+        tasks: tuple[str, ...] = request.tasks
+        config = None
+        try:
+            path, config = configs.load(request.config, tasks=request.tasks, overrides=request.overrides)
+            tasks = config.data.task
+            checks.append(Check(Level.OK, f"config {path.stem} valid, {len(tasks)} tasks"))
+        except UpsError as error:
+            checks.append(_failed(error))
+        if config is not None:
+            checks.extend(_supported(config, request.stage))
+            checks.extend(self._data_checks(tasks))
+        checks.extend(self._machine_checks())
+        offer = self._offer(request, checks)
+        price = offer.usd_per_hour if offer else 0.0
+        expected = statistics.median(history) if history else None
+        expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
+        if price == 0.0:
+            expected_usd = 0.0
+        try:
+            money.check_caps(
+                self.ledger.entries(),
+                time.time(),
+                expected_usd=expected_usd or 0.0,
+                cap_run_usd=request.budget_usd,
+                cap_day_usd=self.settings.cap_usd_per_day,
+            )
+        except UpsError as error:
+            checks.append(_failed(error))
+        return Preflight(
+            checks=tuple(checks),
+            tasks=tasks,
+            usd_per_hour=price,
+            expected_seconds=expected,
+            expected_usd=expected_usd,
+            cap_usd=request.budget_usd if request.budget_usd is not None else 3 * (expected_usd or 0.0),
+            deadline_hours=request.max_hours,
+        )
+
+    def _data_checks(self, tasks: Sequence[str]) -> Iterator[Check]:
+        from ups import catalog
+        from ups.store import open_store
+
+        try:
+            store = open_store(self.settings.store_url)
+        except UpsError as error:
+            yield _failed(error)
+            return
+        for task in tasks:
+            try:
+                catalog.pins(store, [task])
+                samples = catalog.dataset(store, task).splits["train"].samples
+                yield Check(Level.OK, f"{task}: {samples} training samples")
+            except UpsError as error:
+                yield _failed(error)
+
+    def _machine_checks(self) -> Iterator[Check]:
+        from ups.store import free_bytes
+
+        missing = runtime.missing_modules()
+        if missing:
+            yield Check(Level.FAILED, f"{', '.join(missing)} not installed here",
+                        hint="pip install 'ups-console[train]'", code="config")  # fmt: skip
+        try:
+            self.registry.check_writable()
+        except StoreError as error:
+            yield _failed(error)
+            return
+        free = free_bytes(self.registry.root)
+        if free < _MINIMUM_FREE_BYTES:
+            yield Check(Level.FAILED, f"only {free / 2**20:.0f} MB of disk are free",
+                        hint="free some, or set UPS_HOME elsewhere", code="store")  # fmt: skip
+        else:
+            yield Check(Level.OK, f"{free / 2**30:.0f} GB of disk free")
+
+    def _offer(self, request: LaunchRequest, checks: list[Check]) -> Offer | None:
+        try:
+            offer = choose_offer(self.provider, request.offer_id)
+        except UpsError as error:
+            checks.append(_failed(error))
+            return None
+        checks.append(Check(Level.OK, f"{offer.provider}: {offer.gpu}, {offer.cpu_cores} cores, "
+                                      f"${offer.usd_per_hour:.2f}/h"))  # fmt: skip
+        return offer
+
+    # --- after it -----------------------------------------------------------------------------
+
+    def launch(self, request: LaunchRequest, history: Sequence[float]) -> Launched:
+        """Rent, ship, start.
+
+        Raises:
+            UpsError: the first failed check, or what the provider refused; nothing stays rented.
+        """
+        preflight = self.preflight(request, history)
+        for check in preflight.checks:
+            if check.level is Level.FAILED:
+                raise runtime.error_of(check.code, check.text, check.hint)
+        path, config = configs.load(request.config, tasks=request.tasks, overrides=request.overrides)
+        handle = self.registry.new()
+        spec = self._spec(handle.run, path.stem, config, request.stage)
+        local = handle.attempt(1)
+        _write(local.spec_path, render_spec(spec))
+        if request.note:
+            _write(handle.note_path, request.note)
+        entry = self._instance(request, handle, preflight)
+        return self.start(entry, spec, local)
+
+    def _instance(self, request: LaunchRequest, handle: RunHandle, preflight: Preflight) -> Entry:
+        if request.instance is not None:
+            entry = self.ledger.find(request.instance)
+            if entry.state is not InstanceState.RUNNING or not entry.keep:
+                raise NotFoundError(f"{request.instance} is no kept instance that runs",
+                                    hint="`ups-console fleet` lists them")  # fmt: skip
+            self.ledger.assign(entry.label, handle.run, 1)
+            return self.ledger.entry(entry.label)
+        return rent(
+            self.ledger,
+            self.provider,
+            choose_offer(self.provider, request.offer_id),
+            RentTerms(
+                run=handle.run,
+                attempt=1,
+                deadline=time.time() + request.max_hours * 3600,
+                cap_usd=preflight.cap_usd,
+                keep=request.keep,
+                grace_s=KEPT_GRACE_S if request.keep else GRACE_S,
+            ),
+        )
+
+    def _spec(self, run: str, name: str, config: "TrainConfig", stage: str | None) -> RunSpec:
+        from ups import catalog
+        from ups.store import open_store
+
+        pins: DatasetPins = catalog.pins(open_store(self.settings.store_url), config.data.task)
+        return RunSpec(
+            run=run,
+            attempt=1,
+            name=name,
+            created=time.time(),
+            config=config,
+            tasks=config.data.task,
+            stages=(stage,) if stage else config.stages.names,  # type: ignore[arg-type]
+            seed=config.seed,
+            threads=_threads(),
+            store=self.settings.store_url,
+            datasets=pins,
+            code_version=code_version(),
+            config_sha256=config_sha256(config),
+        )
+
+    def start(self, entry: Entry, spec: RunSpec, local: RunDirectory) -> Launched:
+        """Ship a run directory to an instance and start the runtime in it."""
+        assert entry.provider_id is not None
+        try:
+            transport = self.provider.transport(entry.provider_id)
+            if entry.state is InstanceState.STARTING:
+                entry = self.ledger.move(entry.label, InstanceState.REACHABLE, "transport open")
+            remote = remote_directory(spec.run, spec.attempt)
+            _ship(transport, local, remote)
+            _tell_watchdog(transport, remote)
+            transport.start(
+                [transport.python, "-m", "remote", "run", transport.absolute(remote)],
+                remote,
+                environment={"PYTHONUNBUFFERED": "1"},
+            )
+            if entry.state is InstanceState.REACHABLE:
+                self.ledger.move(entry.label, InstanceState.RUNNING, f"run {spec.run} started")
+        except UpsError:
+            for _ in destroy(
+                self.ledger, self.provider, self.ledger.entry(entry.label), cause="start failed"
+            ):
+                pass
+            raise
+        return Launched(spec.run, str(entry.provider_id))
+
+    def resume(self, handle: RunHandle, entry: Entry | None, status: RunStatus) -> Launched:
+        """Go on from the last checkpoint: in place where the box lives, else as a new attempt.
+
+        The datasets, config and seed stay those that the first attempt pinned.
+        """
+        previous = handle.latest
+        spec = previous.read_spec()
+        if entry is not None and entry.state is InstanceState.RUNNING and entry.keep:
+            return self.start(entry, spec, RunDirectory(previous.root))
+        number = spec.attempt + 1
+        local = handle.attempt(number)
+        spec = spec.model_copy(update={"attempt": number, "created": time.time()})
+        _write(local.spec_path, render_spec(spec))
+        _link_checkpoints(previous, local)
+        new = rent(
+            self.ledger,
+            self.provider,
+            choose_offer(self.provider, None),
+            RentTerms(
+                run=handle.run,
+                attempt=number,
+                deadline=time.time() + DEFAULT_MAX_HOURS * 3600,
+                cap_usd=entry.cap_usd if entry is not None else 0.0,
+                keep=entry.keep if entry is not None else False,
+                grace_s=GRACE_S,
+            ),
+        )
+        return self.start(new, spec, local)
+
+
+def choose_offer(provider: Provider, offer_id: str | None) -> Offer:
+    """The offer of that id, or the cheapest.
+
+    Raises:
+        ProviderError: there is none.
+    """
+    offers = provider.offers()
+    chosen = [offer for offer in offers if offer_id in (None, offer.id)]
+    if not chosen:
+        wanted = f"no offer {offer_id}" if offer_id else "no offers"
+        raise ProviderError(f"{provider.name} has {wanted}", hint="`ups-console offers` lists them")
+    return chosen[0]
+
+
+def remote_directory(run: str, attempt: int) -> str:
+    """Where a run lives on its box, relative to the box's directory."""
+    return f"runs/{run}/attempt-{attempt}"
+
+
+def _failed(error: UpsError) -> Check:
+    return Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
+
+
+def _supported(config: "TrainConfig", stage: str | None) -> Iterator[Check]:
+    from ups.support import unsupported
+
+    stages = (stage,) if stage else config.stages.names
+    for problem in unsupported(config, stages):
+        hint = "`--stage operator` runs that stage alone, `--set` changes a key"
+        yield Check(Level.FAILED, problem, hint=hint, code="config")
+    if config.logging.wandb.enabled:
+        yield Check(Level.WARNING, "W&B is not available in this version: metrics stay here")
+
+
+def _threads() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="set UPS_HOME to a directory with space that you may write",
+        ) from error
+
+
+def _ship(transport: Transport, local: RunDirectory, remote: str) -> None:
+    transport.put(local.spec_path.read_bytes(), f"{remote}/run.yaml")
+    for path in sorted(local.checkpoints.rglob("*")):
+        if path.is_file():
+            transport.put_file(path, f"{remote}/{path.relative_to(local.root).as_posix()}")
+
+
+def _tell_watchdog(transport: Transport, remote: str) -> None:
+    box = json.loads(transport.read("box.json"))
+    box["run_dir"] = transport.absolute(remote)
+    transport.put(json.dumps(box).encode(), "box.json", mode=0o600)
+
+
+def _link_checkpoints(previous: RunDirectory, local: RunDirectory) -> None:
+    """The new attempt starts from the old one's checkpoints; the files are never changed in place."""
+    for path in sorted(previous.checkpoints.rglob("*")):
+        if path.is_file():
+            target = local.checkpoints / path.relative_to(previous.checkpoints)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, target)

@@ -1,0 +1,159 @@
+"""The runs below the home: where each keeps its attempts, and how it stands.
+
+runs/{run}/attempt-{n}/    the mirror of a run directory
+runs/{run}/note.txt        the user's note
+"""
+
+import secrets
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.api import RunStatus
+from console.fleet.ledger import Entry, Ledger
+from console.fleet.model import InstanceState
+from ups.errors import NotFoundError, StoreError, UpsError
+from ups.events import LOST_AFTER_SECONDS, Event, EventType, decode
+from ups.rundir import RunDirectory
+
+_DONE = {status.value: status for status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.STOPPED)}
+_STARTUP_S = 120.0
+"""A run that wrote nothing for so long after its instance became reachable is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHandle:
+    """A run and its attempts on this console."""
+
+    run: str
+    root: Path
+
+    def attempts(self) -> list[RunDirectory]:
+        """The mirrored attempts in order; at least one."""
+        found = sorted(self.root.glob("attempt-*"), key=lambda path: int(path.name.removeprefix("attempt-")))
+        return [RunDirectory(path) for path in found]
+
+    def attempt(self, number: int) -> RunDirectory:
+        return RunDirectory(self.root / f"attempt-{number}")
+
+    @property
+    def latest(self) -> RunDirectory:
+        return self.attempts()[-1]
+
+    @property
+    def note_path(self) -> Path:
+        return self.root / "note.txt"
+
+
+class Registry:
+    """Finds runs by id, or by an unambiguous beginning of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def check_writable(self) -> None:
+        """Raises StoreError where no run could be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreError(
+                f"the home may not be written: {self.root}: {error.strerror or error}",
+                hint="set UPS_HOME to a directory with space that you may write",
+            ) from error
+
+    def new(self) -> RunHandle:
+        """A run id that sorts by time and is short enough to type."""
+        while True:
+            run = f"{time.strftime('%m%d')}-{secrets.token_hex(2)}"
+            if not (self.root / run).exists():
+                return RunHandle(run, self.root / run)
+
+    def all(self) -> list[RunHandle]:
+        """All runs, the newest first."""
+        if not self.root.is_dir():
+            return []
+        found = [path for path in self.root.iterdir() if (path / "attempt-1" / "run.yaml").exists()]
+        found.sort(key=lambda path: (path / "attempt-1" / "run.yaml").stat().st_mtime, reverse=True)
+        return [RunHandle(path.name, path) for path in found]
+
+    def last_sign(self, run: str, attempt: int) -> float | None:
+        """Unix seconds of the newest mirrored event of an attempt."""
+        event = last_event(self.root / run / f"attempt-{attempt}" / "events.jsonl")
+        return event.t if event else None
+
+    def runs_by_task(self) -> Counter[str]:
+        """How many runs were trained on each task."""
+        counts: Counter[str] = Counter()
+        for handle in self.all():
+            with suppress(UpsError):  # a damaged run directory counts for nothing
+                counts.update(handle.attempts()[0].read_spec().tasks)
+        return counts
+
+    def find(self, name: str) -> RunHandle:
+        """Raises NotFoundError where no run, or more than one, has that id or beginning."""
+        handles = self.all()
+        if name in ("last", "latest") and handles:
+            return handles[0]
+        matching = [handle for handle in handles if handle.run == name] or [
+            handle for handle in handles if handle.run.startswith(name) and name
+        ]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise NotFoundError(f"{name!r} could be any of {', '.join(h.run for h in matching)}")
+        raise NotFoundError(f"there is no run {name!r}", hint="`ups-console runs` lists them")
+
+
+def last_event(path: Path) -> Event | None:
+    """The newest whole event of an events.jsonl, read from its end."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - 65536))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return None
+    return next((event for event in map(decode, reversed(lines)) if event is not None), None)
+
+
+def status_of(
+    directory: RunDirectory,
+    entry: Entry | None,
+    *,
+    process_alive: bool | None,
+    now: float,
+) -> RunStatus:
+    """How an attempt stands. Only a `done` event makes a success.
+
+    Args:
+        directory: the mirror.
+        entry: its instance in the ledger, None where it is not known here.
+        process_alive: whether the run's process lives; None where that cannot be seen.
+        now: Unix seconds.
+    """
+    event = last_event(directory.events_path)
+    if event is not None and event.type == EventType.DONE:
+        return _DONE.get(str(event.fields.get("status")), RunStatus.FAILED)
+    if entry is None or not entry.living:
+        refused = entry is not None and entry.state in (InstanceState.REFUSED, InstanceState.ABANDONED)
+        return RunStatus.FAILED if refused else RunStatus.LOST
+    if process_alive:
+        return RunStatus.RUNNING if event is not None else RunStatus.PENDING
+    if entry.state is not InstanceState.RUNNING and event is None and now - entry.created < _STARTUP_S:
+        return RunStatus.PENDING
+    if process_alive is False:
+        return RunStatus.LOST
+    last = event.t if event is not None else entry.created
+    if now - last > LOST_AFTER_SECONDS:
+        return RunStatus.LOST
+    return RunStatus.RUNNING if event is not None else RunStatus.PENDING
+
+
+def instance_of(ledger: Ledger, run: str) -> Entry | None:
+    """The instance of the newest attempt."""
+    return next(iter(ledger.of_run(run)), None)
