@@ -1,21 +1,20 @@
-"""The typed schema of `configs/*.yaml`, and loading with errors that name file, line and key.
+"""The typed schema of `configs/*.yaml`: every key, its default and its documentation.
 
-Every key is documented where it is defined. An unknown key is an error that suggests the nearest
-known one. Free of torch.
+`docs/configs.md` is written from this module. An unknown key is an error that suggests the nearest
+known one (`ups.yaml_config`). Free of torch.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from ups.errors import ConfigError
-from ups.tasks import TASK_SPECS, task_spec
+from ups.tasks import TASK_SPECS
+from ups.yaml_config import KeyedError, Section, load_section, nearest, validate_section
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0.0)]
 StageName = Literal["operator", "diff_residual", "consistency_distill"]
 STAGES: tuple[StageName, ...] = ("operator", "diff_residual", "consistency_distill")
@@ -25,10 +24,11 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, attribute docstrings are the documentation."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+def _check_task(name: str, *key: str | int) -> None:
+    if name not in TASK_SPECS:
+        near = nearest(name, TASK_SPECS)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise KeyedError(f"there is no task {name!r}{hint}", *key)
 
 
 class TaskSampling(Section):
@@ -40,7 +40,7 @@ class Data(Section):
     task: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(min_length=1)
     """Tasks learned jointly; a single name means a list of one."""
     split: Literal["train", "val", "test"] = "train"
-    """Split that is trained on (or, in an evaluation config, evaluated)."""
+    """Split that is trained on."""
     root: str = "data/pdebench"
     """Where old scripts kept the data; the store decides now, `PDEBENCH_ROOT` overrides."""
     patch_size: int = Field(1, ge=1)
@@ -52,17 +52,14 @@ class Data(Section):
     use_coords: bool = True
     """Meshes and particles: positions are encoder inputs."""
     task_sampling: TaskSampling = TaskSampling()
+    """How samples are shared between the tasks."""
 
     @model_validator(mode="after")
     def _tasks_exist(self) -> "Data":
-        for name in self.task:
-            if name not in TASK_SPECS:
-                near = difflib.get_close_matches(name, TASK_SPECS, n=1)
-                raise ValueError(
-                    f"there is no task {name!r}" + (f"; did you mean {near[0]}?" if near else "")
-                )
+        for index, name in enumerate(self.task):
+            _check_task(name, "task", index)
         if len(set(self.task)) != len(self.task):
-            raise ValueError("a task is listed twice")
+            raise KeyedError("a task is listed twice", "task")
         return self
 
 
@@ -79,28 +76,35 @@ class Pdet(Section):
     hidden_dim: int = Field(384, ge=8)
     """Width of the transformer blocks."""
     depth: int = Field(12, ge=1)
+    """Transformer blocks."""
     num_heads: int = Field(8, ge=1)
+    """Attention heads; `hidden_dim` is a multiple of twice as many."""
     attention_type: Literal["standard"] = "standard"
+    """Full softmax attention over the latent tokens."""
     qk_norm: bool = True
     """RMS-normalise queries and keys, with a learned gain per head."""
     mlp_ratio: float = Field(4.0, gt=0)
+    """Width of a block's MLP in units of `hidden_dim`."""
     drop_path: Share = 0.0
     """Stochastic depth, linear from 0 in the first block to this in the last."""
     dropout: Share = 0.0
+    """Dropout in attention and MLP."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "Pdet":
         if self.hidden_dim % self.num_heads or (self.hidden_dim // self.num_heads) % 2:
-            raise ValueError(
-                f"hidden_dim {self.hidden_dim} must be a multiple of 2 × num_heads ({2 * self.num_heads})"
+            raise KeyedError(
+                f"{self.hidden_dim} must be a multiple of 2 × num_heads ({2 * self.num_heads})", "hidden_dim"
             )
         return self
 
 
 class Operator(Section):
     architecture_type: Literal["pdet_stack"] = "pdet_stack"
+    """The operator's architecture: a stack of transformer blocks."""
     pdet: Pdet = Pdet()
-    patch: dict[str, int] = {}
+    """Sizes of the `pdet_stack`."""
+    patch: dict[str, Count] = Field(default_factory=dict)
     """Patch edge per task in cells; tasks not listed get one that fits `latent.tokens`."""
 
 
@@ -111,53 +115,71 @@ class Encoder(Section):
 
 class Diffusion(Section):
     latent_dim: int = Field(128, ge=8)
+    """Width of the corrector's tokens; `latent.dim` as a rule."""
     hidden_dim: int = Field(384, ge=8)
+    """Width of the corrector's blocks."""
 
 
 class QuerySampling(Section):
     enabled: bool = False
+    """Query a sample of the points instead of every cell."""
     num_queries: int = Field(2048, ge=1)
     """Points per sample at which the decoder is queried in the inverse losses."""
     strategy: Literal["uniform", "stratified"] = "uniform"
+    """How the points are drawn: anywhere, or one from each cell of a coarse grid."""
 
 
 class PhysicsPriors(Section):
     enabled: bool = False
+    """Add these losses to the stage's own."""
     lambda_divergence: Weight = 0.0
+    """Divergence of incompressible velocity fields."""
     lambda_conservation: Weight = 0.0
+    """Change of conserved means."""
     lambda_boundary: Weight = 0.0
+    """Violation of the boundary condition; not applicable on periodic domains."""
     lambda_positivity: Weight = 0.0
+    """Negative values of fields that cannot be negative."""
     lambda_latent_norm: Weight = 0.0
+    """Size of the predicted latents."""
     lambda_latent_diversity: Weight = 0.0
+    """Collapse of the predicted latents onto one another."""
 
 
 class TaskStage(Section):
     epochs: tuple[int, int]
     """[first, past the last) epoch."""
     tasks: tuple[str, ...] = Field(min_length=1)
+    """Tasks learned in these epochs; each is one of `data.task`."""
     weights: Literal["uniform", "inverse_nrmse"] = "uniform"
     """`inverse_nrmse` gives harder tasks (higher validation nRMSE) more samples."""
 
 
 class TaskCurriculum(Section):
     enabled: bool = False
+    """Follow `stages`; otherwise all tasks are learned from the first epoch."""
     stages: tuple[TaskStage, ...] = ()
+    """Consecutive ranges of epochs from 0, without a gap; past the last one all tasks are learned."""
 
     @model_validator(mode="after")
     def _without_gaps(self) -> "TaskCurriculum":
         expected = 0
-        for stage in self.stages:
+        for index, stage in enumerate(self.stages):
             first, end = stage.epochs
             if first != expected or end <= first:
-                raise ValueError(
-                    f"stage {list(stage.epochs)} must begin at epoch {expected} and not be empty"
+                raise KeyedError(
+                    f"[{first}, {end}) must begin at epoch {expected} and not be empty: no gap, no overlap",
+                    *("stages", index, "epochs"),
                 )
             expected = end
+        if self.enabled and not self.stages:
+            raise KeyedError("is enabled without stages", "stages")
         return self
 
 
 class RolloutCurriculum(Section):
     enabled: bool = False
+    """Unroll as `stages` says; otherwise one step."""
     stages: tuple[int, ...] = (1,)
     """Steps unrolled in training."""
     epoch_boundaries: tuple[int, ...] = (0,)
@@ -166,9 +188,10 @@ class RolloutCurriculum(Section):
     @model_validator(mode="after")
     def _same_length(self) -> "RolloutCurriculum":
         if len(self.stages) != len(self.epoch_boundaries):
-            raise ValueError("stages and epoch_boundaries must have the same length")
-        if list(self.epoch_boundaries) != sorted(set(self.epoch_boundaries)) or self.epoch_boundaries[0] != 0:
-            raise ValueError("epoch_boundaries must begin at 0 and increase")
+            raise KeyedError("must be as many as stages", "epoch_boundaries")
+        boundaries = self.epoch_boundaries
+        if list(boundaries) != sorted(set(boundaries)) or boundaries[:1] != (0,):
+            raise KeyedError("must begin at 0 and increase", "epoch_boundaries")
         return self
 
 
@@ -191,7 +214,7 @@ class Guards(Section):
 
 
 class Training(Section):
-    batch_size: int | dict[str, int] = 8
+    batch_size: Count | dict[str, Count] = 8
     """Samples per micro-batch; a mapping gives each task its own, with `default` for the rest."""
     accum_steps: int = Field(1, ge=1)
     """Micro-batches per optimizer step."""
@@ -204,27 +227,45 @@ class Training(Section):
     samples_per_epoch: int | None = Field(None, ge=1)
     """Samples of all tasks that make an epoch; null: as many as there are training pairs."""
     num_workers: int = Field(0, ge=0)
+    """Worker processes that read fields where there is no latent cache."""
     use_parallel_encoding: bool = False
+    """Encode fields in the workers where there is no latent cache."""
     pin_memory: bool = False
+    """Copy batches to the GPU from page-locked memory."""
     prefetch_factor: int | None = Field(None, ge=1)
+    """Batches that are read ahead, per worker."""
     amp: bool = True
     """bfloat16 autocast where measuring at start-up shows it to be faster."""
     compile: bool = False
+    """Compile the model with `torch.compile`; `TORCHINDUCTOR_DISABLE=1` overrides."""
     grad_clip: float | None = Field(None, gt=0)
+    """Largest norm of the gradient; null: not clipped."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Decay per optimizer step of the averaged weights; null: none are kept."""
     lambda_inv_enc: Weight = 0.0
+    """Weight of decoding an encoded state back to the field."""
     lambda_inv_dec: Weight = 0.0
+    """Weight of encoding a decoded latent back to the latent."""
     use_inverse_losses: bool = False
+    """Train the encoder and decoder refinements with the two inverse losses."""
     inverse_loss_frequency: int = Field(1, ge=1)
+    """Optimizer steps between two uses of the inverse losses."""
     inverse_loss_warmup_epochs: int = Field(0, ge=0)
+    """Epochs over which the inverse losses rise from zero to their weight."""
     inverse_loss_max_weight: Weight = 0.05
+    """Upper bound of the weight of each inverse loss."""
     query_sampling: QuerySampling = QuerySampling()
+    """Points at which the inverse losses query the decoder; not enabled: every cell."""
     physics_priors: PhysicsPriors = PhysicsPriors()
+    """Weights of the losses that know physics."""
     lambda_spectral: Weight = 0.0
+    """Weight of the difference between predicted and true spectra."""
     log_per_task_metrics: bool = True
     """Accepted from old configs; per-task metrics are always logged."""
     task_curriculum: TaskCurriculum = TaskCurriculum()
+    """Which tasks are learned in which epochs."""
     rollout_curriculum: RolloutCurriculum = RolloutCurriculum()
+    """How many steps are unrolled in which epochs."""
     augment: bool = True
     """Random symmetries of each task's equation."""
     noise: Weight = 0.01
@@ -234,9 +275,11 @@ class Training(Section):
     warmup: Share = 0.03
     """Share of the stage's samples over which the learning rate rises; then linear to zero."""
     refinement: Refinement = Refinement()
+    """The field-space network after the decoder."""
     transport_skip: Literal["auto", "off"] = "auto"
     """Shift the state by the calibrated velocity × dt first, where that halves persistence error."""
     guards: Guards = Guards()
+    """What keeps a rollout from exploding."""
     log_every: int = Field(10, ge=1)
     """Optimizer steps between two points of a task's training curve."""
 
@@ -249,29 +292,39 @@ class Training(Section):
 
 class Optimizer(Section):
     name: Literal["muon_hybrid", "adamw"] = "muon_hybrid"
+    """`muon_hybrid`: Muon for the matrices of the blocks, AdamW for the rest."""
     lr: float = Field(1.4e-3, gt=0)
     """Learning rate of Muon (and of AdamW where `name` is adamw)."""
     adamw_lr: float | None = Field(None, gt=0)
     """Learning rate of the AdamW half of muon_hybrid; null: two thirds of `lr`."""
     weight_decay: Weight = 0.0
+    """Decoupled weight decay."""
     muon_momentum: Share = 0.95
+    """Momentum of Muon."""
     muon_ns_steps: int = Field(5, ge=1)
+    """Newton–Schulz iterations of Muon."""
     muon_backend: Literal["auto", "bfloat16", "float32"] = "auto"
     """Precision of the Newton–Schulz iteration; auto measures."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of AdamW's first and second moment."""
 
 
 class Stage(Section):
     epochs: int = Field(ge=1)
+    """Epochs of the stage, at most."""
     patience: int | None = Field(None, ge=1)
     """Overrides `training.patience`."""
     optimizer: Optimizer = Optimizer()
+    """Optimizer of the stage."""
 
 
 class Stages(Section):
     operator: Stage
+    """The stage that learns the operator; it always runs."""
     diff_residual: Stage | None = None
+    """A diffusion corrector of the operator's residual; left out: not run."""
     consistency_distill: Stage | None = None
+    """The corrector distilled to one step; left out: not run."""
 
     @property
     def names(self) -> tuple[StageName, ...]:
@@ -281,6 +334,7 @@ class Stages(Section):
 
 class Distributed(Section):
     strategy: Literal["ddp", "fsdp2"] = "ddp"
+    """How several GPUs share a model: copies, or shards where one GPU's memory is too small."""
 
 
 class Gates(Section):
@@ -294,11 +348,17 @@ class Gates(Section):
 
 class Ttc(Section):
     enabled: bool = False
+    """Evaluate with test-time compute, beside without."""
     candidates: int = Field(8, ge=1)
+    """Predictions made per step."""
     steps: int = Field(1, ge=1)
+    """Steps that are looked ahead before one is chosen."""
     beam: int = Field(1, ge=1)
+    """Candidates kept at each step."""
     noise: Weight = 0.0
-    weights: dict[str, float] = {}
+    """Standard deviation of the noise that makes candidates differ, in units of the normalised state."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Weight of each term of the score; empty: all terms that apply to the task, equally."""
 
 
 class Evaluation(Section):
@@ -307,6 +367,7 @@ class Evaluation(Section):
     rollout_steps: int | None = Field(None, ge=1)
     """Steps of a rollout; null: to the end of the trajectory."""
     batch_size: int = Field(32, ge=1)
+    """Trajectories predicted at once."""
     every: int = Field(1, ge=1)
     """Validate after every this many epochs (always after the last)."""
     validation_samples: int = Field(32, ge=1)
@@ -315,51 +376,89 @@ class Evaluation(Section):
 
 class Wandb(Section):
     enabled: bool = False
+    """Send the metrics to Weights & Biases; without a key they are kept for `wandb-sync`."""
     project: str = "universal-simulator"
+    """W&B project; `WANDB_PROJECT` overrides."""
     entity: str | None = None
+    """W&B entity; null: `WANDB_ENTITY` or the account's default."""
     tags: tuple[str, ...] = ()
+    """Tags of the W&B run."""
 
 
 class Logging(Section):
     wandb: Wandb = Wandb()
+    """Weights & Biases."""
 
 
 class TrainConfig(Section):
     """One experiment: what is learned from which tasks, how long, and how it is judged."""
 
     seed: int = Field(0, ge=0)
+    """Seed of weights, sampling and noise."""
     deterministic: bool = False
+    """Use deterministic kernels only, at the cost of speed."""
     benchmark: bool = False
     """Let cuDNN search for the fastest kernels."""
     data: Data
+    """What is learned."""
     latent: Latent = Latent()
+    """Size of the latent space that all tasks share."""
     encoder: Encoder = Encoder()
+    """The learned refinements of the encoder."""
     operator: Operator = Operator()
+    """The operator that steps the latent state."""
     diffusion: Diffusion = Diffusion()
+    """Size of the corrector of the second and third stage."""
     training: Training = Training()
+    """How it is learned."""
     stages: Stages
+    """What is learned in which order, and how long."""
     evaluation: Evaluation = Evaluation()
+    """How predictions are made and judged."""
     distributed: Distributed = Distributed()
+    """Several GPUs."""
     logging: Logging = Logging()
+    """Where metrics go besides the events."""
     gates: Gates = Gates()
+    """When a chain of runs goes on and when it stops."""
     target_nrmse: float | None = Field(None, gt=0)
     """One-step nRMSE that this config exists to reach."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":
-        if self.operator.pdet.input_dim != self.latent.dim:
-            raise ValueError(
-                f"operator.pdet.input_dim ({self.operator.pdet.input_dim}) "
-                f"must equal latent.dim ({self.latent.dim})"
+        width, tasks = self.latent.dim, self.data.task
+        if self.operator.pdet.input_dim != width:
+            raise KeyedError(
+                f"{self.operator.pdet.input_dim} must equal latent.dim ({width})",
+                "operator",
+                "pdet",
+                "input_dim",
             )
         for index, stage in enumerate(self.training.task_curriculum.stages):
-            for name in stage.tasks:
-                if name not in self.data.task:
-                    raise ValueError(
-                        f"training.task_curriculum.stages[{index}] names {name}, which is not in data.task"
-                    )
+            for position, name in enumerate(stage.tasks):
+                if name not in tasks:
+                    key = ("training", "task_curriculum", "stages", index, "tasks", position)
+                    raise KeyedError(f"{name} is not in data.task", *key)
         for name in self.operator.patch:
-            task_spec(name)
+            _check_task(name, "operator", "patch", name)
+        if isinstance(self.training.batch_size, dict):
+            for name in self.training.batch_size.keys() - {"default"}:
+                _check_task(name, "training", "batch_size", name)
+        return self
+
+
+class EvalData(Section):
+    task: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
+    """Tasks that are evaluated; empty: those the checkpoint has learned."""
+    split: Literal["val", "test"] = "test"
+    """Split that is evaluated; never the one that was trained on."""
+    root: str = "data/pdebench"
+    """Accepted from old configs and ignored: the store decides where data lie."""
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> "EvalData":
+        for index, name in enumerate(self.task):
+            _check_task(name, "task", index)
         return self
 
 
@@ -368,12 +467,12 @@ class EvalConfig(Section):
 
     checkpoint: str | None = None
     """Run id or checkpoint path; null: given on the command line."""
-    data: Data | None = None
+    data: EvalData = EvalData()
+    """What is evaluated."""
     ttc: Ttc = Ttc()
+    """Test-time compute."""
     evaluation: Evaluation = Evaluation()
-
-
-_S = TypeVar("_S", bound=Section)
+    """How predictions are made and judged."""
 
 
 def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -386,115 +485,14 @@ def load_train_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ConfigError: unreadable, not YAML, or not the schema; names file, line and key.
     """
-    return _load(TrainConfig, path, overrides)
+    return load_section(TrainConfig, path, overrides)
 
 
 def load_eval_config(path: Path, overrides: Sequence[str] = ()) -> EvalConfig:
     """Read and validate an evaluation config; raises like `load_train_config`."""
-    return _load(EvalConfig, path, overrides)
+    return load_section(EvalConfig, path, overrides)
 
 
 def parse_train_config(content: Mapping[str, Any], source: str = "run.yaml") -> TrainConfig:
     """Validate an already parsed config, such as the one a run directory pins."""
-    return _validate(TrainConfig, dict(content), source, {})
-
-
-def _load(schema: type[_S], path: Path, overrides: Sequence[str]) -> _S:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"there is no config {path}", hint="`ups-console validate` takes a path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    try:
-        content = yaml.safe_load(text)
-        lines = _key_lines(yaml.compose(text))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} is not a mapping of keys to values", hint="see configs/local_2task.yaml")
-    for override in overrides:
-        _apply(content, override)
-    return _validate(schema, content, str(path), lines)
-
-
-def _validate(schema: type[_S], content: dict[str, Any], source: str, lines: Mapping[str, int]) -> _S:
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        location = [part for part in first["loc"] if not _is_tag(part)]
-        key = ".".join(str(part) for part in location)
-        line = next((lines[k] for k in _prefixes(location) if k in lines), None)
-        where = f"{source}:{line}" if line is not None else source
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(location[-1]), _known_keys(schema, location[:-1]), n=1)
-            hint = f"did you mean {near[0]}?" if near else "see docs/configs.md for the keys"
-            raise ConfigError(f"{where}: unknown key {key}", hint=hint) from None
-        message = first["msg"].removeprefix("Value error, ")
-        missing = first["type"] == "missing"
-        text = f"{where}: {key} is missing" if missing else f"{where}: {key or 'config'}: {message}"
-        others = len(error.errors()) - 1
-        raise ConfigError(text, hint=f"and {others} more" if others else "") from None
-
-
-def _is_tag(part: int | str) -> bool:
-    """Pydantic's location names the branch of a union it tried; that is no key of the file."""
-    return isinstance(part, str) and (part in {"int", "float", "str"} or "[" in part)
-
-
-def _prefixes(location: Sequence[int | str]) -> Iterable[str]:
-    for end in range(len(location), 0, -1):
-        yield ".".join(str(part) for part in location[:end])
-
-
-def _known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    current: Any = schema
-    for part in location:
-        if isinstance(part, int):
-            continue
-        current = _section_of(current.model_fields[part].annotation)
-        if current is None:
-            return []
-    return list(current.model_fields)
-
-
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_section_of(argument) for argument in getattr(annotation, "__args__", ()))
-    return next((section for section in found if section is not None), None)
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {override}: write key.path=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
-            raise ConfigError(f"--set {override}: {parent} is not a section")
-    content[last] = value
-
-
-def _key_lines(node: yaml.Node | None, prefix: str = "") -> dict[str, int]:
-    """Line (from 1) of every key path of a YAML document."""
-    lines: dict[str, int] = {}
-    if isinstance(node, yaml.MappingNode):
-        children = [(str(key.value), key, value) for key, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
-        children = [(str(index), value, value) for index, value in enumerate(node.value)]
-    else:
-        return lines
-    for name, key, value in children:
-        path = f"{prefix}.{name}" if prefix else name
-        lines[path] = key.start_mark.line + 1
-        lines.update(_key_lines(value, path))
-    return lines
+    return validate_section(TrainConfig, dict(content), source, {})
