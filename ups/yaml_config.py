@@ -55,7 +55,10 @@ def load_section(schema: type[_S], path: Path, overrides: Sequence[str] = ()) ->
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values", hint="see configs/local_2task.yaml")
     for override in overrides:
-        places[_override(content, override)] = f"--set {override}"
+        parts = _override(content, override)
+        for end in range(1, len(parts)):
+            places.setdefault(".".join(parts[:end]), f"--set {override}")
+        places[".".join(parts)] = f"--set {override}"
     return validate_section(schema, content, str(path), places)
 
 
@@ -74,12 +77,11 @@ def validate_section(schema: type[_S], content: dict[str, Any], source: str, pla
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        problems = error.errors()
-        # A misspelled key also makes the right one missing: the misspelling is what to mend.
-        first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+        first = _to_mend_first(error.errors())
         text, hint = _described(schema, first)
         where = _place([str(part) for part in _location(first)], places) or source
-        others = f"and {len(problems) - 1} more" if len(problems) > 1 else ""
+        count = len({tuple(_location(problem)) for problem in error.errors()})
+        others = f"and {count - 1} more" if count > 1 else ""
         raise ConfigError(f"{where}: {text}", hint="; ".join(filter(None, (hint, others)))) from None
 
 
@@ -148,6 +150,15 @@ def _syntax_error(path: Path, error: yaml.YAMLError) -> ConfigError:
     return ConfigError(f"{where}: not valid YAML: {problem}")
 
 
+def _to_mend_first(problems: Sequence[Any]) -> Any:
+    """A misspelled key also makes the right one missing, so it goes first; of a union, the deepest branch."""
+    for problem in problems:
+        if problem["type"] == "extra_forbidden":
+            return problem
+    first = _location(problems[0])
+    return max((p for p in problems if _location(p)[: len(first)] == first), key=lambda p: len(_location(p)))
+
+
 def _described(schema: type[BaseModel], problem: Any) -> tuple[str, str]:
     """What is wrong, and what to do about it."""
     location = _location(problem)
@@ -177,7 +188,9 @@ def _location(problem: Any) -> list[str | int]:
 
 def _is_tag(part: int | str) -> bool:
     """Pydantic's location names the branch of a union it tried; that is no key of the file."""
-    return isinstance(part, str) and (part in {"int", "float", "str"} or "[" in part)
+    return isinstance(part, str) and (
+        part in {"int", "float", "str"} or "[" in part or part.startswith("constrained-")
+    )
 
 
 def _suggestion(schema: type[BaseModel], location: Sequence[int | str]) -> str:
@@ -198,8 +211,8 @@ def _place(location: list[str], places: Mapping[str, str]) -> str | None:
     return next((places[prefix] for prefix in prefixes if prefix in places), None)
 
 
-def _override(content: dict[str, Any], override: str) -> str:
-    """Write one `key.path=value` into the content; returns the key path."""
+def _override(content: dict[str, Any], override: str) -> list[str]:
+    """Write one `key.path=value` into the content; returns the parts of the key."""
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
@@ -218,7 +231,7 @@ def _override(content: dict[str, Any], override: str) -> str:
         # Copied on the way down: two sections that share a YAML anchor must not change together.
         holder[index] = list(child) if isinstance(child, list) else _mapping(child, override, part)
         holder = holder[index]
-    return ".".join(parts)
+    return parts
 
 
 def _index(holder: Any, part: str, override: str, parent: str) -> Any:

@@ -1,0 +1,56 @@
+"""What holds for every test: no user's home, no user's keys, no network but loopback, no silent skips."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REQUIRE_PROGRAMS = "UPS_REQUIRE_PROGRAMS"
+"""Set in CI: a test whose program is missing fails there instead of being skipped."""
+
+_SECRETS = ("B2_", "WANDB_", "VAST_", "VULTR_", "UPS_")
+_SYSTEM_PATH = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+# The workers of a parallel run share the cores; each with as many threads as cores is slower than one.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose program is missing, or fail it where `UPS_REQUIRE_PROGRAMS` is set."""
+    for marker in item.iter_markers("needs_program"):
+        (name,) = marker.args
+        if shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH):
+            continue
+        if os.environ.get(REQUIRE_PROGRAMS):
+            pytest.fail(f"needs program: {name}", pytrace=False)
+        pytest.skip(f"needs program: {name}")
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of the test's own, and none of the keys or settings of whoever runs the tests."""
+    for name in os.environ:
+        if name.startswith(_SECRETS) and name != REQUIRE_PROGRAMS:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("UPS_HOME", str(tmp_path / "ups-home"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only() -> Iterator[None]:
+    """Connections leave this machine in no test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else "localhost"
+        if host not in {"localhost", "::1", ""} and not str(host).startswith("127."):
+            raise AssertionError(f"a test tried to connect to {host}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
