@@ -125,6 +125,12 @@ class Operations:
             known = ", ".join(self.providers)
             raise UsageError(f"provider {name!r} is not available", hint=f"available: {known}") from None
 
+    def doctor(self) -> list[Check]:
+        """What is configured and whether it works; spends and changes nothing."""
+        from console.doctor import examine
+
+        return examine(self)
+
     # --- data -------------------------------------------------------------------------------
 
     def tasks(self) -> "list[TaskSpec]":
@@ -238,6 +244,16 @@ class Operations:
             entries.append(configs.describe(path, seconds))
         return entries
 
+    def validate(self, config: Path, overrides: Sequence[str] = ()) -> ConfigEntry:
+        """Check a config, training or evaluation.
+
+        Raises:
+            ConfigError: names file, line and key.
+        """
+        from console.runs import configs
+
+        return configs.validate(config, overrides)
+
     def offers(self, provider: str = "local") -> list[Offer]:
         """What may be rented, the cheapest first."""
         return self.provider(provider).offers()
@@ -286,6 +302,18 @@ class Operations:
         """
         handle = self.registry.find(run)
         yield from self._follower(handle.run).follow(handle)
+
+    def read(self, run: str) -> Iterator[FollowBatch]:
+        """What the mirror of a run holds, without following it."""
+        from console.runs.follow import Cursor
+
+        handle = self.registry.find(run)
+        cursor, status = Cursor(self.ledger, handle), self.status(handle)
+        while True:
+            batch = cursor.read(status)
+            if not (batch.events or batch.log or batch.transitions):
+                return
+            yield batch
 
     def status(self, handle: "RunHandle") -> RunStatus:
         """How a run stands, from its mirror, the ledger and, where one can look, its process."""

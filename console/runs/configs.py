@@ -22,6 +22,12 @@ def shipped() -> list[Path]:
     return sorted(found, key=lambda path: path.stem != DEFAULT)
 
 
+def _named(name: Path) -> Path | None:
+    """The shipped config of that name, evaluation configs included."""
+    path = Path(str(resources.files("configs"))) / f"{name.stem}.yaml"
+    return path if path.exists() and name.parent in (Path(), Path("configs")) else None
+
+
 def find(name: Path) -> Path:
     """The file of a config given as a path or as the name of a shipped one.
 
@@ -30,17 +36,17 @@ def find(name: Path) -> Path:
     """
     if name.exists():
         return name
-    for path in shipped():
-        if name.stem == path.stem and name.parent in (Path(), Path("configs")):
-            return path
+    named = _named(name)
+    if named is not None:
+        return named
     known = ", ".join(path.stem for path in shipped())
     raise ConfigError(f"there is no config {name}", hint=f"shipped are {known}; or give the path of a file")
 
 
 def load(
-    name: Path, *, tasks: Sequence[str] = (), overrides: Sequence[str] = ()
+    name: Path, *, tasks: Sequence[str] = (), stage: str | None = None, overrides: Sequence[str] = ()
 ) -> "tuple[Path, TrainConfig]":
-    """Find and validate a config, with the tasks and `key=value` overrides of a launch.
+    """Find and validate a config, with the tasks, the one stage and the overrides of a launch.
 
     Raises:
         ConfigError: names file, line and key.
@@ -49,12 +55,19 @@ def load(
 
     path = find(name)
     chosen = [f"data.task=[{', '.join(tasks)}]"] if tasks else []
-    return path, load_train_config(path, [*overrides, *chosen])
+    config = load_train_config(path, [*overrides, *chosen])
+    if stage is not None:
+        if stage not in config.stages.names:
+            defined = ", ".join(config.stages.names)
+            raise ConfigError(f"{path} has no stage {stage}", hint=f"it defines {defined}")
+        others = {name: None for name in config.stages.names if name not in (stage, "operator")}
+        config = config.model_copy(update={"stages": config.stages.model_copy(update=others)})
+    return path, config
 
 
 def describe(path: Path, seconds: Sequence[float]) -> ConfigEntry:
     """A config as the launch screen lists it, with the median of its earlier durations."""
-    from ups.support import unsupported
+    from ups.capabilities import unsupported
 
     tasks: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
@@ -67,3 +80,19 @@ def describe(path: Path, seconds: Sequence[float]) -> ConfigEntry:
         problem = error.message
     duration = statistics.median(seconds) if seconds else None
     return ConfigEntry(path, path.stem, tasks, stages, problem, duration)
+
+
+def validate(name: Path, overrides: Sequence[str]) -> ConfigEntry:
+    """Load a training config, or an evaluation config (`eval_*`).
+
+    Raises:
+        ConfigError: names file, line and key.
+    """
+    from ups.config import load_eval_config
+
+    if not name.stem.startswith("eval_"):
+        path, config = load(name, overrides=overrides)
+        return ConfigEntry(path, path.stem, config.data.task, config.stages.names, None, None)
+    content = load_eval_config(find(name), overrides)
+    tasks = content.data.task if content.data is not None else ()
+    return ConfigEntry(find(name), name.stem, tasks, (), None, None)

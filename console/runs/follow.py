@@ -39,7 +39,7 @@ class Follower:
 
     def follow(self, handle: RunHandle) -> Iterator[FollowBatch]:
         """Batches until the run has ended and, unless it is kept, its instance is gone."""
-        cursor = _Cursor(self.ledger, handle)
+        cursor = Cursor(self.ledger, handle)
         lock = FileLock(self.locks / f"mirror-{handle.run}.lock")
         mirrors: dict[int, Mirror] = {}
         try:
@@ -79,7 +79,7 @@ class Follower:
         # Once its process is gone a run writes no more: what `done` it left is in the mirror now.
         return self.status(handle, entry, transport) if status.ended else status
 
-    def _end(self, handle: RunHandle, cursor: "_Cursor", status: RunStatus) -> Iterator[FollowBatch]:
+    def _end(self, handle: RunHandle, cursor: "Cursor", status: RunStatus) -> Iterator[FollowBatch]:
         entry = instance_of(self.ledger, handle.run)
         if entry is not None and entry.living and not entry.keep:
             for _ in self.teardown.steps(entry, f"run {status}"):
@@ -103,7 +103,7 @@ class Follower:
         return status_of(handle.latest, entry, process_alive=alive, now=time.time())
 
 
-class _Cursor:
+class Cursor:
     """What a follower has handed out already, over all attempts."""
 
     def __init__(self, ledger: Ledger, handle: RunHandle) -> None:

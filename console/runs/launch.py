@@ -55,13 +55,13 @@ class Launcher:
         tasks: tuple[str, ...] = request.tasks
         config = None
         try:
-            path, config = configs.load(request.config, tasks=request.tasks, overrides=request.overrides)
+            path, config = _resolve(request)
             tasks = config.data.task
             checks.append(Check(Level.OK, f"config {path.stem} valid, {len(tasks)} tasks"))
         except UpsError as error:
             checks.append(_failed(error))
         if config is not None:
-            checks.extend(_supported(config, request.stage))
+            checks.extend(_supported(config))
             checks.extend(self._data_checks(tasks))
         checks.extend(self._machine_checks())
         offer = self._offer(request, checks)
@@ -148,9 +148,9 @@ class Launcher:
         for check in preflight.checks:
             if check.level is Level.FAILED:
                 raise runtime.error_of(check.code, check.text, check.hint)
-        path, config = configs.load(request.config, tasks=request.tasks, overrides=request.overrides)
+        path, config = _resolve(request)
         handle = self.registry.new()
-        spec = self._spec(handle.run, path.stem, config, request.stage)
+        spec = self._spec(handle.run, path.stem, config)
         local = handle.attempt(1)
         _write(local.spec_path, render_spec(spec))
         if request.note:
@@ -180,7 +180,7 @@ class Launcher:
             ),
         )
 
-    def _spec(self, run: str, name: str, config: "TrainConfig", stage: str | None) -> RunSpec:
+    def _spec(self, run: str, name: str, config: "TrainConfig") -> RunSpec:
         from ups import catalog
         from ups.store import open_store
 
@@ -192,7 +192,7 @@ class Launcher:
             created=time.time(),
             config=config,
             tasks=config.data.task,
-            stages=(stage,) if stage else config.stages.names,  # type: ignore[arg-type]
+            stages=config.stages.names,
             seed=config.seed,
             threads=_threads(),
             store=self.settings.store_url,
@@ -279,13 +279,15 @@ def _failed(error: UpsError) -> Check:
     return Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
 
 
-def _supported(config: "TrainConfig", stage: str | None) -> Iterator[Check]:
-    from ups.support import unsupported
+def _resolve(request: LaunchRequest) -> "tuple[Path, TrainConfig]":
+    return configs.load(request.config, tasks=request.tasks, stage=request.stage, overrides=request.overrides)
 
-    stages = (stage,) if stage else config.stages.names
-    for problem in unsupported(config, stages):
-        hint = "`--stage operator` runs that stage alone, `--set` changes a key"
-        yield Check(Level.FAILED, problem, hint=hint, code="config")
+
+def _supported(config: "TrainConfig") -> Iterator[Check]:
+    from ups.capabilities import unsupported
+
+    for problem in unsupported(config):
+        yield Check(Level.FAILED, problem, hint="`--stage operator` runs that stage alone", code="config")
     if config.logging.wandb.enabled:
         yield Check(Level.WARNING, "W&B is not available in this version: metrics stay here")
 

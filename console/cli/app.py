@@ -1,0 +1,154 @@
+"""`ups-console`: dispatch, the options that every command has, and how errors end a command.
+
+Data goes to stdout, narration and errors to stderr. The exit codes are an API (`ups.errors`).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from console.home import Home
+from console.operations import Operations
+from ups.errors import UpsError, UsageError
+
+_INTERRUPTED = 130
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What every command gets: the operations, and whether its answer is for a program."""
+
+    operations: Operations
+    as_json: bool
+
+    def answer(self, value: Any, text: str) -> None:
+        """Print the answer: one JSON value, or the text for people."""
+        click.echo(json.dumps(value, ensure_ascii=False, default=str) if self.as_json else text)
+
+    def line(self, value: Any) -> None:
+        """Print one line of JSON Lines."""
+        click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+    def say(self, text: str) -> None:
+        """Narration: stderr, so that stdout stays the answer."""
+        click.echo(text, err=True)
+
+
+def command(group: click.Group, name: str | None = None) -> Callable[[_F], click.Command]:
+    """Register a command that takes a `Session` first, and the options common to all."""
+
+    def register(function: _F) -> click.Command:
+        @wraps(function)
+        def run(as_json: bool, home: Path | None, debug: bool, **arguments: Any) -> Any:
+            operations = Operations(Home(home.absolute()) if home else Home.default())
+            return function(Session(operations, as_json), **arguments)
+
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
+            click.option(
+                "--home",
+                type=click.Path(path_type=Path, file_okay=False),
+                help="The console's home (default: $UPS_HOME).",
+            ),
+            click.option("--debug", is_flag=True, help="Show the traceback of an internal error."),
+        ):
+            run = option(run)
+        return group.command(name)(run)
+
+    return register
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ups-console", prog_name="ups-console")
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The console's home.")
+@click.pass_context
+def cli(context: click.Context, home: Path | None) -> None:
+    """Train neural surrogates of physics on rented GPUs, and watch every dollar and every loss.
+
+    Without a command the console opens.
+    """
+    if home is not None:
+        os.environ["UPS_HOME"] = str(home.absolute())
+    if context.invoked_subcommand is None:
+        open_console()
+
+
+def open_console() -> None:
+    """Open the terminal console.
+
+    Raises:
+        UsageError: there is no terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "the console needs a terminal, and this is none",
+            hint="every operation works headless: `ups-console launch CONFIG`, `ups-console --help`",
+        )
+    from console.tui.app import run_console
+
+    run_console(Operations(Home.default()))
+
+
+def _load_commands() -> None:
+    from console.cli import data, fleet, runs
+
+    for module in (data, runs, fleet):
+        module.register(cli)
+
+
+def main() -> None:
+    """Entry point: run, and turn every error into one line and an exit code."""
+    arguments = sys.argv[1:]
+    as_json, debug = "--json" in arguments, "--debug" in arguments
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        if arguments:  # opening the console must not wait for the commands
+            _load_commands()
+        code = cli.main(arguments, standalone_mode=False, prog_name="ups-console", color=color)
+    except UpsError as error:
+        if debug:
+            raise
+        code = _report(error.to_json(), error.exit_code, as_json)
+    except click.ClickException as error:
+        code = _report(
+            {"code": "usage", "message": error.format_message(), "hint": _usage(error)}, 2, as_json
+        )
+    except (KeyboardInterrupt, click.Abort):
+        code = _report({"code": "interrupted", "message": "interrupted", "hint": ""}, _INTERRUPTED, as_json)
+    except BrokenPipeError:  # the reader of our stdout has gone: not our error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        message = f"internal error: {type(error).__name__}: {error}"
+        code = _report({"code": "internal", "message": message, "hint": "--debug shows where"}, 1, as_json)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see `{context.command_path} --help`" if context else "see `ups-console --help`"
+
+
+def _report(error: dict[str, str], exit_code: int, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+    else:
+        color = False if os.environ.get("NO_COLOR") else None
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error['message']}", err=True, color=color)
+        if error["hint"]:
+            click.echo(f"{click.style('hint:', bold=True)}  {error['hint']}", err=True, color=color)
+    return exit_code
+
+
+if __name__ == "__main__":
+    main()

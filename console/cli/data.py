@@ -1,0 +1,125 @@
+"""Commands over tasks, datasets and caches."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from console.cli.app import Session, command
+from console.cli.render import ProgressLine, size, table
+
+
+def register(cli: click.Group) -> None:
+    """Add the commands of this module."""
+
+    @command(cli, "tasks")
+    def tasks(session: Session) -> None:
+        """The 15 tasks."""
+        specs = session.operations.tasks()
+        rows = [
+            [spec.name, spec.title, str(spec.modality), ", ".join(p.symbol for p in spec.parameters) or "–",
+             "yes" if spec.has_solver else "–"]
+            for spec in specs
+        ]  # fmt: skip
+        session.answer(
+            [
+                {
+                    "task": spec.name,
+                    "title": spec.title,
+                    "equation": spec.equation,
+                    "modality": spec.modality,
+                    "fields": spec.fields,
+                    "parameters": [parameter.name for parameter in spec.parameters],
+                    "boundary": spec.boundary,
+                    "solver": spec.has_solver,
+                }
+                for spec in specs
+            ],
+            table(["task", "what", "modality", "parameters", "solver"], rows),
+        )
+
+    @command(cli, "datasets")
+    def datasets(session: Session) -> None:
+        """What the store holds, task by task."""
+        rows = session.operations.datasets()
+        lines = [
+            [
+                row.task,
+                row.state,
+                *(
+                    str(row.splits[name].samples) if name in row.splits else "–"
+                    for name in ("train", "val", "test")
+                ),
+                size(sum(split.bytes for split in row.splits.values())) if row.splits else "–",
+                row.note or ("can be made" if row.state == "missing" and row.can_make else ""),
+            ]
+            for row in rows
+        ]
+        session.answer(
+            [asdict(row) for row in rows],
+            table(["task", "state", "train", "val", "test", "size", ""], lines, right=(2, 3, 4, 5)),
+        )
+
+    @command(cli, "caches")
+    def caches(session: Session) -> None:
+        """The latent caches in the store."""
+        rows = session.operations.caches()
+        lines = [[r.version, r.task, r.split, r.state, str(r.samples), size(r.bytes), r.note] for r in rows]
+        session.answer(
+            [asdict(row) for row in rows],
+            table(["version", "task", "split", "state", "samples", "size", ""], lines, right=(4, 5)),
+        )
+
+    @cli.group("data")
+    def data() -> None:
+        """Make, import, verify and delete datasets."""
+
+    @command(data, "make")
+    @click.argument("tasks", nargs=-1, required=True)
+    @click.option("--samples", type=click.IntRange(min=3), help="Initial conditions per task.")
+    @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+    @click.option("--replace", is_flag=True, help="Replace a dataset that differs.")
+    def make(session: Session, tasks: tuple[str, ...], samples: int | None, seed: int, replace: bool) -> None:
+        """Generate datasets with the built-in reference solvers."""
+        session.operations.make_data(
+            tasks, samples=samples, seed=seed, replace=replace, progress=ProgressLine()
+        )
+        _answer_datasets(session, tasks)
+
+    @command(data, "import")
+    @click.argument("task")
+    @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+    @click.option("--replace", is_flag=True, help="Replace what the dataset holds.")
+    def import_(session: Session, task: str, files: tuple[Path, ...], replace: bool) -> None:
+        """Convert raw PDEBench-layout FILES of TASK into the store."""
+        session.operations.import_data(task, files, replace=replace, progress=ProgressLine())
+        _answer_datasets(session, (task,))
+
+    @command(data, "verify")
+    @click.argument("tasks", nargs=-1)
+    def verify(session: Session, tasks: tuple[str, ...]) -> None:
+        """Read every byte of the datasets and compare it with the manifest."""
+        states = session.operations.verify_data(tasks, ProgressLine())
+        session.answer(states, "\n".join(f"{task}  {state}" for task, state in states.items()) or "nothing")
+
+    @command(data, "delete")
+    @click.argument("task")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    def delete(session: Session, task: str, yes: bool) -> None:
+        """Remove the dataset of TASK from the store."""
+        if not yes:
+            click.confirm(
+                f"delete the dataset {task} from {session.operations.settings.store_url}?", abort=True
+            )
+        session.operations.delete_data(task)
+        session.answer({"deleted": task}, f"deleted {task}")
+
+
+def _answer_datasets(session: Session, tasks: tuple[str, ...]) -> None:
+    rows = [row for row in session.operations.datasets() if row.task in tasks]
+    text = "\n".join(
+        f"{row.task}: {row.state}, "
+        + ", ".join(f"{split.samples} {name}" for name, split in row.splits.items())
+        for row in rows
+    )
+    session.answer([asdict(row) for row in rows], text)

@@ -1,0 +1,85 @@
+"""A run told line by line, for people who follow it without a screen, and its report as tables."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from console.api import FollowBatch
+from console.cli.render import duration, number, table
+from console.runs.series import RunView
+from ups.events import Event, EventType
+
+_SYMBOL = {"started": "▶", "finished": "✓", "skipped": "–", "failed": "✗"}
+
+
+class Narrator:
+    """Turns batches into lines; keeps what it needs for the ETA."""
+
+    def __init__(self) -> None:
+        self.view = RunView()
+
+    def lines(self, batch: FollowBatch) -> Iterator[str]:
+        """The lines of one batch, in the order in which things happened."""
+        moments = [(move.t, f"instance {move.after}: {move.cause}") for move in batch.transitions]
+        for event in batch.events:
+            self.view.apply(event)
+            text = self._text(event)
+            if text:
+                moments.append((event.t, text))
+        for t, text in sorted(moments, key=lambda moment: moment[0]):
+            yield f"{time.strftime('%H:%M:%S', time.localtime(t))}  {text}"
+
+    def _text(self, event: Event) -> str | None:
+        fields = event.fields
+        match event.type:
+            case EventType.RUN:
+                tasks = ", ".join(fields.get("tasks", ()))
+                return f"run {fields.get('name')} on {fields.get('device')}: {tasks}"
+            case EventType.PHASE:
+                mark = _SYMBOL.get(str(fields.get("state")), "?")
+                return f"{mark} {fields.get('phase')} {fields.get('detail') or ''}".rstrip()
+            case EventType.METRIC:
+                return self._metric(fields)
+            case EventType.RESUMED:
+                return (
+                    f"resumed at {fields.get('stage')} epoch {fields.get('epoch')}, step {fields.get('step')}"
+                )
+            case EventType.WARNING | EventType.ERROR:
+                hint = f" ({fields['hint']})" if fields.get("hint") else ""
+                return f"! {fields.get('message')}{hint}"
+            case EventType.DONE:
+                return f"done {fields.get('status')}"
+        return None
+
+    def _metric(self, fields: Mapping[str, Any]) -> str | None:
+        if fields.get("split") != "val" or fields.get("task") is None:
+            return None
+        values = fields.get("values") or {}
+        train = self.view.latest(fields["task"], "train", "loss")
+        phase = self.view.phases["train"]
+        progress = f"{phase.done:g}/{phase.total:g}" if phase.total else ""
+        return (
+            f"{fields.get('stage')} epoch {int(fields.get('epoch', 0)) + 1:>3}  {fields['task']:<20} "
+            f"train {number(train)}  val {number(values.get('nrmse'))}  "
+            f"copy {number(values.get('persistence'))}  {progress}  ETA {duration(phase.eta_seconds)}"
+        )
+
+
+def report_text(report: Mapping[str, Any]) -> str:
+    """The evaluation as a table per split."""
+    parts = []
+    for split, content in report.get("splits", {}).items():
+        rows = [
+            [
+                task,
+                number(values.get("one_step")),
+                number(values.get("persistence_one_step")),
+                number(values.get("rollout")),
+                number(values.get("persistence_rollout")),
+                "yes" if values.get("skill") else "no skill",
+            ]
+            for task, values in content.get("tasks", {}).items()
+        ]
+        header = [f"{split} split", "one-step nRMSE", "copy", "rollout nRMSE", "copy", "skill"]
+        parts.append(table(header, rows, right=(1, 2, 3, 4)))
+    return "\n\n".join(parts)

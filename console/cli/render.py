@@ -1,0 +1,84 @@
+"""Plain text for people: aligned tables, sizes, durations, money, a progress line with an ETA."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Columns aligned with two spaces between; those in `right` are right-aligned."""
+    if not rows:
+        return "nothing"
+    grid = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in grid) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in grid
+    ]
+    return "\n".join(lines)
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units, as disks and buckets are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """h:mm:ss, or m:ss; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def number(value: float | None) -> str:
+    """Four significant places, a dash where there is none."""
+    return "–" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+class ProgressLine:
+    """Progress of a long operation on stderr: one line that is redrawn, or lines where it is no terminal."""
+
+    _BAR = 28
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._what = ""
+        self._since = 0.0
+        self._printed = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self.close()
+            self._what, self._since, self._printed = what, now, 0.0
+        finished = done >= total
+        if not finished and now - self._printed < (0.1 if self._live else 5.0):
+            return
+        self._printed = now
+        eta = (now - self._since) * (total - done) / done if done else None
+        filled = self._BAR * done // total if total else self._BAR
+        ending = duration(now - self._since) if finished else f"ETA {duration(eta)}"
+        text = f"{what}  {'━' * filled}{'─' * (self._BAR - filled)}  {done}/{total}  {ending}"
+        if self._live:
+            click.echo(f"\r\x1b[2K{text}", nl=finished, err=True)
+        else:
+            click.echo(text, err=True)
+        if finished:
+            self._what = ""
+
+    def close(self) -> None:
+        """End an unfinished line."""
+        if self._live and self._what:
+            click.echo(err=True)
+        self._what = ""

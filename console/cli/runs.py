@@ -1,0 +1,282 @@
+"""Commands over configs and runs."""
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from console.api import FollowBatch, LaunchRequest, Level, Preflight, RunRow, RunStatus
+from console.cli.app import Session, command
+from console.cli.narrate import Narrator, report_text
+from console.cli.render import ProgressLine, duration, number, table
+from console.errors import RunFailedError
+from console.operations import Operations
+from ups.errors import NotFoundError
+
+_SECOND_INTERRUPT_S = 3.0
+_RUN = click.argument("run")
+
+
+def register(cli: click.Group) -> None:
+    """Add the commands of this module."""
+    _register_launching(cli)
+    _register_reading(cli)
+    _register_history(cli)
+
+
+def _register_launching(cli: click.Group) -> None:
+    @command(cli, "validate")
+    @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
+    def validate(session: Session, configs: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
+        """Check CONFIGs against the schema."""
+        found = [session.operations.validate(config, overrides) for config in configs]
+        text = "\n".join(f"{entry.path}: valid, {', '.join(entry.tasks)}" for entry in found)
+        session.answer([asdict(entry) for entry in found], text)
+
+    @command(cli, "launch")
+    @click.argument("config", type=click.Path(path_type=Path))
+    @click.option("--tasks", help="Comma-separated tasks instead of the config's.")
+    @click.option("--stage", type=click.Choice(["operator", "diff_residual", "consistency_distill"]))
+    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+    @click.option("--provider", default="local", show_default=True)
+    @click.option("--offer-id", help="Rent this offer.")
+    @click.option("--instance", help="Run on this kept instance.")
+    @click.option("--keep/--auto-shutdown", help="Keep the instance when the run has ended.")
+    @click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), default=12.0, show_default=True,
+                  help="After so many hours the instance ends, whatever runs.")  # fmt: skip
+    @click.option("--budget", type=click.FloatRange(min=0), help="Cap of this run in USD.")
+    @click.option("--note", default="", help="Your note in the history.")
+    @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+    @click.option("--detach", is_flag=True, help="Return when the run has started.")
+    def launch(
+        session: Session, tasks: str | None, budget: float | None, dry_run: bool, detach: bool, **options: Any
+    ) -> None:
+        """Rent an instance, train CONFIG on it, evaluate, publish, tear down."""
+        chosen = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
+        request = LaunchRequest(tasks=chosen, budget_usd=budget, **options)
+        if dry_run:
+            _answer_preflight(session, session.operations.preflight(request))
+            return
+        launched = session.operations.launch(request)
+        if detach:
+            session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
+            return
+        _follow(session, launched.run, launched.instance)
+
+    @command(cli, "resume")
+    @_RUN
+    @click.option("--detach", is_flag=True, help="Return when the run goes on.")
+    def resume(session: Session, run: str, detach: bool) -> None:
+        """Go on with RUN from its last checkpoint."""
+        launched = session.operations.resume(run)
+        if detach:
+            session.answer(asdict(launched), f"run {launched.run} goes on, on {launched.instance}")
+            return
+        _follow(session, launched.run, launched.instance)
+
+    @command(cli, "stop")
+    @_RUN
+    def stop(session: Session, run: str) -> None:
+        """Ask RUN to stop at its next safe point."""
+        session.operations.stop(run)
+        session.answer({"stopping": run}, f"run {run} was told to stop")
+
+
+def _register_reading(cli: click.Group) -> None:
+    @command(cli, "show")
+    @_RUN
+    def show(session: Session, run: str) -> None:
+        """One run: how it stands and what it reached."""
+        row = session.operations.run(run)
+        directories = [str(path) for path in session.operations.run_directories(run)]
+        session.answer({**run_json(row), "directories": directories}, _show_text(row, directories))
+
+    @command(cli, "events")
+    @_RUN
+    @click.option("-f", "--follow", is_flag=True, help="Wait for more.")
+    def events(session: Session, run: str, follow: bool) -> None:
+        """The events of RUN as JSON Lines."""
+        for batch in _batches(session.operations, run, follow):
+            for event in batch.events:
+                session.line(event.to_json())
+
+    @command(cli, "logs")
+    @_RUN
+    @click.option("-f", "--follow", is_flag=True, help="Wait for more.")
+    def logs(session: Session, run: str, follow: bool) -> None:
+        """The log of RUN."""
+        for batch in _batches(session.operations, run, follow):
+            sys.stdout.buffer.write(batch.log)
+            sys.stdout.flush()
+
+    @command(cli, "report")
+    @_RUN
+    def report(session: Session, run: str) -> None:
+        """The evaluation of RUN, beside persistence."""
+        content = session.operations.report(run)
+        session.answer(content, report_text(content))
+
+    @command(cli, "evaluate")
+    @click.argument("target")
+    @click.option("--config", type=click.Path(path_type=Path, exists=True), help="Evaluation config.")
+    @click.option("--split", "splits", multiple=True, type=click.Choice(["train", "val", "test"]))
+    @click.option("--data", type=click.Path(path_type=Path), help="Evaluate every sample of this file.")
+    @click.option("--task", help="Task of --data, or the one task to evaluate.")
+    @click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions and truth here.")
+    def evaluate(session: Session, target: str, data: Path | None, **options: Any) -> None:
+        """Judge the checkpoint of a run, or at a path, again."""
+        if data is not None and not data.is_file():
+            raise NotFoundError(f"there is no file {data}")
+        content = session.operations.evaluate(target, data=data, progress=ProgressLine(), **options)
+        session.answer(content, report_text(content))
+
+
+def _register_history(cli: click.Group) -> None:
+    @cli.group("runs", invoke_without_command=True)
+    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+    @click.option("--home", type=click.Path(path_type=Path, file_okay=False))
+    @click.option("--debug", is_flag=True, hidden=True)
+    @click.pass_context
+    def runs(context: click.Context, as_json: bool, home: Path | None, debug: bool) -> None:
+        """What was run, what it reached, what it cost."""
+        if context.invoked_subcommand is None:
+            from console.home import Home
+
+            session = Session(Operations(Home(home.absolute()) if home else Home.default()), as_json)
+            rows = session.operations.runs()
+            session.answer([run_json(row) for row in rows], _runs_table(rows))
+
+    @command(runs, "rm")
+    @_RUN
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    def remove(session: Session, run: str, yes: bool) -> None:
+        """Forget RUN: its mirror here goes, what is in the store stays."""
+        if not yes:
+            click.confirm(f"remove the mirror of run {run}?", abort=True)
+        session.operations.remove_run(run)
+        session.answer({"removed": run}, f"removed {run}")
+
+    @command(runs, "note")
+    @_RUN
+    @click.argument("text")
+    def note(session: Session, run: str, text: str) -> None:
+        """Write a note to RUN."""
+        session.operations.note(run, text)
+        session.answer({"run": run, "note": text}, f"{run}: {text}")
+
+
+def run_json(row: RunRow) -> dict[str, Any]:
+    """The history's JSON of a run."""
+    return {**asdict(row), "usd": round(row.usd, 4)}
+
+
+def _batches(operations: Operations, run: str, follow: bool) -> Any:
+    return operations.follow(run) if follow else operations.read(run)
+
+
+def _follow(session: Session, run: str, instance: str) -> None:
+    """Narrate until the end; the exit code tells how it was."""
+    if session.as_json:
+        session.line({"type": "launch", "run": run, "instance": instance})
+    else:
+        session.answer(None, f"run {run} on {instance}")
+    narrator = Narrator()
+    status = RunStatus.PENDING
+    try:
+        for batch in session.operations.follow(run):
+            status = batch.status
+            _print_batch(session, narrator, batch, instance)
+    except KeyboardInterrupt:
+        _interrupted(session, run, instance)
+        raise
+    if status in (RunStatus.FAILED, RunStatus.LOST):
+        reason = next((n.message for n in reversed(narrator.view.notices) if n.severe), "see its log")
+        raise RunFailedError(
+            f"run {run} {'failed' if status is RunStatus.FAILED else 'was lost'}: {reason}",
+            hint=f"`ups-console logs {run}` shows what happened, `ups-console resume {run}` goes on",
+        )
+    if not session.as_json and status is RunStatus.SUCCEEDED:
+        click.echo("\n" + report_text(session.operations.report(run)))
+
+
+def _print_batch(session: Session, narrator: Narrator, batch: FollowBatch, instance: str) -> None:
+    if not session.as_json:
+        for line in narrator.lines(batch):
+            click.echo(line)
+        return
+    for move in batch.transitions:
+        session.line({"type": "instance", "instance": instance, **asdict(move)})
+    for event in batch.events:
+        narrator.view.apply(event)
+        session.line(event.to_json())
+
+
+def _interrupted(session: Session, run: str, instance: str) -> None:
+    """The first Ctrl-C leaves the run alone and says who guards it; a second one ends it."""
+    row = next((row for row in session.operations.fleet() if row.instance == instance), None)
+    if row is None:
+        return
+    hours = duration(row.deadline - time.time())
+    session.say(
+        f"\nrun {run} goes on without this window: ${row.usd_per_hour:.2f}/h, ${row.usd:.2f} so far; "
+        f"its watchdog ends it in {hours} at the latest.\n"
+        f"`ups-console` shows it again. Ctrl-C once more within {_SECOND_INTERRUPT_S:.0f} s tears it down."
+    )
+    try:
+        time.sleep(_SECOND_INTERRUPT_S)
+    except KeyboardInterrupt:
+        for step in session.operations.teardown(instance):
+            session.say(step.text)
+
+
+def _answer_preflight(session: Session, preflight: Preflight) -> None:
+    mark = {Level.OK: "✓", Level.WARNING: "!", Level.FAILED: "✗"}
+    lines = [
+        f"{mark[check.level]} {check.text}" + (f"  ({check.hint})" if check.hint else "")
+        for check in preflight.checks
+    ]
+    expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
+    lines.append(
+        f"expected {duration(preflight.expected_seconds)}, {expected}; cap ${preflight.cap_usd:.2f}; "
+        f"deadline {preflight.deadline_hours:g} h"
+    )
+    session.answer({**asdict(preflight), "ok": preflight.ok}, "\n".join(lines))
+    if not preflight.ok:
+        from console.runs.runtime import error_of
+
+        failed = next(check for check in preflight.checks if check.level is Level.FAILED)
+        raise error_of(failed.code, failed.text, failed.hint)
+
+
+def _show_text(row: RunRow, directories: list[str]) -> str:
+    figures = [
+        f"  {task:<22} one-step nRMSE {number(value)}" + ("" if row.skill.get(task) else "  no skill")
+        for task, value in row.one_step.items()
+    ]
+    head = (
+        f"{row.run}  {row.config}  {row.status}  {duration(row.seconds)}  ${row.usd:.2f}  {row.note}".rstrip()
+    )
+    return "\n".join([head, *figures, *directories])
+
+
+def _runs_table(rows: list[RunRow]) -> str:
+    lines = [
+        [
+            time.strftime("%b %d %H:%M", time.localtime(row.created)),
+            row.run,
+            row.config,
+            str(row.status),
+            "  ".join(f"{task} {number(value)}" for task, value in row.one_step.items()) or "–",
+            duration(row.seconds),
+            f"{row.usd:.2f}",
+            row.note,
+        ]
+        for row in rows
+    ]
+    return table(
+        ["when", "run", "config", "status", "test one-step nRMSE", "time", "$", ""], lines, right=(5, 6)
+    )

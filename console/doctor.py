@@ -1,0 +1,58 @@
+"""`ups-console doctor`: what is configured, and whether it works."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from console.api import Check, Level
+from ups.errors import UpsError
+
+if TYPE_CHECKING:
+    from console.operations import Operations
+
+
+def examine(operations: "Operations") -> list[Check]:
+    """One check after another; a failed one hides none of the others."""
+    checks: list[Check] = []
+    for examination in (_home, _store, _runtime, _instances):
+        try:
+            checks.extend(examination(operations))
+        except UpsError as error:
+            checks.append(Check(Level.FAILED, error.message, error.hint, error.code))
+    return checks
+
+
+def _home(operations: "Operations") -> Iterator[Check]:
+    from ups.store import free_bytes
+
+    operations.registry.check_writable()
+    free = free_bytes(operations.home.root)
+    yield Check(Level.OK, f"home {operations.home.root}, {free / 2**30:.0f} GB free")
+    yield Check(Level.OK, f"caps: ${operations.settings.cap_usd_per_day:.2f} a day")
+
+
+def _store(operations: "Operations") -> Iterator[Check]:
+    rows = [row for row in operations.datasets() if row.state != "missing"]
+    settings = operations.settings
+    yield Check(Level.OK, f"store {settings.store_url} (from {settings.store_origin}): {len(rows)} datasets")
+    for row in rows:
+        if row.state != "verified":
+            yield Check(Level.WARNING, f"{row.task} is {row.state}: {row.note}")
+
+
+def _runtime(operations: "Operations") -> Iterator[Check]:
+    from console.runs.runtime import missing_modules
+
+    missing = missing_modules()
+    if missing:
+        yield Check(Level.WARNING, f"not installed here: {', '.join(missing)}",
+                    "pip install 'ups-console[train]' to train on this machine")  # fmt: skip
+    else:
+        yield Check(Level.OK, "the runtime is installed: this machine can train")
+
+
+def _instances(operations: "Operations") -> Iterator[Check]:
+    money = operations.money()
+    text = f"{money.running} living instances, ${money.usd_per_hour:.2f}/h, ${money.usd_today:.2f} today"
+    yield Check(Level.OK, text)
+    if money.orphans:
+        yield Check(Level.WARNING, f"{money.orphans} orphans", "`ups-console fleet` shows them")
