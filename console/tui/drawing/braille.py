@@ -1,0 +1,163 @@
+"""Curves in braille: two by four dots a cell, numpy min/max per dot column, gaps where NaN.
+
+`Raster` collects traces as dots with an ink for each cell; the last trace to touch a cell gives it
+its ink. Nothing here knows what is drawn or in which terminal.
+"""
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from console.tui.drawing.text import Ink, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_BLANK = 0x20
+_BRAILLE = 0x2800
+_CHARACTER = 0x8000_0000
+"""Marks a code that is a character rather than dots, which use the lowest eight bits."""
+_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+class Raster:
+    """A field of `width` × `height` cells."""
+
+    def __init__(self, width: int, height: int) -> None:
+        import numpy as np
+
+        self.width, self.height = width, height
+        self.columns, self.lines = 2 * width, 4 * height
+        self._codes = np.zeros((height, width), dtype=np.uint32)
+        self._inks = np.full((height, width), -1, dtype=np.int16)
+        self._names: list[Ink] = []
+
+    def spans(self, low: "Array", high: "Array", ink: Ink, *, dash: int = 0) -> None:
+        """Fill dot lines low … high (0 at the top) of every dot column; NaN leaves it empty.
+
+        Args:
+            low: Upper dot line of each column, [columns] float.
+            high: Lower dot line of each column.
+            ink: Ink of the cells that are touched.
+            dash: Draw `dash` columns, then leave as many out; 0 draws all.
+        """
+        import numpy as np
+
+        present = np.isfinite(low) & np.isfinite(high) & (high >= 0) & (low <= self.lines - 1)
+        if dash:
+            present &= np.arange(self.columns) % (2 * dash) < dash
+        lines = np.arange(self.lines)[:, None]
+        with np.errstate(invalid="ignore"):
+            dots = (lines >= np.where(present, low, 1)) & (lines <= np.where(present, high, 0))
+        bits = np.array(_BITS, dtype=np.uint32)
+        cells = (dots.reshape(self.height, 4, self.width, 2) * bits[None, :, None, :]).sum(axis=(1, 3))
+        self._paint(cells.astype(np.uint32), ink)
+
+    def _paint(self, cells: "Array", ink: Ink) -> None:
+        if ink not in self._names:
+            self._names.append(ink)
+        touched = cells > 0
+        self._codes[touched & (self._codes >= _CHARACTER)] = 0
+        self._codes |= cells
+        self._inks[touched] = self._names.index(ink)
+
+    def put(self, column: int, line: int, char: str, ink: Ink, *, over: bool = False) -> None:
+        """One character in a cell that has no dots (or in any cell, with `over`)."""
+        if not (0 <= column < self.width and 0 <= line < self.height):
+            return
+        if over or self._codes[line, column] == 0:
+            if ink not in self._names:
+                self._names.append(ink)
+            self._codes[line, column] = ord(char) | _CHARACTER
+            self._inks[line, column] = self._names.index(ink)
+
+    def rows(self) -> list[Row]:
+        """The cells as rows of inked text."""
+        import numpy as np
+
+        is_char = self._codes >= _CHARACTER
+        points = np.where(is_char, self._codes & (_CHARACTER - 1), (self._codes & 0xFF) + _BRAILLE)
+        points = np.where(self._inks < 0, _BLANK, points).astype("<u4")
+        rows: list[Row] = []
+        for line in range(self.height):
+            text = points[line].tobytes().decode("utf-32-le")
+            inks = self._inks[line]
+            cuts = [0, *(np.flatnonzero(np.diff(inks)) + 1).tolist(), self.width]
+            rows.append([
+                (text[start:end], self._names[inks[start]] if inks[start] >= 0 else "text")
+                for start, end in itertools.pairwise(cuts)
+                if end > start
+            ])  # fmt: skip
+        return rows
+
+
+def column_range(x: "Array", y: "Array", x_low: float, x_high: float, columns: int) -> "tuple[Array, Array]":
+    """Least and greatest y of each dot column, joined by straight lines between columns.
+
+    Args:
+        x: Ascending positions, [n].
+        y: Values, [n]; NaN makes a gap.
+        x_low: Position of the first column's centre.
+        x_high: Position of the last column's centre.
+        columns: Number of dot columns.
+
+    Returns:
+        (low, high), each [columns], NaN where nothing is drawn.
+    """
+    import numpy as np
+
+    low, high = np.full(columns, np.nan), np.full(columns, np.nan)
+    first = max(0, int(np.searchsorted(x, x_low, "left")) - 1)
+    last = min(len(x), int(np.searchsorted(x, x_high, "right")) + 1)
+    x, y = x[first:last], y[first:last]
+    if len(x) == 0:
+        return low, high
+    scale = (columns - 1) / (x_high - x_low) if x_high > x_low else 0.0
+    column = (x - x_low) * scale
+    _buckets(np.rint(column), y, low, high)
+    if len(x) < 4 * columns:
+        _interpolate(column, y, low, high)
+    _join(low, high)
+    return low, high
+
+
+def _buckets(column: "Array", y: "Array", low: "Array", high: "Array") -> None:
+    """Minimum and maximum of the points that fall into each column."""
+    import numpy as np
+
+    finite = np.isfinite(y) & (column >= 0) & (column <= len(low) - 1)
+    column, y = column[finite].astype(np.intp), y[finite]
+    if len(y) == 0:
+        return
+    starts = np.flatnonzero(np.r_[True, np.diff(column) > 0])
+    low[column[starts]] = np.minimum.reduceat(y, starts)
+    high[column[starts]] = np.maximum.reduceat(y, starts)
+
+
+def _interpolate(column: "Array", y: "Array", low: "Array", high: "Array") -> None:
+    """Straight lines through the columns without a point, where both ends are numbers."""
+    import numpy as np
+
+    centres = np.arange(len(low), dtype=float)
+    inside = np.isnan(low) & (centres >= column[0]) & (centres <= column[-1])
+    if not inside.any() or len(column) < 2:
+        return
+    line = np.interp(centres[inside], column, y)
+    low[inside] = line
+    high[inside] = line
+
+
+def _join(low: "Array", high: "Array") -> None:
+    """Extend neighbouring columns to where they meet, so that a steep curve has no holes."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        rising = low[1:] > high[:-1]
+        falling = high[1:] < low[:-1]
+    up = np.where(rising, (low[1:] + high[:-1]) / 2, np.nan)
+    down = np.where(falling, (high[1:] + low[:-1]) / 2, np.nan)
+    np.copyto(high[:-1], np.fmax(high[:-1], up))
+    np.copyto(low[1:], np.fmin(low[1:], up))
+    np.copyto(low[:-1], np.fmin(low[:-1], down))
+    np.copyto(high[1:], np.fmax(high[1:], down))

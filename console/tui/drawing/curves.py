@@ -1,0 +1,212 @@
+"""A chart of one task's curves as rows: axes, traces, marks, a persistence line and a crosshair."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from console.tui.drawing.braille import Raster, column_range
+from console.tui.drawing.text import Ink, Row, clip, count
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+GUTTER = 6
+"""Cells left of the plot: five for a label, one for the axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One line of a chart."""
+
+    x: "Array"
+    y: "Array"
+    ink: Ink
+    dash: int = 0
+    """Dot columns drawn and left out in turn; 0 for a solid line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Everything that is drawn, in drawing order."""
+
+    traces: Sequence[Trace]
+    log_y: bool = True
+    level: float | None = None
+    """A horizontal line: the error of copying the last frame."""
+    marks: Sequence[tuple[float, str]] = field(default_factory=tuple)
+    """(position, label): where a stage begins."""
+    ticks: Sequence[float] = field(default_factory=tuple)
+    """Positions marked on the axis: ends of epochs."""
+    cross: float | None = None
+    """Position of the crosshair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to dot lines, 0 at the top."""
+
+    low: float
+    high: float
+    log: bool
+    lines: int
+
+    def line(self, values: "Array") -> "Array":
+        """Dot line of each value, NaN where the value has no place (≤ 0 on a log axis)."""
+        import numpy as np
+
+        if self.log:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = np.where(values > 0, np.log10(values), np.nan)
+        share = (values - self.low) / (self.high - self.low)
+        return np.rint((1 - share) * (self.lines - 1))
+
+    def cell(self, value: float) -> int | None:
+        """Cell row of a value, None outside the scale."""
+        if self.log and value <= 0:
+            return None
+        share = ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
+        return round((1 - share) * (self.lines - 1)) // 4 if -0.001 <= share <= 1.001 else None
+
+
+def draw_chart(chart: Chart, width: int, height: int) -> list[Row] | None:
+    """The chart in `width` × `height` cells, or None where there is no point to draw."""
+    x_range = _x_range(chart.traces)
+    plot_width, plot_height = width - GUTTER, height - 1
+    scale = _scale(chart, plot_height * 4) if x_range else None
+    if x_range is None or scale is None or plot_width < 4 or plot_height < 2:
+        return None
+    raster = Raster(plot_width, plot_height)
+    for trace in chart.traces:
+        low, high = column_range(trace.x, trace.y, *x_range, raster.columns)
+        raster.spans(scale.line(high), scale.line(low), trace.ink, dash=trace.dash)
+    _draw_level(raster, chart.level, scale)
+    for position, label in chart.marks:
+        _draw_mark(raster, _column(position, x_range, plot_width), label)
+    if chart.cross is not None:
+        column = _column(chart.cross, x_range, plot_width)
+        for line in range(plot_height):
+            raster.put(column, line, "│", "cross")
+    gutter = _y_labels(scale, plot_height)
+    rows: list[Row] = [[*gutter[line], *row] for line, row in enumerate(raster.rows())]
+    return [*rows, _x_axis(x_range, chart.ticks, plot_width)]
+
+
+def _x_range(traces: Sequence[Trace]) -> tuple[float, float] | None:
+    ends = [(float(trace.x[0]), float(trace.x[-1])) for trace in traces if len(trace.x)]
+    if not ends:
+        return None
+    low, high = min(first for first, _ in ends), max(last for _, last in ends)
+    # A curve starts at the left edge of its first decade of steps, not somewhere in the middle.
+    low = 0.0 if 0 < low < 0.2 * high else low
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _scale(chart: Chart, lines: int) -> Scale | None:
+    import numpy as np
+
+    extremes: list[float] = []
+    for trace in chart.traces:
+        y = trace.y[np.isfinite(trace.y)]
+        y = y[y > 0] if chart.log_y else y
+        if len(y):
+            # A single spike among thousands of points must not flatten the curve.
+            ends = (y.min(), y.max()) if len(y) < 400 else np.quantile(y, (0.003, 0.997))
+            extremes += [float(ends[0]), float(ends[1])]
+    if not extremes:
+        return None
+    low, high = min(extremes), max(extremes)
+    level = chart.level
+    # On a linear axis a level far above would flatten the curves; there the legend alone tells it.
+    if level is not None and (level > 0 if chart.log_y else low <= level <= 2 * high):
+        low, high = min(low, level), max(high, level)
+    if chart.log_y:
+        low, high = math.log10(low), math.log10(high)
+    margin = 0.04 * (high - low) if high > low else max(abs(high) * 0.05, 0.05)
+    return Scale(low - margin, high + margin, chart.log_y, lines)
+
+
+def _column(position: float, x_range: tuple[float, float], width: int) -> int:
+    return round((position - x_range[0]) / (x_range[1] - x_range[0]) * (width - 1))
+
+
+def _draw_level(raster: Raster, level: float | None, scale: Scale) -> None:
+    line = scale.cell(level) if level is not None else None
+    if line is not None:
+        for column in range(raster.width):
+            raster.put(column, line, "╌", "level")
+
+
+def _draw_mark(raster: Raster, column: int, label: str) -> None:
+    for line in range(raster.height):
+        raster.put(column, line, "┊", "mark")
+    room = raster.width - column - 1
+    for offset, char in enumerate(clip(label, room) if room > 3 else ""):
+        raster.put(column + 1 + offset, 0, char, "mark")
+
+
+def _y_labels(scale: Scale, height: int) -> list[Row]:
+    """The gutter: a label where a round value has its row, the axis beside it."""
+    labels: dict[int, str] = {}
+    for value in _round_values(scale, max(2, height // 2)):
+        line = scale.cell(value)
+        if line is not None and not {line - 1, line, line + 1} & labels.keys():
+            labels[line] = _axis_number(value)
+    return [
+        [(labels[line].rjust(GUTTER - 1), "axis"), ("┤", "axis")]
+        if line in labels
+        else [(" " * (GUTTER - 1), "axis"), ("│", "axis")]
+        for line in range(height)
+    ]
+
+
+def _axis_number(value: float) -> str:
+    text = f"{value:.4g}"
+    if len(text) >= GUTTER or "e" in text:
+        text = f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return text
+
+
+def _round_values(scale: Scale, wanted: int) -> list[float]:
+    """Round values inside a scale, the roundest first."""
+    if not scale.log:
+        step = _nice_step((scale.high - scale.low) / wanted)
+        first = math.ceil(scale.low / step)
+        return [round(n * step, 12) for n in range(first, math.floor(scale.high / step) + 1)]
+    decades = range(math.floor(scale.low), math.ceil(scale.high) + 1)
+    every = max(1, math.ceil(len(decades) / wanted))
+    values = [10.0**decade for decade in decades if decade % every == 0]
+    if scale.high - scale.low < 2.5:
+        values += [factor * 10.0**decade for factor in (3, 2, 5) for decade in decades]
+    if scale.high - scale.low < 0.3:
+        low, high = 10**scale.low, 10**scale.high
+        step = _nice_step((high - low) / wanted)
+        values += [round(n * step, 12) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return values
+
+
+def _nice_step(rough: float) -> float:
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    return next(f * magnitude for f in (1, 2, 5, 10) if f * magnitude >= rough * 0.999)
+
+
+def _x_axis(x_range: tuple[float, float], ticks: Sequence[float], width: int) -> Row:
+    """One line: the axis with labels at round steps, `┴` at the ends of epochs."""
+    low, high = x_range
+    cells = ["─"] * width
+    if len(ticks) <= width // 4:
+        for tick in ticks:
+            column = _column(tick, x_range, width)
+            if 0 <= column < width:
+                cells[column] = "┴"
+    step = _nice_step((high - low) / max(1, width // 12))
+    taken = 0
+    for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
+        column = _column(n * step, x_range, width)
+        label = "┬" + count(round(n * step, 9))
+        if column >= taken and column + len(label) <= width:
+            cells[column : column + len(label)] = list(label)
+            taken = column + len(label) + 1
+    return [(" " * (GUTTER - 1) + "└", "axis"), ("".join(cells), "axis")]

@@ -1,0 +1,114 @@
+"""A growing curve: positions, values and their exponential average, appended in batches."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+WINDOW_SHARE = 0.05
+"""The average looks back over this share of the points."""
+
+
+class Series:
+    """Points in the order in which they were measured, in arrays that double when full."""
+
+    def __init__(self, capacity: int = 256) -> None:
+        import numpy as np
+
+        self._x = np.empty(capacity)
+        self._y = np.empty(capacity)
+        self._smooth = np.empty(capacity)
+        self._length = 0
+        self._average = math.nan
+        self._weight = _weight(0)
+        self._weighted_at = 64
+        """Length at which the weight of the past was chosen."""
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def x(self) -> "Array":
+        """Positions, [n], ascending."""
+        return self._x[: self._length]
+
+    @property
+    def y(self) -> "Array":
+        """Values, [n]; NaN where the measurement was not finite."""
+        return self._y[: self._length]
+
+    @property
+    def smooth(self) -> "Array":
+        """Exponential average of the finite values, [n]; NaN where y is."""
+        return self._smooth[: self._length]
+
+    @property
+    def last(self) -> float | None:
+        """The newest value, None where there is none or it was not finite."""
+        value = float(self._y[self._length - 1]) if self._length else math.nan
+        return value if math.isfinite(value) else None
+
+    def extend(self, x: "Array", y: "Array") -> None:
+        """Append points."""
+        import numpy as np
+
+        needed = self._length + len(x)
+        if needed > len(self._x):
+            capacity = max(needed, 2 * len(self._x))
+            for name in ("_x", "_y", "_smooth"):
+                grown = np.empty(capacity)
+                grown[: self._length] = getattr(self, name)[: self._length]
+                setattr(self, name, grown)
+        added = slice(self._length, needed)
+        self._x[added], self._y[added] = x, y
+        self._length = needed
+        if needed >= 2 * self._weighted_at:
+            # A longer curve is averaged over more points; doubling keeps this cheap.
+            self._weight, self._weighted_at = _weight(needed), needed
+            self._average, added = math.nan, slice(0, needed)
+        self._smooth[added] = self._averaged(self._y[added])
+
+    def cut_after(self, x: float) -> None:
+        """Drop the points beyond `x`: the run was taken up again from there."""
+        import numpy as np
+
+        self._length = int(np.searchsorted(self.x, x, "right"))
+        finite = self.smooth[np.isfinite(self.smooth)]
+        self._average = float(finite[-1]) if len(finite) else math.nan
+
+    def nearest(self, x: float) -> int | None:
+        """Index of the point nearest to `x`."""
+        import numpy as np
+
+        if not self._length:
+            return None
+        after = int(np.searchsorted(self.x, x))
+        if after == 0 or after == self._length:
+            return min(after, self._length - 1)
+        return after - 1 if x - self._x[after - 1] <= self._x[after] - x else after
+
+    def _averaged(self, y: "Array") -> "Array":
+        """The exponential average continued over new values, in blocks that stay in float range."""
+        import numpy as np
+
+        result = np.full(len(y), np.nan)
+        where = np.flatnonzero(np.isfinite(y))
+        block = max(1, int(27 / -math.log(self._weight)))
+        for start in range(0, len(where), block):
+            chosen = where[start : start + block]
+            values = y[chosen]
+            if not math.isfinite(self._average):
+                self._average = float(values[0])
+            power = self._weight ** np.arange(1, len(values) + 1)
+            line = power * (self._average + (1 - self._weight) * np.cumsum(values / power))
+            result[chosen] = line
+            self._average = float(line[-1])
+        return result
+
+
+def _weight(length: int) -> float:
+    """Weight of the past in the exponential average of a curve of `length` points."""
+    return 1 - 2 / (1 + max(7.0, WINDOW_SHARE * length))

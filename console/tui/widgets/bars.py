@@ -1,0 +1,241 @@
+"""The one-line widgets: what runs and what it costs, where a run's phases stand, what the machine does."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from console.tui.drawing.text import Row, ago, duration, row_width, size, usd
+from console.tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from console.operations import Money
+
+SCREEN_NAMES = ("Launch", "Live", "Fleet", "Data", "History")
+
+
+class TopBar(Panel):
+    """The line that never lies: what runs, what is forgotten, what it costs."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    TopBar { height: 1; dock: top; background: $panel; }
+    """
+
+    def __init__(self, current: str = "Launch", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.current = current
+        self.money: Money | None = None
+        self.stale_since: float | None = None
+        """When the figures could last be read, where they cannot be read now."""
+
+    def show(self, money: "Money | None", stale_since: float | None) -> None:
+        """Show new figures; None until they were read once."""
+        self.money, self.stale_since = money, stale_since
+        self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        right = self._figures(short=width < 100)
+        row: Row = [(" ups ", "title")]
+        for number, name in enumerate(SCREEN_NAMES, 1):
+            chosen = name == self.current
+            long = chosen or width >= 76 + row_width(right) - 50
+            row.append((f" {number}", "key" if not chosen else "accent bold"))
+            row.append((f" {name} " if long else " ", "accent bold" if chosen else "muted"))
+        room = width - row_width(row) - row_width(right) - 1
+        return [[*row, (" " * max(1, room), "text"), *right]]
+
+    def _figures(self, *, short: bool) -> Row:
+        money = self.money
+        if money is None:
+            text = "figures unread" if self.stale_since is None else "figures cannot be read"
+            return [(text, "muted" if self.stale_since is None else "warn")]
+        row: Row = [(f"● {money.running}", "good" if money.running else "muted")]
+        row += [(" running" if not short else "", "good" if money.running else "muted")]
+        orphans = f"▲ {money.orphans}" + ("" if short else " orphan" + "s" * (money.orphans != 1))
+        row += [("  ", "text"), (orphans, "bad" if money.orphans else "muted")]
+        row += [("  ", "text"), (f"{usd(money.usd_per_hour)}/h", "text" if money.usd_per_hour else "muted")]
+        over = money.usd_today >= money.cap_usd_per_day
+        cap = f"{'' if short else 'today '}{usd(money.usd_today)} of ${money.cap_usd_per_day:g}"
+        row += [("  ", "text"), (cap, "bad" if over else "text")]
+        if self.stale_since is not None:
+            row.append((f"  as of {ago(time.time() - self.stale_since)}", "warn"))
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseView:
+    """How a phase of the pipeline stands."""
+
+    name: str
+    state: str = "waiting"
+    """waiting, started, finished, skipped or failed."""
+    seconds: float | None = None
+    done: float = 0
+    total: float = 0
+    unit: str = ""
+    eta_s: float | None = None
+    detail: str = ""
+
+
+class PhaseBar(Panel):
+    """hydrate ✓ · precompute · train ━━╸── 18/40 · evaluate · publish."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    PhaseBar { height: 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.phases: Sequence[PhaseView] = ()
+
+    def show(self, phases: Sequence[PhaseView]) -> None:
+        """Show where the phases stand."""
+        if phases != self.phases:
+            self.phases = phases
+            self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        return [phase_row(self.phases, width)]
+
+
+def phase_row(phases: Sequence[PhaseView], width: int) -> Row:
+    """The phases in one line; the bar of the running one takes what room is left."""
+    row: Row = [(" ", "text")]
+    fixed = 1 + sum(row_width(_phase(phase, 0)) for phase in phases) + 3 * max(0, len(phases) - 1)
+    bar = max(0, min(30, width - fixed - 2))
+    for index, phase in enumerate(phases):
+        if index:
+            row.append((" · ", "muted"))
+        row += _phase(phase, bar)
+    return row
+
+
+def _phase(phase: PhaseView, bar: int) -> Row:
+    match phase.state:
+        case "finished":
+            spent = f" {duration(phase.seconds)}" if phase.seconds is not None else ""
+            return [("✓ ", "good"), (phase.name, "text"), (spent, "muted")]
+        case "skipped":
+            return [("✓ ", "muted"), (phase.name, "muted")]
+        case "failed":
+            return [("✗ ", "bad"), (phase.name, "bad")]
+        case "started":
+            row: Row = [("▶ ", "accent"), (phase.name, "accent bold")]
+            return row + _progress(phase, bar)
+    return [(phase.name, "muted")]
+
+
+def _progress(phase: PhaseView, bar: int) -> Row:
+    if not phase.total:
+        return []
+    row: Row = [(" ", "text"), *progress_bar(phase.done / phase.total, bar)] if bar >= 4 else []
+    amount = f" {_amount(phase.done, phase.unit)}/{_amount(phase.total, phase.unit)}"
+    unit = phase.unit if phase.unit not in ("", "bytes") else ""
+    row.append((f"{amount} {unit}".rstrip(), "text"))
+    if phase.eta_s is not None:
+        row.append((f" {duration(phase.eta_s)} left", "muted"))
+    return row
+
+
+def _amount(value: float, unit: str) -> str:
+    return size(value) if unit == "bytes" else f"{value:,.0f}"
+
+
+def progress_bar(share: float, width: int) -> Row:
+    """━━━━╸──── in `width` cells, half a cell fine."""
+    share = min(1.0, max(0.0, share))
+    halves = round(share * 2 * width)
+    full, half = divmod(halves, 2)
+    done = "━" * full + ("╸" if half else "")
+    return [(done, "accent"), ("─" * (width - len(done)), "frame")]
+
+
+_LEVELS = " ▁▂▃▄▅▆▇█"
+
+
+def meter(share: float, width: int = 8) -> str:
+    """A share as a little bar of blocks."""
+    eighths = round(min(1.0, max(0.0, share)) * 8 * width)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")).ljust(width, "·")[:width]
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Shares 0 … 1 as block heights, the newest at the right."""
+    shown = [min(1.0, max(0.0, value)) for value in values[-width:]]
+    return "".join(_LEVELS[max(1, round(value * 8))] for value in shown).rjust(width)
+
+
+class SystemBar(Panel):
+    """Processor, memory and GPUs of the box, from its last `system` event."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    SystemBar { height: 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.fields: Mapping[str, Any] = {}
+        self.cpu: list[float] = []
+        self.tail: Row = []
+        """Shown at the right: money, the last sign of life."""
+
+    def show(self, fields: Mapping[str, Any] | None = None, tail: Row | None = None) -> None:
+        """Show a newer `system` event, a newer tail, or both."""
+        if fields is not None:
+            self.fields = fields
+            cpu = _share(fields.get("cpu"))
+            if cpu is not None:
+                self.cpu = [*self.cpu[-59:], cpu]
+        if tail is not None:
+            self.tail = tail
+        self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        row: Row = [(" ", "text"), *system_row(self.fields, self.cpu)]
+        room = width - row_width(row) - row_width(self.tail) - 1
+        return [[*row, (" " * max(1, room), "text"), *self.tail]]
+
+
+def system_row(fields: Mapping[str, Any], cpu_history: Sequence[float] = ()) -> Row:
+    """GPU first where there is one, else the processor; fields that are missing are not shown."""
+    row: Row = []
+    for gpu in fields.get("gpu") or ():
+        row += _gpu(gpu)
+    cpu = _share(fields.get("cpu"))
+    if cpu is not None:
+        row += [("cpu ", "muted"), (sparkline(cpu_history or [cpu], 8), "accent"), (f" {cpu:.0%}", "text")]
+    ram = _share(fields.get("ram"))
+    if ram is not None:
+        row += [
+            ("   ram ", "muted"),
+            (meter(ram, 5), "accent"),
+            (f" {ram:.0%}", "warn" if ram > 0.92 else "text"),
+        ]
+    free = fields.get("disk_free")
+    if isinstance(free, (int, float)):
+        row += [("   disk ", "muted"), (f"{size(free)} free", "bad" if free < 2e9 else "text")]
+    return row
+
+
+def _gpu(gpu: Mapping[str, Any]) -> Row:
+    row: Row = [("gpu ", "muted")]
+    util = _share(gpu.get("util"))
+    if util is not None:
+        row += [(meter(util), "accent"), (f" {util:.0%} ", "text")]
+    used, total = gpu.get("mem_used"), gpu.get("mem_total")
+    if isinstance(used, (int, float)) and isinstance(total, (int, float)) and total:
+        row.append((f"{size(used)} of {size(total)} ", "text"))
+    if isinstance(gpu.get("temp"), (int, float)):
+        row.append((f"{gpu['temp']:.0f} °C", "warn" if gpu["temp"] > 85 else "text"))
+    return [*row, ("   ", "text")]
+
+
+def _share(value: object) -> float | None:
+    """A share 0 … 1 of a figure in per cent."""
+    if not isinstance(value, (int, float)):
+        return None
+    return float(value) / 100

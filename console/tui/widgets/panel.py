@@ -1,0 +1,239 @@
+"""What every widget of the console is built on: rows of inked text, repainted only where they changed.
+
+A `Panel` draws its rows in one go (`draw`), keeps them, and hands them out line by line. When its
+data change it asks the one `Painter` of the app, which wakes at most ten times a second, and not at
+all when nothing changed; then only lines whose rows differ are sent to the terminal.
+"""
+
+import time
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+from rich.color import Color as RichColor
+from rich.color_triplet import ColorTriplet
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from console.tui.drawing.text import Ink, Row, drop_spans, fit_row, row_width
+from console.tui.theme import task_variable, variable_defaults
+
+
+class Painter:
+    """Coalesces repaints of all panels of an app into at most ten a second."""
+
+    INTERVAL = 0.1
+    _of_app: ClassVar["WeakKeyDictionary[App[object], Painter]"] = WeakKeyDictionary()
+
+    def __init__(self, app: "App[object]") -> None:
+        self._app = app
+        self._waiting: set[Panel] = set()
+        self._timer: Timer | None = None
+        self._painted_at = 0.0
+
+    @classmethod
+    def of(cls, app: "App[object]") -> "Painter":
+        """The app's painter."""
+        if app not in cls._of_app:
+            cls._of_app[app] = cls(app)
+        return cls._of_app[app]
+
+    def request(self, panel: "Panel") -> None:
+        """Have a panel repainted soon."""
+        self._waiting.add(panel)
+        if self._timer is None:
+            delay = max(0.001, self._painted_at + self.INTERVAL - time.monotonic())
+            self._timer = self._app.set_timer(delay, self._paint)
+
+    def _paint(self) -> None:
+        self._timer = None
+        self._painted_at = time.monotonic()
+        waiting, self._waiting = self._waiting, set()
+        for panel in waiting:
+            panel.repaint()
+
+
+class Panel(Widget):
+    """A widget that draws rows of inked text, in a frame with a title or without one.
+
+    Subclasses implement `draw` and call `changed` when their data changed.
+    """
+
+    FRAMED: ClassVar[bool] = True
+    ALLOW_SELECT = False
+    INKS: ClassVar[tuple[str, ...]] = (
+        *("accent", "axis", "bad", "cross", "cursor", "focus", "frame", "good", "key", "level", "mark"),
+        *("match", "muted", "raw", "title", "train", "val", "warn"),
+    )
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"ink--{ink}" for ink in INKS}
+    DEFAULT_CSS = """
+    Panel {
+        height: 1fr;
+        width: 1fr;
+        background: $background;
+        color: $foreground;
+        & > .ink--frame { color: $frame; }
+        & > .ink--title { color: $foreground; text-style: bold; }
+        & > .ink--muted { color: $muted; }
+        & > .ink--raw { color: $muted 70%; }
+        & > .ink--accent { color: $accent; }
+        & > .ink--good { color: $success; }
+        & > .ink--warn { color: $warning; }
+        & > .ink--bad { color: $error; text-style: bold; }
+        & > .ink--cursor { background: $panel; }
+        & > .ink--focus { color: $accent; }
+        & > .ink--mark { color: $muted; }
+        & > .ink--axis { color: $muted; }
+        & > .ink--level { color: $warning 60%; }
+        & > .ink--cross { color: $accent; }
+        & > .ink--key { color: $accent; text-style: bold; }
+        & > .ink--train { color: $primary; }
+        & > .ink--val { color: $foreground; }
+        & > .ink--match { color: $background; background: $warning; }
+        &:focus > .ink--frame { color: $accent; }
+        &:focus > .ink--cursor { background: $accent 25%; }
+    }
+    """
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._rows: list[Row] | None = None
+        self._drawn_for = Size(0, 0)
+        self._styles: dict[Ink, Style] = {}
+
+    # --- what a subclass provides -----------------------------------------------------------
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        """Rows of the inside, at most `height`; shorter ones are padded."""
+        raise NotImplementedError
+
+    def title(self) -> Row:
+        """Left of the frame's upper edge."""
+        return []
+
+    def summary(self) -> Row:
+        """Right of the frame's upper edge."""
+        return []
+
+    def footnote(self) -> Row:
+        """Left of the frame's lower edge."""
+        return []
+
+    # --- repainting ------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Data changed: repaint within a tenth of a second."""
+        if self.is_attached:
+            Painter.of(self.app).request(self)
+
+    def repaint(self) -> None:
+        """Draw now and refresh the lines that differ."""
+        if not self.is_attached or not self.size or not self.screen.is_active:
+            self._rows = None
+            return
+        before, drawn_for = self._rows, self._drawn_for
+        self._render_rows()
+        rows = self._rows or []
+        if before is None or drawn_for != self.size or len(before) != len(rows):
+            self.refresh()
+            return
+        dirty = [y for y, (old, new) in enumerate(zip(before, rows, strict=True)) if old != new]
+        if dirty:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in dirty))
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles.clear()
+        self._rows = None
+
+    def render_line(self, y: int) -> Strip:
+        if self._rows is None or self._drawn_for != self.size:
+            self._render_rows()
+        rows = self._rows or []
+        width = self.size.width
+        row = rows[y] if y < len(rows) else []
+        segments = [Segment(text, self.ink(ink)) for text, ink in fit_row(row, width)]
+        return Strip(segments, width)
+
+    def _render_rows(self) -> None:
+        width, height = self._drawn_for = self.size
+        if not self.FRAMED:
+            self._rows = self.draw(width, height)
+            return
+        if width < 4 or height < 2:
+            self._rows = []
+            return
+        inside = self.draw(width - 2, height - 2)
+        edge = "frame"
+        rows: list[Row] = [self._edge("╭", "╮", self.title(), self.summary(), width)]
+        for line in range(height - 2):
+            content = fit_row(inside[line] if line < len(inside) else [], width - 2)
+            rows.append([("│", edge), *content, ("│", edge)])
+        rows.append(self._edge("╰", "╯", self.footnote(), [], width))
+        self._rows = rows
+
+    def _edge(self, left: str, right: str, begin: Row, end: Row, width: int) -> Row:
+        room = width - 3
+        if row_width(end) > max(room - 14, room // 2):
+            end = drop_spans(end, max(room - 14, room // 2) - 2)
+        end = [(" ", "frame"), *end, (" ", "frame")] if end else []
+        begin = drop_spans(begin, room - row_width(end) - 2)
+        begin = [(" ", "frame"), *begin, (" ", "frame")] if begin else []
+        room += 1
+        fill = "─" * max(0, room - row_width(begin) - row_width(end))
+        return [(left, "frame"), *begin, (fill, "frame"), *end, (right, "frame")]
+
+    # --- inks ------------------------------------------------------------------------------
+
+    def ink(self, ink: Ink) -> Style:
+        """The style of an ink under the current theme; inks joined by a space are combined."""
+        style = self._styles.get(ink)
+        if style is None:
+            style = self._styles[ink] = self._mix(ink)
+        return style
+
+    def _mix(self, ink: Ink) -> Style:
+        if isinstance(ink, tuple):
+            return Style(color=_rich_colour(ink[0]), bgcolor=_rich_colour(ink[1]))
+        style = self.rich_style
+        for part in ink.split():
+            style += self._part(part)
+        return style
+
+    def _part(self, part: str) -> Style:
+        if part == "bold":
+            return Style(bold=True)
+        if part == "reverse":
+            return Style(reverse=True)
+        if part.startswith("task:"):
+            variables = {**variable_defaults(), **self.app.theme_variables}
+            return Style.from_color(Color.parse(variables[task_variable(part[5:])]).rich_color)
+        if part.startswith("ansi:"):
+            return Style.parse(part[5:].replace("_", " "))
+        if part not in self.INKS:
+            return Style.null()
+        styles = self.get_component_styles(f"ink--{part}")
+        backdrop = self.background_colors[1]
+        colour = None if not styles.has_rule("color") else backdrop + styles.color
+        # A component without a background of its own must not paint over a cursor's.
+        under = backdrop + styles.background if styles.has_rule("background") else None
+        style = Style(
+            color=colour.rich_color if colour is not None else None,
+            bgcolor=under.rich_color if under is not None else None,
+        )
+        return style + styles.text_style
+
+    @property
+    def inner_size(self) -> Size:
+        """Cells inside the frame."""
+        edge = 2 if self.FRAMED else 0
+        return Size(max(0, self.size.width - edge), max(0, self.size.height - edge))
+
+
+def _rich_colour(value: int) -> RichColor:
+    return RichColor.from_triplet(ColorTriplet(value >> 16 & 255, value >> 8 & 255, value & 255))
