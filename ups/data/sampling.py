@@ -1,0 +1,141 @@
+"""Which training pairs are drawn, and in what order the tasks take turns.
+
+Micro-batches are homogeneous: one task, one shape. Everything random comes from one numpy generator
+whose state is a few numbers, so that a resumed run draws what the uninterrupted one would have
+drawn. Free of torch.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.data.fields import Fields
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+_READ_BYTES = 64 * 1024 * 1024
+_LARGEST_CHANGE = 2.0
+"""Relative change beyond which a pair is not drawn more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs of one task: a state (or input) and what follows it."""
+
+    task: str
+    inputs: Floats
+    """[B, *S, Ci]."""
+    targets: Floats
+    """[B, *S, C]."""
+    parameters: Floats
+    """[B, P]."""
+    dt: float
+    """Time between the two; 0 for static tasks."""
+    stride: int
+    """Stored frames between the two."""
+    samples: Integers
+    """[B] index of the trajectory in its file."""
+    frames: Integers
+    """[B] frame of the input; 0 for static tasks."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class Pairs:
+    """All (state, next state) pairs of a file at one stride, or the pairs of a static task."""
+
+    def __init__(self, fields: Fields, *, stride: int = 1) -> None:
+        self.fields = fields
+        self.stride = 1 if fields.spec.static else stride
+        self.starts = 1 if fields.states is None else fields.states.shape[1] - self.stride
+        """Frames of a trajectory from which a step can be taken."""
+
+    def __len__(self) -> int:
+        return self.fields.samples * max(self.starts, 0)
+
+    def take(self, samples: Integers, frames: Integers) -> Batch:
+        """The pairs that start at these frames of these trajectories."""
+        fields = self.fields
+        if fields.states is not None:
+            inputs, targets = fields.states[samples, frames], fields.states[samples, frames + self.stride]
+        else:
+            assert fields.inputs is not None
+            assert fields.targets is not None
+            inputs, targets = fields.inputs[samples], fields.targets[samples]
+        return Batch(
+            fields.spec.name, np.asarray(inputs), np.asarray(targets), np.asarray(fields.parameters[samples]),
+            fields.dt * self.stride, self.stride, samples, frames,
+        )  # fmt: skip
+
+    def probe(self) -> Batch:
+        """Two fixed pairs, to try something on."""
+        chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
+        return self.take(chosen // self.starts, chosen % self.starts)
+
+
+def relative_changes(pairs: Pairs) -> Floats:
+    """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ of each pair [N · starts]; ones for static tasks. Reads the file once."""
+    states = pairs.fields.states
+    if states is None:
+        return np.ones(len(pairs), np.float32)
+    changes = np.empty((len(states), pairs.starts), np.float32)
+    rows = max(1, _READ_BYTES // max(1, states[0].nbytes))
+    for first in range(0, len(states), rows):
+        block = np.asarray(states[first : first + rows])
+        after = block[:, pairs.stride :]
+        difference = (after - block[:, : pairs.starts]).reshape(*after.shape[:2], -1)
+        scale = np.linalg.norm(after.reshape(*after.shape[:2], -1), axis=2)
+        changes[first : first + rows] = np.linalg.norm(difference, axis=2) / np.maximum(scale, 1e-8)
+    return np.minimum(changes, _LARGEST_CHANGE).reshape(-1)
+
+
+class PairSampler:
+    """Draws batches: a share in proportion to the relative change, the rest uniformly."""
+
+    def __init__(self, pairs: Pairs, *, hard_share: float) -> None:
+        self.pairs = pairs
+        changes = relative_changes(pairs) if hard_share and not pairs.fields.spec.static else None
+        self._cumulative = None if changes is None else np.cumsum(changes, dtype=np.float64)
+        if self._cumulative is not None and not self._cumulative[-1] > 0:
+            self._cumulative = None
+        self._hard_share = 0.0 if self._cumulative is None else hard_share
+
+    def draw(self, size: int, random: np.random.Generator) -> Batch:
+        """A batch of `size` pairs."""
+        chosen = random.integers(len(self.pairs), size=size)
+        num_hard = int(size * self._hard_share)
+        if num_hard and self._cumulative is not None:
+            heights = random.random(num_hard) * self._cumulative[-1]
+            drawn = np.searchsorted(self._cumulative, heights, side="right")
+            chosen[:num_hard] = np.minimum(drawn, len(self.pairs) - 1)
+        return self.pairs.take(chosen // self.pairs.starts, chosen % self.pairs.starts)
+
+
+class TaskRotation:
+    """Decides whose turn it is, so that each task's samples keep to its share at every moment.
+
+    A task earns its share of every sample that anyone draws and pays for those that it draws itself;
+    the richest is next.
+    """
+
+    def __init__(self, tasks: Iterable[str]) -> None:
+        self.credits: dict[str, float] = dict.fromkeys(tasks, 0.0)
+
+    def next(self, shares: Mapping[str, float], sizes: Mapping[str, int]) -> str:
+        """The task that is next.
+
+        Args:
+            shares: weight of each task that takes part now; need not add up to 1.
+            sizes: samples that each task draws at a time.
+        """
+        active = [task for task in self.credits if shares.get(task, 0.0) > 0]
+        chosen = max(active, key=lambda task: self.credits[task])
+        total = sum(shares[task] for task in active)
+        for task in active:
+            self.credits[task] += sizes[chosen] * shares[task] / total
+        self.credits[chosen] -= sizes[chosen]
+        return chosen

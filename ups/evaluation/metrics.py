@@ -1,0 +1,68 @@
+"""How wrong a prediction is. All figures are in physical units, per sample first.
+
+nRMSE of a sample is ‖pred − true‖₂ / ‖true‖₂ over space and channels, averaged over steps. PDEBench's
+own variants stand beside it under their own names, written from its published formulas.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_TINY = 1e-8
+DIVERGED_ABOVE = 10.0
+"""Relative error at any step beyond which a rollout counts as diverged."""
+
+
+def relative_error(predicted: Tensor, true: Tensor, *, first: int = 1) -> Tensor:
+    """‖predicted − true‖₂ / ‖true‖₂ over all axes from `first` on.
+
+    Args:
+        predicted: [B, *S, C] with `first` 1, or [B, T, *S, C] with `first` 2.
+        true: same shape.
+        first: number of leading axes that are kept.
+    """
+    difference = (predicted - true).flatten(first).norm(dim=-1)
+    error: Tensor = difference / true.flatten(first).norm(dim=-1).clamp_min(_TINY)
+    return error
+
+
+def diverged(errors: Tensor) -> Tensor:
+    """Which samples' rollouts diverged: [B] of the relative errors [B, T]."""
+    return (~torch.isfinite(errors) | (errors > DIVERGED_ABOVE)).any(dim=1)
+
+
+def pointwise(predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
+    """RMSE, MAE and largest error of each sample [B], of [B, T, *S, C]."""
+    error = (predicted - true).flatten(1)
+    return {
+        "rmse": error.square().mean(dim=1).sqrt(),
+        "mae": error.abs().mean(dim=1),
+        "max_error": error.abs().amax(dim=1),
+    }
+
+
+def pdebench(predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
+    """PDEBench's RMSE, nRMSE, conserved-value error and largest error of each sample [B].
+
+    Each is computed per channel and step of [B, T, *S, C] and averaged. PDEBench averages
+    `csv` as a root mean square and `max` as a maximum over whatever batch it is given; here every
+    sample is a batch of its own, so that the figures do not depend on a batch size.
+    """
+    error = (predicted - true).flatten(2, -2)  # [B, T, cells, C]
+    rmse = error.square().mean(dim=2).sqrt()
+    scale = true.flatten(2, -2).square().mean(dim=2).sqrt()
+    return {
+        "pdebench_rmse": rmse.mean(dim=(1, 2)),
+        "pdebench_nrmse": (rmse / scale).mean(dim=(1, 2)),
+        "pdebench_csv": (error.sum(dim=2).abs() / error.shape[2]).mean(dim=(1, 2)),
+        "pdebench_max": error.abs().amax(dim=2).mean(dim=(1, 2)),
+    }
+
+
+def interval(values: NDArray[np.float64], *, resamples: int = 1000) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over samples [N]; the same values give the same interval."""
+    random = np.random.default_rng(len(values))
+    means = values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)

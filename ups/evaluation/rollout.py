@@ -1,0 +1,119 @@
+"""Predictions of a file: one step from every true state, and rollouts from the first.
+
+Everything that is judged or written comes from here, a batch of trajectories at a time, so that a
+report's figures and a file of predictions cannot differ.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ups.data.fields import Fields
+from ups.errors import DataError
+from ups.evaluation.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectories:
+    """True states of some trajectories at the predictor's stride; a static pair is one step long."""
+
+    task: str
+    initial: Tensor
+    """[B, *S, Ci]."""
+    true: Tensor
+    """[B, T, *S, C], the states after `initial`."""
+    parameters: Tensor
+    """[B, P]."""
+    dt: float
+    """Time of one step; 0 for static tasks."""
+    times: np.ndarray
+    """[T] times of `true`."""
+    static: bool
+
+    def baseline(self, predictor: Predictor) -> tuple[Tensor, Tensor]:
+        """What doing nothing predicts, [B, T, *S, C], as one step and as a rollout."""
+        if self.static:
+            mean = predictor.mean_field(self.task).cpu().expand_as(self.true)
+            return mean, mean
+        before = torch.cat([self.initial[:, None], self.true[:, :-1]], dim=1)
+        return before, self.initial[:, None].expand_as(self.true)
+
+
+def trajectories(
+    fields: Fields,
+    predictor: Predictor,
+    *,
+    batch_size: int,
+    steps: int | None = None,
+    limit: int | None = None,
+) -> Iterator[Trajectories]:
+    """The trajectories of a file, `batch_size` at a time.
+
+    Args:
+        fields: the file.
+        predictor: gives the stride.
+        batch_size: trajectories at a time.
+        steps: steps of each trajectory; null: to its end.
+        limit: trajectories at most, from the first.
+
+    Raises:
+        DataError: the file does not suit the predictor, or is too short for one step.
+    """
+    predictor.check(fields)
+    count = fields.samples if limit is None else min(limit, fields.samples)
+    for first in range(0, count, batch_size):
+        chosen = slice(first, min(first + batch_size, count))
+        parameters = torch.from_numpy(np.array(fields.parameters[chosen], np.float32))
+        if fields.states is None:
+            assert fields.inputs is not None
+            assert fields.targets is not None
+            inputs, targets = _tensor(fields.inputs[chosen]), _tensor(fields.targets[chosen])
+            yield Trajectories(
+                fields.spec.name, inputs, targets[:, None], parameters, 0.0, np.zeros(1), static=True
+            )
+            continue
+        frames = slice(0, None if steps is None else steps * predictor.stride + 1, predictor.stride)
+        states = _tensor(fields.states[chosen, frames])
+        if states.shape[1] < 2:
+            raise DataError(f"{fields.path} is too short for a step of {predictor.stride} frames")
+        yield Trajectories(
+            fields.spec.name, states[:, 0], states[:, 1:], parameters, fields.dt * predictor.stride,
+            np.asarray(fields.times, np.float64)[frames][1:], static=False,
+        )  # fmt: skip
+
+
+def one_step(predictor: Predictor, given: Trajectories, *, batch_size: int) -> Tensor:
+    """Predictions [B, T, *S, C] of each state from the true one before it."""
+    if given.static:
+        return _step(predictor, given, given.initial, given.parameters)[:, None]
+    before = torch.cat([given.initial[:, None], given.true[:, :-1]], dim=1)
+    flat = before.flatten(0, 1)
+    parameters = given.parameters.repeat_interleave(before.shape[1], dim=0)
+    parts = [
+        _step(predictor, given, flat[first : first + batch_size], parameters[first : first + batch_size])
+        for first in range(0, len(flat), batch_size)
+    ]
+    return torch.cat(parts).view_as(given.true)
+
+
+def rollout(predictor: Predictor, given: Trajectories) -> Tensor:
+    """Predictions [B, T, *S, C], each from the prediction before it."""
+    if given.static:
+        return _step(predictor, given, given.initial, given.parameters)[:, None]
+    state, states = given.initial, []
+    for _ in range(given.true.shape[1]):
+        state = _step(predictor, given, state, given.parameters)
+        states.append(state)
+    return torch.stack(states, dim=1)
+
+
+def _step(predictor: Predictor, given: Trajectories, inputs: Tensor, parameters: Tensor) -> Tensor:
+    device = predictor.device
+    return predictor.step(given.task, inputs.to(device), parameters.to(device), given.dt).cpu()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float32))

@@ -1,0 +1,188 @@
+"""Checkpoints on disk: a directory of safetensors files and a `state.json` that vouches for them.
+
+A checkpoint is written to a temporary name, every file is synced, and the directory is renamed at
+last: what bears a checkpoint's name is whole, whenever the process died. `state.json` holds the
+sha256 of every other file; what does not match is not a checkpoint. Which one is last and which is
+best follows from the states, so that no pointer can go stale.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ups.config import STAGES
+from ups.errors import NotFoundError, TrainingError
+
+FORMAT = 1
+_STATE = "state.json"
+_PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint directory and its parsed state; the tensors are read on demand."""
+
+    path: Path
+    state: Mapping[str, Any]
+
+    @property
+    def stage(self) -> str:
+        return str(self.state["stage"])
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return int(self.state["epoch"])
+
+    @property
+    def score(self) -> float:
+        """Mean validation nRMSE of the tasks; infinite before the first validation."""
+        value = self.state.get("score")
+        return math.inf if value is None else float(value)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.path.iterdir())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of `state.json`, which in turn holds those of the other files."""
+        return hashlib.sha256((self.path / _STATE).read_bytes()).hexdigest()
+
+    def tensors(self, file: str) -> dict[str, Tensor]:
+        """The tensors of one of its files, on the CPU; {} where the checkpoint has no such file."""
+        if file not in self.state["files"]:
+            return {}
+        tensors: dict[str, Tensor] = load_file(self.path / file)
+        return tensors
+
+
+def write(
+    parent: Path,
+    stage: str,
+    epoch: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+) -> Checkpoint:
+    """Write `parent/{stage}-{epoch}` atomically, replacing one of that name.
+
+    Args:
+        parent: the run's `checkpoints` directory; made where missing.
+        stage: stage name.
+        epoch: epochs finished.
+        tensors: file name → tensors by name.
+        state: JSON-able content of `state.json`.
+    """
+    final = parent / f"{stage}-{epoch:04d}"
+    partial = parent / f"{_PARTIAL}{final.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    files = {}
+    for name, content in tensors.items():
+        data = save({key: value.detach().cpu().contiguous() for key, value in content.items()})
+        _write_synced(partial / name, data)
+        files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    whole = {"format": FORMAT, "stage": stage, "epoch": epoch, "files": files, **state}
+    _write_synced(partial / _STATE, json.dumps(whole, indent=1).encode())
+    _sync_directory(partial)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    _sync_directory(parent)
+    return Checkpoint(final, whole)
+
+
+def read(path: Path) -> Checkpoint:
+    """Open a checkpoint, or the best one of a directory of checkpoints or of a run directory.
+
+    Raises:
+        NotFoundError: there is none.
+        TrainingError: it is damaged or of a newer format.
+    """
+    if (path / _STATE).is_file():
+        return _verified(path)
+    for directory in (path, path / "checkpoints"):
+        found = best(directory)
+        if found is not None:
+            return found
+    raise NotFoundError(f"{path} is no checkpoint and holds none")
+
+
+def last(parent: Path) -> Checkpoint | None:
+    """The newest whole checkpoint, or None."""
+    whole = _whole(parent)
+    return max(whole, key=lambda item: (_order(item), item.epoch)) if whole else None
+
+
+def best(parent: Path) -> Checkpoint | None:
+    """The whole checkpoint with the lowest validation error of the newest stage, or None."""
+    whole = _whole(parent)
+    if not whole:
+        return None
+    newest = max(map(_order, whole))
+    return min((item for item in whole if _order(item) == newest), key=lambda item: (item.score, -item.epoch))
+
+
+def prune(parent: Path) -> None:
+    """Remove all but the last and the best checkpoint, and what a killed process left half-written."""
+    kept = {item.path for item in (last(parent), best(parent)) if item is not None}
+    for path in parent.iterdir():
+        if path.is_dir() and path not in kept:
+            shutil.rmtree(path)
+
+
+def _whole(parent: Path) -> list[Checkpoint]:
+    if not parent.is_dir():
+        return []
+    found = []
+    for path in parent.iterdir():
+        if path.name.startswith(_PARTIAL) or not (path / _STATE).is_file():
+            continue
+        try:
+            found.append(_verified(path))
+        except TrainingError:
+            continue
+    return found
+
+
+def _verified(path: Path) -> Checkpoint:
+    damaged = f"the checkpoint {path} is damaged"
+    try:
+        state = json.loads((path / _STATE).read_bytes())
+        if state["format"] > FORMAT:
+            raise TrainingError(f"the checkpoint {path} was written by a newer version of ups-console")
+        for name, expected in state["files"].items():
+            if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected["sha256"]:
+                raise TrainingError(f"{damaged}: {name} has another sha256 than its state says")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{damaged}: {error}") from None
+    return Checkpoint(path, state)
+
+
+def _order(item: Checkpoint) -> int:
+    names: tuple[str, ...] = STAGES
+    return names.index(item.stage) if item.stage in names else -1
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

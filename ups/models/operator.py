@@ -1,0 +1,153 @@
+"""One latent operator over several PDE tasks: encode, advance, decode, refine.
+
+Each task brings its own fixed codec, condition features and field-space refinement (`GridHead`);
+the transformer, the condition network and the latent space are shared. The statistics of the train
+split live in buffers, so that weights and spec alone predict in physical units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ups.models.codec import FieldCodec
+from ups.models.conditioning import ConditionFeatures, displacement, feature_width
+from ups.models.pdet import PdetStack, rotary_angles
+from ups.models.refinement import refinement
+from ups.models.spec import GridTask, OperatorSpec
+from ups.models.transport import carry
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """What the train split says about a task's fields, in physical units."""
+
+    input_mean: Tensor
+    """[Ci]; a time stepper's input is its state."""
+    input_std: Tensor
+    target_mean: Tensor
+    """[C] for a time stepper, [*S, C] for a static task."""
+    target_std: Tensor
+    parameters: Tensor
+    """[N, P] of the train split."""
+
+
+class GridHead(nn.Module):
+    """All that is a grid task's own: codec, positions, condition features, refinement, transport."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, task: GridTask, spec: OperatorSpec, first_slot: int) -> None:
+        super().__init__()
+        self.task = task
+        fields, inputs = len(task.spec.fields), len(task.spec.input_fields)
+        role = "target" if task.spec.static else "state"
+        self.target = FieldCodec(task, fields, spec.latent_dim, role=role, mean_field=task.spec.static)
+        self.input = (
+            FieldCodec(task, inputs, spec.latent_dim, role="input", mean_field=False)
+            if task.spec.static
+            else None
+        )
+        self.features = ConditionFeatures(task, first_slot=first_slot, width=feature_width(spec.tasks))
+        self.refinement = refinement(task, spec)
+        self.position = (
+            None if task.spec.periodic else nn.Parameter(0.02 * torch.randn(task.num_tokens, spec.hidden_dim))
+        )
+        angles = rotary_angles(task, spec.head_dim)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    @property
+    def source(self) -> FieldCodec:
+        """The codec of what is stepped from; a time stepper has one for both."""
+        return self.target if self.input is None else self.input
+
+    def carried(self, inputs: Tensor, parameters: Tensor, dt: Tensor) -> Tensor:
+        """The input after the transport skip, where the task has one."""
+        fraction = displacement(self.task, parameters, dt) if self.task.transport else None
+        return inputs if fraction is None else carry(inputs, self.task.transport * fraction)
+
+    @torch.no_grad()
+    def set_normalisation(self, values: Normalisation) -> None:
+        """Take over the statistics of the train split."""
+        self.source.mean.copy_(values.input_mean)
+        self.source.std.copy_(values.input_std)
+        self.target.mean.copy_(values.target_mean)
+        self.target.std.copy_(values.target_std)
+        if self.features.center.numel():
+            parameters = self.features.values(values.parameters)
+            spread = parameters.std(dim=0, unbiased=False)
+            self.features.center.copy_(parameters.mean(dim=0))
+            self.features.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+
+
+class LatentOperator(nn.Module):
+    """Predicts one step (or the answer of a static problem) of any of its tasks."""
+
+    def __init__(self, spec: OperatorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.amp = False
+        """bfloat16 in the transformer; decided once per run by measuring."""
+        self.heads = nn.ModuleDict()
+        slot = feature_width(spec.tasks)
+        for task in spec.tasks:
+            slot -= len(task.spec.parameters)
+            self.heads[task.task] = GridHead(task, spec, slot)
+        width = spec.hidden_dim
+        self.trunk = PdetStack(spec)
+        self.condition = nn.Sequential(
+            nn.Linear(feature_width(spec.tasks), width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.task_embedding = nn.Parameter(0.2 * torch.randn(len(spec.tasks), width))
+
+    def head(self, task: str) -> GridHead:
+        head = self.heads[task]
+        assert isinstance(head, GridHead)
+        return head
+
+    def set_normalisation(self, values: Mapping[str, Normalisation]) -> None:
+        """Take over the statistics of every task's train split."""
+        for task, statistics in values.items():
+            self.head(task).set_normalisation(statistics)
+
+    def forward(
+        self,
+        task: str,
+        inputs: Tensor,
+        parameters: Tensor,
+        dt: Tensor,
+        stride: Tensor,
+        *,
+        noise: float = 0.0,
+    ) -> Tensor:
+        """The state after one step, or a static problem's answer.
+
+        Args:
+            task: one of the operator's tasks.
+            inputs: [B, *S, Ci] in physical units.
+            parameters: [B, P] in physical units.
+            dt: [B] time of the step.
+            stride: [B] stored frames of the step, as a float.
+            noise: standard deviation of noise added to the latent tokens (training only).
+
+        Returns:
+            [B, *S, C] in physical units.
+        """
+        head = self.head(task)
+        static = head.task.spec.static
+        index = list(self.heads).index(task)
+        embedded = self.condition(head.features(parameters, dt, stride))
+        condition = functional.silu(embedded + self.task_embedding[index])
+        source = head.source.normalise(head.carried(inputs, parameters, dt))
+        tokens = head.source.encode(source)
+        if noise:
+            tokens = tokens + noise * torch.randn_like(tokens)
+        change = self.trunk(tokens, condition, (head.cos, head.sin), head.position, amp=self.amp)
+        predicted = head.target.decode(change if static else tokens + change)
+        if head.refinement is not None:
+            predicted = predicted + head.refinement(torch.cat([source, predicted], dim=-1), condition)
+        return head.target.denormalise(predicted)

@@ -1,0 +1,42 @@
+"""Numpy batches → augmented tensors: every pair is moved by a random symmetry of its equation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ups.data.sampling import Batch
+from ups.physics import shift_cells, symmetries, vector_channels
+from ups.tasks import task_spec
+from ups.training.losses import TensorBatch
+
+
+def to_device(batch: Batch, device: str) -> TensorBatch:
+    """The batch as tensors on a device, as it is."""
+
+    def column(value: float) -> Tensor:
+        return torch.full((len(batch),), value, device=device)
+
+    return TensorBatch(
+        batch.task,
+        torch.from_numpy(batch.inputs).to(device),
+        torch.from_numpy(batch.targets).to(device),
+        torch.from_numpy(batch.parameters).to(device),
+        column(batch.dt),
+        column(float(batch.stride)),
+    )
+
+
+def augmented(batch: TensorBatch, random: np.random.Generator) -> TensorBatch:
+    """The batch under one random mirror or exchange of axes, each periodic sample shifted on its own."""
+    spec = task_spec(batch.task)
+    inputs, targets = batch.inputs, batch.targets
+    grid = tuple(inputs.shape[1:-1])
+    maps = symmetries(spec, grid)
+    chosen = maps[int(random.integers(len(maps)))] if len(maps) > 1 else maps[0]
+    inputs = chosen.apply(inputs, vector_channels(spec, spec.input_fields or spec.fields))
+    targets = chosen.apply(targets, vector_channels(spec, spec.fields))
+    if spec.periodic:
+        cells = torch.from_numpy(random.integers(np.array(grid), size=(len(inputs), len(grid))))
+        cells = cells.to(inputs.device)
+        inputs, targets = shift_cells(inputs, cells), shift_cells(targets, cells)
+    return TensorBatch(batch.task, inputs, targets, batch.parameters, batch.dt, batch.stride)

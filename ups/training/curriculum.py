@@ -1,0 +1,31 @@
+"""How the samples of an epoch are shared between the tasks."""
+
+from collections.abc import Mapping
+
+from ups.config import TrainConfig
+
+
+def task_shares(
+    config: TrainConfig, epoch: int, pairs: Mapping[str, int], nrmse: Mapping[str, float]
+) -> dict[str, float]:
+    """Weight of each task that takes part in an epoch; need not add up to 1.
+
+    Args:
+        config: the experiment.
+        epoch: from 0.
+        pairs: training pairs of each task.
+        nrmse: the last validation error of each task; {} before the first validation.
+    """
+    proportional = config.data.task_sampling.strategy == "proportional"
+    base = {task: float(count) if proportional else 1.0 for task, count in pairs.items()}
+    curriculum = config.training.task_curriculum
+    if not curriculum.enabled:
+        return base
+    for stage in curriculum.stages:
+        first, end = stage.epochs
+        if first <= epoch < end:
+            if stage.weights == "inverse_nrmse" and all(nrmse.get(task, 0.0) > 0 for task in stage.tasks):
+                # harder tasks, with the higher error, get more samples
+                return {task: nrmse[task] for task in stage.tasks}
+            return {task: base[task] for task in stage.tasks}
+    return base

@@ -1,0 +1,207 @@
+"""`muon_hybrid`: Muon for the matrices of the transformer blocks, AdamW for all the rest.
+
+Both are written out here rather than taken from `torch.optim`: matrices of equal shape are stacked
+into one batched Newton–Schulz iteration, and `torch.optim` imports the compiler (seconds on a small
+machine) before its first step.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ups.config import Optimizer as OptimizerConfig
+
+Named = Sequence[tuple[str, nn.Parameter]]
+
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration: steepest at zero among those that stay near 1."""
+_MATCH_ADAMW_RMS = 0.2
+
+
+class _Half(Protocol):
+    def step(self, rate: float) -> None: ...
+    def state(self) -> dict[str, Tensor]: ...
+    def load(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+class Muon:
+    """Orthogonalised momentum for matrices, with the update size of AdamW."""
+
+    def __init__(
+        self, parameters: Named, *, momentum: float, weight_decay: float, iterations: int, dtype: torch.dtype
+    ) -> None:
+        """Args:
+        parameters: matrices [m, n], or stacks of matrices [k, m, n].
+        momentum: of the Nesterov average of gradients.
+        weight_decay: decoupled.
+        iterations: Newton–Schulz iterations.
+        dtype: their precision.
+        """
+        self._momentum, self._decay, self._iterations, self._dtype = momentum, weight_decay, iterations, dtype
+        self._groups: dict[tuple[int, int], list[nn.Parameter]] = {}
+        for _, parameter in parameters:
+            rows, columns = parameter.shape[-2:]
+            self._groups.setdefault((min(rows, columns), max(rows, columns)), []).append(parameter)
+        self._averages = {
+            shape: torch.zeros(sum(_count(p) for p in group), *shape, device=group[0].device)
+            for shape, group in self._groups.items()
+        }
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update; a matrix without a gradient counts as having a zero one."""
+        for shape, group in self._groups.items():
+            gradients = torch.cat([_wide(_gradient(parameter)) for parameter in group])
+            average = self._averages[shape].lerp_(gradients, 1 - self._momentum)
+            update = self._orthogonal(gradients.lerp_(average, self._momentum))
+            scale = rate * _MATCH_ADAMW_RMS * math.sqrt(shape[1])
+            for parameter, part in zip(group, torch.split(update, [_count(p) for p in group]), strict=True):
+                if self._decay:
+                    parameter.mul_(1 - rate * self._decay)
+                tall = parameter.shape[-2] > parameter.shape[-1]
+                parameter.add_((part.mT if tall else part).reshape(parameter.shape), alpha=-scale)
+
+    def _orthogonal(self, matrices: Tensor) -> Tensor:
+        """The nearest semi-orthogonal matrices, approximately, of [k, m, n] with m ≤ n."""
+        a, b, c = _NEWTON_SCHULZ
+        x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(self._dtype)
+        for _ in range(self._iterations):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        orthogonal: Tensor = x.float()
+        return orthogonal
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"{rows}x{columns}": value for (rows, columns), value in self._averages.items()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        for (rows, columns), value in self._averages.items():
+            value.copy_(state[f"{rows}x{columns}"])
+
+
+class AdamW:
+    """AdamW over many small tensors at once; a parameter without a gradient is left alone."""
+
+    def __init__(self, parameters: Named, *, betas: tuple[float, float], weight_decay: float) -> None:
+        self._parameters = [(name, parameter) for name, parameter in parameters]
+        self._betas, self._decay = betas, weight_decay
+        self._first = {name: torch.zeros_like(parameter) for name, parameter in self._parameters}
+        self._second = {name: torch.zeros_like(parameter) for name, parameter in self._parameters}
+        self._steps = dict.fromkeys(self._first, 0)
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update."""
+        chosen = [(name, p) for name, p in self._parameters if p.grad is not None]
+        if not chosen:
+            return
+        gradients = [_gradient(parameter) for _, parameter in chosen]
+        first = [self._first[name] for name, _ in chosen]
+        second = [self._second[name] for name, _ in chosen]
+        for name, _ in chosen:
+            self._steps[name] += 1
+        beta1, beta2 = self._betas
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        if self._decay:
+            decayed = [parameter.data for _, parameter in chosen if parameter.dim() > 1]
+            torch._foreach_mul_(decayed, 1 - rate * self._decay)
+        steps = [self._steps[name] for name, _ in chosen]
+        scales = torch._foreach_sqrt(second)
+        torch._foreach_div_(scales, [math.sqrt(1 - beta2**count) for count in steps])
+        torch._foreach_add_(scales, 1e-8)
+        sizes = [-rate / (1 - beta1**count) for count in steps]
+        torch._foreach_addcdiv_([parameter.data for _, parameter in chosen], first, scales, sizes)
+
+    def state(self) -> dict[str, Tensor]:
+        counts = torch.tensor(list(self._steps.values()), dtype=torch.int64)
+        first = {f"first/{name}": value for name, value in self._first.items()}
+        second = {f"second/{name}": value for name, value in self._second.items()}
+        return {"steps": counts, **first, **second}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self._steps = dict(zip(self._first, state["steps"].tolist(), strict=True))
+        for name in self._first:
+            self._first[name].copy_(state[f"first/{name}"])
+            self._second[name].copy_(state[f"second/{name}"])
+
+
+class Hybrid:
+    """The optimizer of a stage: its halves, their learning rates, and the state that a checkpoint keeps."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig, *, muon_dtype: torch.dtype) -> None:
+        """Args:
+        model: parameters of its blocks with two or more dimensions go to Muon, modulations excepted.
+        config: the stage's optimizer section.
+        muon_dtype: precision of the Newton–Schulz iteration.
+        """
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        matrices = [item for item in named if config.name == "muon_hybrid" and _is_block_matrix(*item)]
+        rest = [item for item in named if not any(item[1] is matrix for _, matrix in matrices)]
+        self._halves: dict[str, tuple[_Half, float]] = {}
+        if matrices:
+            muon = Muon(
+                matrices, momentum=config.muon_momentum, weight_decay=config.weight_decay,
+                iterations=config.muon_ns_steps, dtype=muon_dtype,
+            )  # fmt: skip
+            self._halves["muon"] = (muon, config.lr)
+        adamw_rate = (config.adamw_lr or config.lr * 2 / 3) if matrices else config.lr
+        adamw = AdamW(rest, betas=config.betas, weight_decay=config.weight_decay)
+        self._halves["adamw"] = (adamw, adamw_rate)
+        self.rate = config.lr
+        """The first half's learning rate, the one that is shown."""
+
+    def step(self, factor: float) -> None:
+        """One update of all parameters at `factor` times the full learning rates."""
+        for half, rate in self._halves.values():
+            half.step(rate * factor)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on."""
+        return {f"{half}/{key}": value for half in self._halves for key, value in self._half_state(half)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        for name, (half, _) in self._halves.items():
+            prefix = f"{name}/"
+            half.load(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+
+    def _half_state(self, name: str) -> Iterable[tuple[str, Tensor]]:
+        return self._halves[name][0].state().items()
+
+
+def rate_factor(done: float, warmup: float) -> float:
+    """Share of the full learning rate after a share `done` of a stage: up to 1, then linearly to 0."""
+    if done < warmup:
+        return min(1.0, done / warmup + 1e-3)
+    return max(0.0, (1 - done) / max(1 - warmup, 1e-9))
+
+
+def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
+    return (
+        ".blocks." in name
+        and name.rsplit(".", 2)[-2] != "modulation"
+        and not name.endswith("gain")
+        and parameter.dim() >= 2
+    )
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _count(parameter: nn.Parameter) -> int:
+    return parameter.numel() // (parameter.shape[-1] * parameter.shape[-2])
+
+
+def _wide(matrices: Tensor) -> Tensor:
+    """[k, m, n] with m ≤ n, of [m, n] or [k, m, n]."""
+    stacked = matrices.reshape(-1, *matrices.shape[-2:])
+    return stacked.mT if stacked.shape[1] > stacked.shape[2] else stacked

@@ -1,0 +1,91 @@
+"""`train`: one run's training in its run directory, from wherever it stands."""
+
+import torch
+
+from ups.capabilities import require_supported
+from ups.data.sampling import PairSampler
+from ups.errors import TrainingError
+from ups.events import EventType
+from ups.models import checkpoint as checkpoints
+from ups.training import state as states
+from ups.training.augment import to_device
+from ups.training.job import EventSink, TrainingJob, TrainingResult
+from ups.training.loop import StageLoop
+from ups.training.losses import OPERATOR_LOSSES, require_reach
+from ups.training.precision import measure
+from ups.training.setup import TaskData, new_operator, open_data
+from ups.training.state import TrainingState
+
+__all__ = ["EventSink", "TrainingJob", "TrainingResult", "train"]
+
+
+def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
+    """Train a run to its end, going on from the newest whole checkpoint in its directory.
+
+    Writes metric, progress, checkpoint, rollout, resumed and warning events, and the files under
+    `checkpoints/` and `rollouts/`. Blocking; a killed call may be repeated, and computes what the
+    uninterrupted one would have.
+
+    Raises:
+        ConfigError: the config asks for something that cannot be done.
+        DataError: the data cannot be used.
+        TrainingError: a loss is not finite or reaches no parameter, or the checkpoint is foreign.
+    """
+    config = job.spec.config
+    require_supported(config)
+    _set_up_torch(job)
+    data = open_data(config, job.datasets)
+    samplers = {
+        task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
+        for task, entry in data.items()
+    }
+    state = _resumed(job, sink) or _started(job, data, samplers)
+    loop = StageLoop(job, sink, data, samplers, state)
+    status = loop.run()
+    best = checkpoints.best(job.run_dir.checkpoints)
+    if best is None:
+        raise TrainingError(f"no whole checkpoint is left in {job.run_dir.checkpoints}")
+    progress = state.progress
+    return TrainingResult(
+        status, best.path, progress.epoch, progress.step, progress.samples, progress.best_score
+    )
+
+
+def _set_up_torch(job: TrainingJob) -> None:
+    if job.spec.threads is not None:
+        torch.set_num_threads(job.spec.threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = job.spec.config.benchmark
+    if job.spec.config.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _started(job: TrainingJob, data: dict[str, TaskData], samplers: dict[str, PairSampler]) -> TrainingState:
+    """A new state, and a checkpoint of it: what was measured at the start is measured once."""
+    config, seed = job.spec.config, job.spec.seed
+    model, guards = new_operator(config, data, seed)
+    precision = measure(config, model.spec, job.device)
+    state = states.new_state(config, model, guards, precision, seed, job.device)
+    probes = {task: to_device(sampler.pairs.probe(), job.device) for task, sampler in samplers.items()}
+    require_reach(state.model, OPERATOR_LOSSES, probes)
+    states.save(job.run_dir.checkpoints, "operator", config, state, None)
+    return state
+
+
+def _resumed(job: TrainingJob, sink: EventSink) -> TrainingState | None:
+    found = checkpoints.last(job.run_dir.checkpoints)
+    if found is None:
+        return None
+    state = states.restore(found, job.spec.config, job.device)
+    progress = state.progress
+    sink.write(
+        EventType.RESUMED, stage=found.stage, epoch=progress.epoch, step=progress.step,
+        checkpoint=str(found.path.relative_to(job.run_dir.root)),
+    )  # fmt: skip
+    if state.threads != torch.get_num_threads():
+        sink.write(
+            EventType.WARNING, code="threads",
+            message=f"the run goes on with {torch.get_num_threads()} threads after {state.threads}",
+            hint="its figures will differ in the last digits from those of an uninterrupted run",
+        )  # fmt: skip
+    return state

@@ -1,0 +1,169 @@
+"""All that a stage's next step depends on, and its way into a checkpoint and back.
+
+A run that goes on from a checkpoint computes what the uninterrupted run would have computed: weights,
+optimizer, averages, both random streams, whose turn it is, and what was measured at the start.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ups.config import TrainConfig
+from ups.data.sampling import TaskRotation
+from ups.errors import TrainingError
+from ups.evaluation.guards import Guards
+from ups.models import checkpoint as checkpoints
+from ups.models.checkpoint import Checkpoint
+from ups.models.operator import LatentOperator
+from ups.models.spec import OperatorSpec
+from ups.training.optim import Hybrid
+from ups.training.precision import Precision
+
+_RANDOM = "torch_random"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a stage has come."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Optimizer steps."""
+    samples: int = 0
+    best_score: float | None = None
+    """Lowest mean validation nRMSE so far."""
+    epochs_since_best: int = 0
+    nrmse: dict[str, float] = field(default_factory=dict)
+    """Last validation error of each task."""
+    finished: bool = False
+    """The stage is over, by its epochs or its patience."""
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Everything that changes while a stage trains, and what was decided at its start."""
+
+    model: LatentOperator
+    ema: LatentOperator | None
+    """Running average of the weights, where the config asks for one."""
+    use_ema: bool
+    """The average was better at the last validation."""
+    optimizer: Hybrid
+    rotation: TaskRotation
+    random: np.random.Generator
+    progress: Progress
+    guards: Mapping[str, Guards]
+    precision: Precision
+    threads: int
+
+    @property
+    def judged(self) -> LatentOperator:
+        """The weights that validation found better."""
+        return self.ema if self.use_ema and self.ema is not None else self.model
+
+
+def new_state(
+    config: TrainConfig,
+    model: LatentOperator,
+    guards: Mapping[str, Guards],
+    precision: Precision,
+    seed: int,
+    device: str,
+) -> TrainingState:
+    """The state before the first step; seeds torch's random stream."""
+    torch.manual_seed(seed)
+    return _assemble(config, model.to(device), guards, precision, np.random.default_rng(seed))
+
+
+def save(
+    parent: Path, stage: str, config: TrainConfig, state: TrainingState, score: float | None
+) -> Checkpoint:
+    """Write a checkpoint of the state and remove those that are neither last nor best."""
+    tensors: dict[str, Mapping[str, Tensor]] = {
+        "model.safetensors": state.model.state_dict(),
+        "optimizer.safetensors": {**state.optimizer.state(), **_torch_random()},
+    }
+    if state.ema is not None:
+        tensors["ema.safetensors"] = state.ema.state_dict()
+    content = {
+        "score": score,
+        "use_ema": state.use_ema,
+        "progress": asdict(state.progress),
+        "operator": state.model.spec.to_json(),
+        "guards": {task: guards.to_json() for task, guards in state.guards.items()},
+        "precision": asdict(state.precision),
+        "threads": state.threads,
+        "credits": state.rotation.credits,
+        "random": state.random.bit_generator.state,
+        "config": config.model_dump(mode="json"),
+        "torch": torch.__version__,
+    }
+    written = checkpoints.write(parent, stage, state.progress.epoch, tensors, content)
+    checkpoints.prune(parent)
+    return written
+
+
+def restore(found: Checkpoint, config: TrainConfig, device: str) -> TrainingState:
+    """The state that a checkpoint holds.
+
+    Raises:
+        TrainingError: it belongs to another config.
+    """
+    if found.state["config"] != config.model_dump(mode="json"):
+        raise TrainingError(
+            f"{found.path} was written under another config than run.yaml's",
+            hint="a changed config is a new run: launch it again",
+        )
+    model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
+    model.load_state_dict(found.tensors("model.safetensors"))
+    guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
+    random = np.random.default_rng()
+    random.bit_generator.state = found.state["random"]
+    precision = Precision(**found.state["precision"])
+    state = _assemble(config, model.to(device), guards, precision, random)
+    state.progress = Progress(**found.state["progress"])
+    state.rotation.credits.update(found.state["credits"])
+    state.use_ema = found.state["use_ema"]
+    if state.ema is not None:
+        state.ema.load_state_dict(found.tensors("ema.safetensors"))
+    optimizer = found.tensors("optimizer.safetensors")
+    state.optimizer.load(optimizer)
+    torch.set_rng_state(optimizer[_RANDOM])
+    if device.startswith("cuda") and f"{_RANDOM}_cuda" in optimizer:
+        torch.cuda.set_rng_state(optimizer[f"{_RANDOM}_cuda"])
+    return state
+
+
+def _assemble(
+    config: TrainConfig,
+    model: LatentOperator,
+    guards: Mapping[str, Guards],
+    precision: Precision,
+    random: np.random.Generator,
+) -> TrainingState:
+    model.amp = precision.amp
+    return TrainingState(
+        model=model,
+        ema=copy.deepcopy(model).eval() if config.training.ema_decay is not None else None,
+        use_ema=False,
+        optimizer=Hybrid(model, config.stages.operator.optimizer, muon_dtype=precision.muon_dtype),
+        rotation=TaskRotation(config.data.task),
+        random=random,
+        progress=Progress(),
+        guards=guards,
+        precision=precision,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _torch_random() -> dict[str, Tensor]:
+    streams = {_RANDOM: torch.get_rng_state()}
+    if torch.cuda.is_available():
+        streams[f"{_RANDOM}_cuda"] = torch.cuda.get_rng_state()
+    return streams
