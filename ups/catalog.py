@@ -10,12 +10,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ups.errors import DataError, NotFoundError, StoreError
-from ups.rundir import DatasetPins
 from ups.store import ObjectStore
 from ups.tasks import TASK_SPECS, task_spec
+
+if TYPE_CHECKING:  # pydantic is behind it, and the console lists datasets before it needs that
+    from ups.rundir import DatasetPins
 
 FOLDER = "pdebench/full"
 """Where datasets are written."""
@@ -97,14 +99,14 @@ def dataset(store: ObjectStore, task: str) -> DatasetEntry:
     )
 
 
-def pins(store: ObjectStore, tasks: Iterable[str]) -> DatasetPins:
+def pins(store: ObjectStore, tasks: Iterable[str]) -> "DatasetPins":
     """The sha256 of every split of the tasks, for `run.yaml`.
 
     Raises:
         NotFoundError: a task has no dataset.
         DataError: a dataset is being written, damaged, incomplete or unverified.
     """
-    pinned: DatasetPins = {}
+    pinned: dict[str, dict[str, str]] = {}
     for task in tasks:
         entry = dataset(store, task)
         if entry.state != "verified":
@@ -252,7 +254,7 @@ def _unverified(store: ObjectStore, task: str, sizes: Mapping[str, int]) -> Data
 
 def _lacks_answers(store: ObjectStore, key: str) -> bool:
     """Whether a file of a static task holds inputs alone, as the first converter wrote Darcy."""
-    import h5py  # noqa: PLC0415 - listing a healthy store needs no HDF5
+    import h5py  # here: listing a healthy store needs no HDF5
 
     path = store.local_path(key)
     if path is None:

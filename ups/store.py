@@ -5,11 +5,14 @@ a dataset that is half there. Free of torch.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
@@ -17,6 +20,10 @@ from typing import BinaryIO, Protocol
 from ups.errors import ConfigError, NotFoundError, StoreError
 
 _CHUNK = 4 * 1024 * 1024
+_HIDDEN = ".tmp-"
+"""Names that begin so are unfinished, and no objects."""
+_NEWBORN_SECONDS = 60.0
+"""A staging directory younger than this may not have been locked by its owner yet."""
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -72,6 +79,22 @@ class ObjectStore(Protocol):
         """The file itself where the store is on this machine, so that it can be memory-mapped."""
         ...
 
+    def staging(self) -> AbstractContextManager[Path]:
+        """An empty directory in which to prepare files, on the store's own file system; gone at exit."""
+        ...
+
+    def move(self, source: Path, key: str) -> None:
+        """Store a staged file atomically, without copying it; `source` is gone afterwards."""
+        ...
+
+    def rename(self, key: str, new_key: str) -> None:
+        """Give an object another key, atomically, replacing what is there."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other writers out for the short while in which a dataset is swapped; waits for them."""
+        ...
+
 
 def file_sha256(path: Path) -> str:
     """Hex digest of a file's content."""
@@ -79,7 +102,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _explain(error: OSError, where: Path) -> StoreError:
+def store_error(error: OSError, where: Path) -> StoreError:
+    """What an operating-system error means to the user of a store."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"no space left to write {where}", hint="free some space, or point UPS_STORE elsewhere"
@@ -114,11 +138,11 @@ class DirectoryStore:
         if not top.is_dir():
             return
         for directory, folders, files in os.walk(top):
-            folders.sort()
+            folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
             for name in sorted(files):
                 path = Path(directory, name)
                 key = path.relative_to(self.root).as_posix()
-                if key.startswith(prefix) and not name.startswith(".tmp-"):
+                if key.startswith(prefix) and not name.startswith(_HIDDEN):
                     try:
                         stat = path.stat()
                     except FileNotFoundError:  # deleted while listing
@@ -131,7 +155,7 @@ class DirectoryStore:
         except FileNotFoundError:
             raise NotFoundError(f"the store has no {key}") from None
         except OSError as error:
-            raise _explain(error, self._path(key)) from error
+            raise store_error(error, self._path(key)) from error
 
     def write_bytes(self, key: str, content: bytes) -> None:
         self._write(key, lambda file: file.write(content))
@@ -161,17 +185,78 @@ class DirectoryStore:
         except FileNotFoundError:
             raise NotFoundError(f"the store has no {key}") from None
         except OSError as error:
-            raise _explain(error, target) from error
+            raise store_error(error, target) from error
 
     def delete(self, key: str) -> None:
         try:
             self._path(key).unlink(missing_ok=True)
         except OSError as error:
-            raise _explain(error, self._path(key)) from error
+            raise store_error(error, self._path(key)) from error
 
     def local_path(self, key: str) -> Path | None:
         path = self._path(key)
         return path if path.is_file() else None
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        existed = self.root.exists()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            folder = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=self.root))
+            owner = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise store_error(error, self.root) from error
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX)  # dies with this process: see _sweep
+            yield folder
+        finally:
+            os.close(owner)
+            shutil.rmtree(folder, ignore_errors=True)
+            if not existed:
+                with suppress(OSError):
+                    self.root.rmdir()
+
+    def _sweep(self) -> None:
+        """Remove the staging directories of processes that were killed."""
+        for folder in self.root.glob(f"{_HIDDEN}*/"):
+            try:
+                owner = os.open(folder, os.O_RDONLY)
+            except FileNotFoundError:  # its owner was quicker
+                continue
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - folder.stat().st_mtime > _NEWBORN_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except BlockingIOError:  # its owner lives
+                pass
+            finally:
+                os.close(owner)
+
+    def move(self, source: Path, key: str) -> None:
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(path)
+            _sync_directory(path.parent)
+        except OSError as error:
+            raise store_error(error, path) from error
+
+    def rename(self, key: str, new_key: str) -> None:
+        self.move(self._path(key), new_key)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root, os.O_RDONLY)
+        except OSError as error:
+            raise store_error(error, self.root) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _write(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
         path = self._path(key)
@@ -180,7 +265,7 @@ class DirectoryStore:
             with _atomic(path) as file:
                 fill(file)
         except OSError as error:
-            raise _explain(error, path) from error
+            raise store_error(error, path) from error
 
 
 class _atomic:  # noqa: N801 - reads as a verb at its call sites
@@ -190,7 +275,7 @@ class _atomic:  # noqa: N801 - reads as a verb at its call sites
         self._target = target
 
     def __enter__(self) -> BinaryIO:
-        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=self._target.parent)
+        handle, name = tempfile.mkstemp(prefix=_HIDDEN, dir=self._target.parent)
         self._temporary = Path(name)
         self._file: BinaryIO = os.fdopen(handle, "wb")
         return self._file
@@ -206,6 +291,14 @@ class _atomic:  # noqa: N801 - reads as a verb at its call sites
                 self._temporary.replace(self._target)
             else:
                 self._temporary.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _copy(

@@ -50,9 +50,13 @@ class Fields:
     initial_condition: Integers
     """[N] block id: equal for the same initial condition under other parameters."""
     source: Integers
-    """[N] index into `provenance`."""
+    """[N] which entry of `provenance` a sample comes from."""
+    sample: Integers
+    """[N] index within that source."""
+    axes: tuple[str, ...]
+    """Name of each spatial axis, in the array's order."""
     coordinates: tuple[Doubles, ...]
-    """Cell centres of each spatial axis, in the order of the array's axes."""
+    """Cell centres along each of `axes`."""
     provenance: tuple[Mapping[str, Any], ...]
     """The raw files or solver requests that the samples come from."""
 
@@ -113,7 +117,9 @@ def _read(path: Path, file: h5py.File) -> dict[str, Any]:
         "times": np.zeros(0) if spec.static else file["times"][()].astype(np.float64),
         "initial_condition": file["initial_condition"][()].astype(np.int64),
         "source": _column(file["source"][()].astype(np.int64), samples),
-        "coordinates": tuple(file[name][()].astype(np.float64) for name in attributes["axes"]),
+        "sample": _column(file["sample"][()].astype(np.int64), samples),
+        "axes": tuple(str(axis) for axis in attributes["axes"]),
+        "coordinates": tuple(file[axis][()].astype(np.float64) for axis in attributes["axes"]),
         "provenance": tuple(json.loads(attributes["provenance"])),
     }
 

@@ -1,0 +1,235 @@
+"""Raw files and solvers → the dataset of a task in a store.
+
+Whatever the samples come from, one path writes them: the blocks of initial conditions are found and
+put into splits, the values are streamed into three staged files while they are checked and
+measured, and the dataset is swapped for its successor in one short step. The result depends on the
+set of sources, not on the order in which they came. Free of torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ups import catalog
+from ups.catalog import Progress
+from ups.data import commit
+from ups.data.assembly import Assembly, assemble, write_split_files
+from ups.data.fields import SPLITS, Fields
+from ups.data.raw import open_raw
+from ups.data.solvers.registry import solver_sources
+from ups.data.source import Source
+from ups.data.stored import StoredSource, stored_sources
+from ups.errors import DataError, NotFoundError, StoreError
+from ups.store import ObjectStore, free_bytes
+
+_SPARE_BYTES = 1024 * 1024
+"""Room for manifests and directory entries beside the files."""
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import, or a generation, did to a dataset."""
+
+    task: str
+    added: tuple[str, ...]
+    """Names of the sources that are new in the dataset."""
+    already: tuple[str, ...]
+    """Names of those that were in it before, by content."""
+    samples: Mapping[str, int]
+    """Of each split, afterwards."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, in sentences."""
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.added)
+
+
+def import_raw(
+    store: ObjectStore,
+    task: str,
+    files: Sequence[Path],
+    *,
+    replace: bool = False,
+    progress: Progress = _silent,
+) -> ImportResult:
+    """Add raw files to the dataset of a task; a file whose content is there already changes nothing.
+
+    Args:
+        replace: drop what the store holds of the task instead of adding to it.
+        progress: called with (what, samples done, samples in all).
+
+    Raises:
+        NotFoundError: no such task or file.
+        DataError: a file does not fit the task, the other files or the dataset; the store is as it was.
+        StoreError: the store cannot be written, or has no room; the dataset is as it was.
+    """
+    return _combine(store, task, [open_raw(task, Path(path)) for path in files], replace, progress)
+
+
+def make(
+    store: ObjectStore,
+    task: str,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    replace: bool = False,
+    progress: Progress = _silent,
+) -> ImportResult:
+    """Generate the dataset of a task with its solver; the same request twice changes nothing.
+
+    Args:
+        samples: initial conditions, each solved for all parameters; None is the solver's default.
+        replace: drop what the store holds of the task where it is something else.
+        progress: called with (what, samples done, samples in all).
+
+    Raises:
+        NotFoundError: no such task.
+        DataError: no solver, too few samples, or the dataset is something else and `replace` is not set.
+        StoreError: the store cannot be written, or has no room; the dataset is as it was.
+    """
+    return _combine(store, task, solver_sources(task, samples=samples, seed=seed), replace, progress)
+
+
+def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> None:
+    """Convert the whole of one raw file to one converted file, outside of any store.
+
+    Raises:
+        NotFoundError, DataError: as `import_raw`.
+        StoreError: `target` cannot be written.
+    """
+    write_split_files(assemble([open_raw(task, raw)], only=split), {split: target}, _silent)
+
+
+def _combine(
+    store: ObjectStore, task: str, given: Sequence[Source], replace: bool, progress: Progress
+) -> ImportResult:
+    if not given:
+        raise DataError(f"there is nothing to import as {task}", hint="name at least one file")
+    commit.finish_interrupted(store, task)
+    token = commit.manifest_token(store, task)
+    present = _present(store, task, replace)
+    held = {str(entry["sha256"]) for entry in present}
+    unique: dict[str, Source] = {}
+    for source in given:
+        unique.setdefault(_sha256(source), source)
+    if not replace:
+        _refuse_mixture(task, present, list(unique.values()))
+    kept_whole = held == set(unique) if replace else set(unique) <= held
+    added = [] if kept_whole else [source for key, source in unique.items() if replace or key not in held]
+    already = tuple(_name(source) for key, source in unique.items() if source not in added)
+    if not added:
+        counts = {split: entry.samples for split, entry in catalog.dataset(store, task).splits.items()}
+        return ImportResult(task, (), already, counts)
+    stored = [] if replace or not held else _stored(store, task, progress)
+    _refuse_differences(task, stored, added)
+    assembly = assemble([*stored, *added])
+    _store(store, assembly, token, progress)
+    notes = _notes(assembly, stored, added)
+    return ImportResult(task, tuple(map(_name, added)), already, assembly.counts, notes)
+
+
+def _present(store: ObjectStore, task: str, replace: bool) -> Sequence[Mapping[str, Any]]:
+    """The provenance of the dataset as it stands; refuses one that cannot be added to."""
+    try:
+        entry = catalog.dataset(store, task)
+    except NotFoundError:
+        return ()
+    if entry.state == "verified":
+        return entry.provenance
+    if replace:
+        return ()
+    raise DataError(
+        f"the store's dataset of {task} cannot be added to, it is {entry.state}: {entry.note}",
+        hint="--replace drops it",
+    )
+
+
+def _refuse_mixture(task: str, present: Sequence[Mapping[str, Any]], given: Sequence[Source]) -> None:
+    held = {str(entry["sha256"]) for entry in present}
+    made = all(source.provenance["kind"] == "solver" for source in given)
+    was_made = any(entry["kind"] == "solver" for entry in present)
+    if present and made != was_made:
+        was, now = ("made by the solver", "raw files") if was_made else ("imported", "solver data")
+        raise DataError(
+            f"the dataset {task} was {was}, and {now} cannot be mixed with that", hint="--replace drops it"
+        )
+    if present and made and held != {_sha256(source) for source in given}:
+        first = present[0]
+        raise DataError(
+            f"the dataset {task} was made with other settings: {first['samples']} samples, "
+            f"seed {first['seed']}, solver version {first['version']}",
+            hint="--replace drops it",
+        )
+
+
+def _refuse_differences(task: str, stored: Sequence[Source], added: Sequence[Source]) -> None:
+    reference = (*stored, *added)[0]
+    for source in added:
+        difference = source.discretisation.difference(reference.discretisation)
+        if difference:
+            raise DataError(
+                f"{_name(source)} does not go with {_name(reference)} in one dataset of {task}: {difference}",
+                hint="import them into different stores, or --replace what is there",
+            )
+
+
+def _stored(store: ObjectStore, task: str, progress: Progress) -> list[StoredSource]:
+    """The samples that are in the store, once every byte of them is verified."""
+    entry = catalog.verify(store, task, progress)
+    if entry.state != "verified":
+        raise DataError(
+            f"the store's dataset of {task} is {entry.state}: {entry.note}", hint="--replace drops it"
+        )
+    paths = [store.local_path(entry.splits[split].key) for split in SPLITS]
+    return stored_sources([Fields.open(path) for path in paths if path is not None])
+
+
+def _store(store: ObjectStore, assembly: Assembly, token: str, progress: Progress) -> None:
+    task = assembly.spec.name
+    with store.staging() as folder:
+        needed, free = assembly.bytes + _SPARE_BYTES, free_bytes(folder)
+        if needed > free:
+            raise StoreError(
+                f"the dataset {task} needs {needed / 1e6:,.0f} MB, "
+                f"but {store.url} has {free / 1e6:,.0f} MB free",
+                hint="free some space, or point UPS_STORE elsewhere",
+            )
+        paths = {split: folder / f"{task}_{split}.h5" for split in SPLITS}
+        manifest = write_split_files(assembly, paths, progress)
+        commit.swap(store, task, paths, manifest, token=token)
+
+
+def _notes(assembly: Assembly, stored: Sequence[StoredSource], added: Sequence[Source]) -> tuple[str, ...]:
+    notes = [
+        f"{_name(source)} is much shorter than the longest file: all of its samples are held out, "
+        "none is for training"
+        for source in added
+        if not assembly.masks["train"][: source.samples].any()
+    ]
+    moved = sum(
+        int(np.sum(~assembly.masks[split][np.flatnonzero(np.array(source.splits) == split)]))
+        for source in stored
+        for split in SPLITS
+    )
+    if moved:
+        notes.append(
+            f"{moved} samples that were there before changed their split: "
+            "what was trained on the dataset as it was may have seen what is now test"
+        )
+    return tuple(notes)
+
+
+def _name(source: Source) -> str:
+    return str(source.provenance["name"])
+
+
+def _sha256(source: Source) -> str:
+    return str(source.provenance["sha256"])

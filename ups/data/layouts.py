@@ -1,0 +1,208 @@
+"""The layouts of raw files, as explicit schemas: which datasets, which axes, which attributes.
+
+Nothing is guessed from a shape. What does not fit is refused with what was found and what was
+wanted. Free of torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.data.source import Discretisation
+from ups.errors import DataError
+from ups.tasks import RawLayout, TaskSpec
+
+Doubles = NDArray[np.float64]
+
+_SPACING_TOLERANCE = 1e-3
+"""Relative deviation of a float32 coordinate's spacing that still counts as uniform."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a raw file that fits its schema holds."""
+
+    discretisation: Discretisation
+    samples: int
+    parameters: tuple[float, ...]
+    groups: tuple[str, ...] = ()
+    """SEED_GROUPS: the groups, one a sample."""
+
+
+def read_layout(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+    """Check an open raw file's structure, not its values.
+
+    Raises:
+        DataError: it does not fit the schema of the task.
+    """
+    return _READERS[spec.layout](spec, path, file)
+
+
+def _read_flat(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+    """`tensor` [N, T, X…] with `t-coordinate` [T] or [T + 1] and `x-coordinate` [X] …"""
+    axes = ("x", "y", "z")[: spec.spatial_dims]
+    (name,) = spec.raw_datasets
+    tensor = _dataset(spec, path, file, name, ("N", "T", *axes))
+    parameters = _parameters(spec, path, file)
+    times = _times(path, "t-coordinate", _dataset(spec, path, file, "t-coordinate", ("T",)), tensor.shape[1])
+    coordinates = _coordinates(spec, path, file, axes, tensor.shape[2:], name)
+    return Layout(Discretisation(spec, times, axes, coordinates), len(tensor), parameters)
+
+
+def _read_pair(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+    """`nu` [N, X, Y] is the input, `tensor` [N, 1, X, Y] the answer: the axis of one is no time."""
+    axes = ("x", "y", "z")[: spec.spatial_dims]
+    given, wanted = spec.raw_datasets
+    if given in file and wanted not in file:
+        raise DataError(
+            f"{path} holds the inputs ({given}) but not the answers ({wanted}), which {spec.name} needs"
+        )
+    inputs = _dataset(spec, path, file, given, ("N", *axes))
+    answers = _dataset(spec, path, file, wanted, ("N", "1", *axes))
+    if answers.shape != (len(inputs), 1, *inputs.shape[1:]):
+        raise DataError(
+            f"{path}: dataset {wanted} is {_sizes(answers)}, "
+            f"which does not pair with {given} {_sizes(inputs)}"
+        )
+    parameters = _parameters(spec, path, file)
+    coordinates = _coordinates(spec, path, file, axes, inputs.shape[1:], given)
+    return Layout(Discretisation(spec, np.zeros(0), axes, coordinates), len(inputs), parameters)
+
+
+def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+    """One group per seed: `0000/data` [T, Y, X, C] with `0000/grid/t`, `x`, `y`, all of one shape.
+
+    PDEBench stores y before x.
+    """
+    groups = tuple(sorted(name for name in file if isinstance(file[name], h5py.Group)))
+    if not groups:
+        raise DataError(
+            f"{path} holds {_contents(file)}; {spec.name} wants one group per seed, such as 0000/data"
+        )
+    axes = ("x", "y", "z")[: spec.spatial_dims][::-1]
+    shape: tuple[int, ...] | None = None
+    times: Doubles | None = None
+    for name in groups:
+        group = file[name]
+        data = _dataset(spec, path, group, "data", ("T", *axes, str(len(spec.fields))))
+        if shape is not None and data.shape != shape:
+            raise DataError(f"{path}: {name}/data is {list(data.shape)}, the groups before it {list(shape)}")
+        grid_t = _dataset(spec, path, group, "grid/t", ("T",))
+        own_times = _times(path, f"{name}/grid/t", grid_t, data.shape[0])
+        if times is not None and not np.allclose(own_times, times, rtol=1e-4):
+            raise DataError(f"{path}: the frames of {name} lie at other times than those of {groups[0]}")
+        shape, times = data.shape, own_times
+    assert shape is not None
+    assert times is not None
+    coordinates = tuple(
+        _coordinate(spec, path, file[groups[0]], f"grid/{axis}", axis, cells, "data")
+        for axis, cells in zip(axes, shape[1:-1], strict=True)
+    )
+    discretisation = Discretisation(spec, times, axes, coordinates)
+    return Layout(discretisation, len(groups), _parameters(spec, path, file), groups)
+
+
+_READERS: dict[RawLayout | None, Callable[[TaskSpec, Path, h5py.File], Layout]] = {
+    RawLayout.FLAT: _read_flat,
+    RawLayout.PAIR: _read_pair,
+    RawLayout.SEED_GROUPS: _read_seed_groups,
+}
+
+
+def _dataset(spec: TaskSpec, path: Path, group: h5py.Group, name: str, axes: tuple[str, ...]) -> h5py.Dataset:
+    """A dataset with one axis for each name; a name that is a number is the length it must have."""
+    where = f"{group.name.strip('/')}/{name}".strip("/")
+    wants = f"{spec.name} wants {where} [{','.join(axes).upper()}]"
+    found = group.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise DataError(f"{path}: dataset {where} is missing, it holds {_contents(group)}; {wants}")
+    fixed = [(axis, length) for axis, length in zip(axes, found.shape, strict=False) if axis.isdigit()]
+    if found.ndim != len(axes) or any(int(axis) != length for axis, length in fixed):
+        raise DataError(f"{path}: dataset {where} is {_sizes(found)}; {wants}")
+    if found.dtype.kind != "f":
+        raise DataError(f"{path}: dataset {where} holds {found.dtype} values, not floating-point numbers")
+    if found.size == 0:
+        raise DataError(f"{path}: dataset {where} is empty, {_sizes(found)}")
+    return found
+
+
+def _parameters(spec: TaskSpec, path: Path, file: h5py.File) -> tuple[float, ...]:
+    values = []
+    for parameter in spec.parameters:
+        value = file.attrs.get(parameter.raw_attribute, parameter.default)
+        if value is None:
+            found = ", ".join(sorted(file.attrs)) or "none"
+            raise DataError(
+                f"{path}: the attribute {parameter.raw_attribute}, which {spec.name} needs, is missing; "
+                f"its attributes are: {found}"
+            )
+        number = float(np.asarray(value).reshape(-1)[0])
+        if not np.isfinite(number) or (parameter.logarithmic and number <= 0):
+            raise DataError(f"{path}: the attribute {parameter.raw_attribute} is {number}")
+        values.append(number)
+    return tuple(values)
+
+
+def _times(path: Path, name: str, dataset: h5py.Dataset, frames: int) -> Doubles:
+    """The frames' times; PDEBench stores one more than there are frames, past the end."""
+    if len(dataset) not in (frames, frames + 1):
+        raise DataError(f"{path}: {name} has {len(dataset)} entries for {frames} frames")
+    if frames < 2:
+        raise DataError(f"{path} has a single frame: there is nothing to step")
+    stored: Doubles = dataset[:frames].astype(np.float64)
+    dt = _spacing(path, name, stored)
+    times: Doubles = stored[0] + dt * np.arange(frames)
+    return times
+
+
+def _coordinates(
+    spec: TaskSpec, path: Path, file: h5py.File, axes: tuple[str, ...], cells: tuple[int, ...], array: str
+) -> tuple[Doubles, ...]:
+    return tuple(
+        _coordinate(spec, path, file, f"{axis}-coordinate", axis, length, array)
+        for axis, length in zip(axes, cells, strict=True)
+    )
+
+
+def _coordinate(
+    spec: TaskSpec, path: Path, group: h5py.Group, name: str, axis: str, cells: int, array: str
+) -> Doubles:
+    """Cell centres along an axis, which must be uniform and span the task's domain."""
+    values: Doubles = _dataset(spec, path, group, name, (axis.upper(),))[()].astype(np.float64)
+    if len(values) != cells:
+        raise DataError(f"{path}: {name} has {len(values)} entries for {cells} cells of {array}")
+    spacing = _spacing(path, name, values)
+    low, high = spec.domain["xyz".index(axis)]
+    slack = 1.5 * spacing
+    if abs(spacing * cells - (high - low)) > slack or values[0] < low - slack or values[-1] > high + slack:
+        raise DataError(
+            f"{path}: {name} runs from {values[0]:.4g} to {values[-1]:.4g}, "
+            f"the domain of {spec.name} from {low:g} to {high:g}"
+        )
+    return values
+
+
+def _spacing(path: Path, name: str, values: Doubles) -> float:
+    steps = np.diff(values)
+    spacing = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 0.0
+    scale = np.abs(values).max() * 1e-6  # what float32 leaves of a coordinate
+    if not spacing > 0 or not (np.abs(steps - spacing) <= _SPACING_TOLERANCE * spacing + scale).all():
+        raise DataError(f"{path}: {name} does not increase in equal steps")
+    return float(f"{spacing:.6g}")  # 0.05, not the float32 next to it
+
+
+def _contents(group: h5py.Group) -> str:
+    names = [
+        f"{name} {_sizes(item)}" if isinstance(item, h5py.Dataset) else f"{name}/"
+        for name, item in group.items()
+    ]
+    shown = ", ".join(names[:6]) or "nothing"
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
+def _sizes(dataset: h5py.Dataset) -> str:
+    return f"[{','.join(str(length) for length in dataset.shape)}]"

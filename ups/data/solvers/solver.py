@@ -1,0 +1,83 @@
+"""What a reference solver is, and how its solutions become a source of samples.
+
+A solver is deterministic: sample i under a seed is the same whatever else is generated with it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.data.source import Block, Discretisation, Floats
+from ups.tasks import task_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """Generates the data of one task."""
+
+    task: str
+    version: int
+    """Raised whenever the same request would give other values."""
+    default_samples: int
+    parameter_sets: tuple[tuple[float, ...], ...]
+    """Each initial condition is solved for each of these."""
+    batch: int
+    """Samples solved at a time."""
+    discretisation: Callable[[], Discretisation]
+    solve: Callable[[int, Sequence[int], tuple[float, ...]], Block]
+    """(seed, sample indices, parameters) → the samples, in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class SolverSource:
+    """A number of initial conditions, solved for one set of parameters when they are read."""
+
+    solver: Solver
+    samples: int
+    seed: int
+    parameters: tuple[float, ...]
+
+    @property
+    def discretisation(self) -> Discretisation:
+        return self.solver.discretisation()
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        names = [parameter.name for parameter in task_spec(self.solver.task).parameters]
+        parameters = dict(zip(names, self.parameters, strict=True))
+        request = {
+            "kind": "solver",
+            "task": self.solver.task,
+            "version": self.solver.version,
+            "samples": self.samples,
+            "seed": self.seed,
+            "parameters": parameters,
+        }
+        words = ["solver", *(f"{name}={value:g}" for name, value in parameters.items())]
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        return {"name": " ".join(words), "sha256": digest, **request}
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        step = min(rows, self.solver.batch)
+        for first in range(0, self.samples, step):
+            indices = range(first, min(first + step, self.samples))
+            yield self.solver.solve(self.seed, indices, self.parameters)
+
+    def initial_conditions(self, rows: int) -> Iterator[Floats] | None:
+        """None: every sample has its own random numbers, and the same under all parameters."""
+        return None
+
+
+def generator(seed: int, sample: int) -> np.random.Generator:
+    """The random numbers of one sample."""
+    return np.random.default_rng((seed, sample))
+
+
+def cell_centres(low: float, high: float, cells: int) -> NDArray[np.float64]:
+    """Centres of equal cells."""
+    return low + (np.arange(cells) + 0.5) * ((high - low) / cells)

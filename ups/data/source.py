@@ -1,0 +1,108 @@
+"""What samples come from, whatever it is: a raw file, a solver, a dataset that is already converted.
+
+Free of torch.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.tasks import TaskSpec
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Discretisation:
+    """Where and when the samples of a file are known."""
+
+    spec: TaskSpec
+    times: Doubles
+    """[T] of the stored frames; empty for a static task."""
+    axes: tuple[str, ...]
+    """Name of each spatial axis, in the array's order."""
+    coordinates: tuple[Doubles, ...]
+    """Cell centres along each of `axes`."""
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return tuple(len(values) for values in self.coordinates)
+
+    @property
+    def dt(self) -> float:
+        """Stored time step; 0 for a static task."""
+        return float(self.times[1] - self.times[0]) if len(self.times) > 1 else 0.0
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Of one sample: [T, *S, C], or [*S, C] for a static task."""
+        steps = () if self.spec.static else (len(self.times),)
+        return (*steps, *self.grid, len(self.spec.fields))
+
+    def difference(self, other: "Discretisation") -> str:
+        """What keeps samples of the two out of one dataset, in words; empty where nothing does."""
+        if self.grid != other.grid:
+            return f"its resolution is {_by(self.grid)}, theirs {_by(other.grid)}"
+        if not np.isclose(self.dt, other.dt, rtol=1e-4):
+            return f"its time step is {self.dt:g}, theirs {other.dt:g}"
+        if len(self.times) != len(other.times):
+            return f"it has {len(self.times)} frames, they have {len(other.times)}"
+        for axis, ours, theirs in zip(self.axes, self.coordinates, other.coordinates, strict=True):
+            if np.abs(ours - theirs).max() > np.diff(ours).max():
+                return f"its {axis} coordinates begin at {ours[0]:g}, theirs at {theirs[0]:g}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Consecutive samples."""
+
+    inputs: Floats | None
+    """[n, *S, Ci] of a static task."""
+    targets: Floats
+    """[n, T, *S, C], or [n, *S, C] of a static task."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: NDArray[np.bool_]) -> "Block":
+        """The samples where `rows` [n] is true."""
+        if rows.all():
+            return self
+        return Block(None if self.inputs is None else self.inputs[rows], self.targets[rows])
+
+
+class Source(Protocol):
+    """Samples under one set of parameters: a raw file, a solver, or part of a converted dataset."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the manifest says about it: name, sha256, kind, samples, parameters."""
+        ...
+
+    @property
+    def discretisation(self) -> Discretisation: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """In the order of the task's parameters."""
+        ...
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """All samples in order, at most `rows` at a time."""
+        ...
+
+    def initial_conditions(self, rows: int) -> Iterator[Floats] | None:
+        """What each sample starts from, in order; None where they are known to differ."""
+        ...
+
+
+def _by(grid: tuple[int, ...]) -> str:
+    return "×".join(str(cells) for cells in grid)

@@ -1,0 +1,80 @@
+"""Mean, deviation and range of each channel, accumulated in float64 sample by sample.
+
+Sums are kept per sample and added in the samples' order at the end, so that the result does not
+depend on the blocks in which the samples came. Free of torch.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Per sample and channel: the sums over the sample's values, and their extremes. All [n, C]."""
+
+    total: Doubles
+    square: Doubles
+    low: Doubles
+    high: Doubles
+    count: int
+    """Values of one channel in one sample."""
+
+    @classmethod
+    def of(cls, values: Floats) -> "Moments":
+        """Of samples [n, …, C]."""
+        channels = values.shape[-1]
+        flat = values.reshape(len(values), -1, channels)
+        columns = [_sums(np.ascontiguousarray(flat[..., channel])) for channel in range(channels)]
+        total, square, low, high = (np.stack(column, axis=-1) for column in zip(*columns, strict=True))
+        return cls(total, square, low, high, flat.shape[1])
+
+    def take(self, rows: NDArray[np.bool_]) -> "Moments":
+        """Of the samples where `rows` [n] is true."""
+        return Moments(self.total[rows], self.square[rows], self.low[rows], self.high[rows], self.count)
+
+
+def _sums(values: Floats) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    wide = values.astype(np.float64)
+    return wide.sum(axis=1), np.einsum("ni,ni->n", wide, wide), wide.min(axis=1), wide.max(axis=1)
+
+
+@dataclass(slots=True)
+class Accumulator:
+    """Collects the moments of a set of samples."""
+
+    parts: list[Moments] = field(default_factory=list)
+
+    def add(self, moments: Moments) -> None:
+        self.parts.append(moments)
+
+    def mean(self) -> Doubles:
+        """[C]."""
+        return self._joined("total").sum(axis=0) / self._values()
+
+    def std(self) -> Doubles:
+        """[C]; 0 where a channel is constant."""
+        low, high = self.low(), self.high()
+        square = self._joined("square").sum(axis=0) / self._values()
+        spread = np.sqrt(np.maximum(square - self.mean() ** 2, 0.0))
+        return np.where(low == high, 0.0, spread)
+
+    def low(self) -> Doubles:
+        """[C]."""
+        low: Doubles = self._joined("low").min(axis=0)
+        return low
+
+    def high(self) -> Doubles:
+        """[C]."""
+        high: Doubles = self._joined("high").max(axis=0)
+        return high
+
+    def _values(self) -> int:
+        return sum(part.count * len(part.total) for part in self.parts)
+
+    def _joined(self, name: str) -> Doubles:
+        return np.concatenate([getattr(part, name) for part in self.parts])

@@ -1,0 +1,90 @@
+"""The samples of a converted dataset as the sources they came from, so that more can be added.
+
+Free of torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.data.fields import Fields
+from ups.data.source import Block, Discretisation, Floats
+from ups.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSource:
+    """One source of a dataset, its samples in their first order."""
+
+    provenance: Mapping[str, Any]
+    discretisation: Discretisation
+    parts: Sequence[Fields]
+    """The splits of the dataset."""
+    part: NDArray[np.int64]
+    """[N] which of `parts` holds a sample."""
+    row: NDArray[np.int64]
+    """[N] its row there."""
+
+    @property
+    def samples(self) -> int:
+        return len(self.part)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        spec = self.discretisation.spec
+        return tuple(float(self.provenance["parameters"][parameter.name]) for parameter in spec.parameters)
+
+    @property
+    def splits(self) -> list[str]:
+        """[N] the split that holds each sample."""
+        return [self.parts[part].split for part in self.part]
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        static = self.discretisation.spec.static
+        for first in range(0, self.samples, rows):
+            samples = range(first, min(first + rows, self.samples))
+            targets = np.stack([self._values(index, "targets" if static else "states") for index in samples])
+            inputs = np.stack([self._values(index, "inputs") for index in samples]) if static else None
+            yield Block(inputs, targets)
+
+    def initial_conditions(self, rows: int) -> Iterator[Floats]:
+        static = self.discretisation.spec.static
+        for first in range(0, self.samples, rows):
+            samples = range(first, min(first + rows, self.samples))
+            if static:
+                yield np.stack([self._values(index, "inputs") for index in samples])
+            else:
+                yield np.stack([self._values(index, "states")[0] for index in samples])
+
+    def _values(self, index: int, name: str) -> Floats:
+        array: Floats = getattr(self.parts[self.part[index]], name)
+        values: Floats = array[self.row[index]]
+        return values
+
+
+def stored_sources(parts: Sequence[Fields]) -> list[StoredSource]:
+    """The sources of a dataset, from its opened splits.
+
+    Raises:
+        DataError: the splits do not hold every sample of each source exactly once.
+    """
+    first = parts[0]
+    discretisation = Discretisation(first.spec, first.times, first.axes, first.coordinates)
+    part = np.concatenate([np.full(fields.samples, index) for index, fields in enumerate(parts)])
+    row = np.concatenate([np.arange(fields.samples) for fields in parts])
+    source = np.concatenate([fields.source for fields in parts])
+    sample = np.concatenate([fields.sample for fields in parts])
+    sources = []
+    for index, provenance in enumerate(first.provenance):
+        own = np.flatnonzero(source == index)
+        own = own[np.argsort(sample[own])]
+        if not np.array_equal(sample[own], np.arange(int(provenance["samples"]))):
+            raise DataError(
+                f"the splits of {first.spec.name} do not hold all samples of {provenance['name']}",
+                hint="import its files again with --replace",
+            )
+        sources.append(StoredSource(provenance, discretisation, parts, part[own], row[own]))
+    return sources
