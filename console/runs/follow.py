@@ -53,6 +53,7 @@ class Follower:
                 elif status.ended:
                     break
                 else:
+                    yield batch  # empty: whoever follows gets a turn to leave
                     self.sleep(self.interval_s)
             yield from self._end(handle, cursor, status)
         finally:
