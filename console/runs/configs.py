@@ -60,7 +60,9 @@ def load(
         if stage not in config.stages.names:
             defined = ", ".join(config.stages.names)
             raise ConfigError(f"{path} has no stage {stage}", hint=f"it defines {defined}")
-        others = {name: None for name in config.stages.names if name not in (stage, "operator")}
+        others: dict[str, None] = {
+            name: None for name in config.stages.names if name not in (stage, "operator")
+        }
         config = config.model_copy(update={"stages": config.stages.model_copy(update=others)})
     return path, config
 

@@ -118,10 +118,8 @@ class LocalTransport:
         self.put(source.read_bytes(), path)
 
     def size(self, path: str) -> int | None:
-        try:
-            return (self._box / path).stat().st_size
-        except FileNotFoundError:
-            return None
+        target = self._box / path
+        return target.stat().st_size if target.is_file() else None
 
     def read(self, path: str, offset: int = 0, limit: int = -1) -> bytes:
         try:

@@ -1,0 +1,61 @@
+import math
+
+from console.runs.series import RunView
+from ups.events import Event, EventType
+
+
+def event(seq: int, kind: EventType, **fields: object) -> Event:
+    return Event(seq, 1000.0 + seq, kind, fields)
+
+
+def metric(
+    seq: int, step: int, loss: float | None, *, stage: str = "operator", task: str = "advection1d"
+) -> Event:
+    return event(seq, EventType.METRIC, stage=stage, epoch=step // 10, step=step, task=task, split="train",
+                 values={"loss": loss})  # fmt: skip
+
+
+def test_each_task_has_its_own_curve() -> None:
+    view = RunView()
+    view.apply_all([metric(0, 0, 0.5), metric(1, 0, 0.9, task="darcy2d"), metric(2, 10, 0.4)])
+    assert list(view.curve("advection1d", "train", "loss").values) == [0.5, 0.4]
+    assert list(view.curve("darcy2d", "train", "loss").values) == [0.9]
+
+
+def test_a_resumed_run_joins_without_a_seam() -> None:
+    view = RunView()
+    view.apply_all([metric(step, step, 1 / (step + 1)) for step in range(8)])
+    view.apply(event(0, EventType.RUN, name="x", tasks=["advection1d"], stages=["operator"]))
+    view.apply(event(1, EventType.RESUMED, stage="operator", epoch=0, step=4))
+    view.apply_all([metric(2 + step, step, 1 / (step + 1)) for step in range(5, 8)])
+    curve = view.curve("advection1d", "train", "loss")
+    assert list(curve.steps) == list(range(8))
+    assert curve.version == 1
+    assert view.attempt == 1
+
+
+def test_resuming_a_later_stage_keeps_the_earlier_one() -> None:
+    view = RunView()
+    view.apply_all([metric(step, step, 0.5) for step in range(4)])
+    view.apply_all([metric(4 + step, step, 0.4, stage="diff_residual") for step in range(4)])
+    view.apply(event(9, EventType.RESUMED, stage="diff_residual", epoch=0, step=1))
+    assert view.curve("advection1d", "train", "loss").stages == ["operator"] * 4 + ["diff_residual"] * 2
+
+
+def test_gaps_stay_gaps() -> None:
+    view = RunView()
+    view.apply(metric(0, 0, None))
+    assert math.isnan(view.curve("advection1d", "train", "loss").values[0])
+
+
+def test_progress_gives_an_eta() -> None:
+    view = RunView()
+    for seq in range(3):
+        view.apply(event(seq, EventType.PROGRESS, phase="train", done=seq * 10, total=100, unit="samples"))
+    assert view.phases["train"].eta_seconds == 8.0
+
+
+def test_unknown_events_only_move_the_clock() -> None:
+    view = RunView()
+    view.apply(Event(3, 5.0, "from-the-future", {"x": 1}))
+    assert (view.last_seq, view.last_t) == (3, 5.0)

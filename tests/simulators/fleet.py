@@ -1,0 +1,73 @@
+"""A provider whose list can lag, fail and lie, as those of rented machines do."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from console.errors import ProviderError
+from console.fleet.model import Offer, ProviderState, RemoteInstance
+from console.fleet.providers.base import Capabilities
+from console.runs.transport import Transport
+
+
+def offer(usd_per_hour: float = 0.30) -> Offer:
+    return Offer("1", "simulated", "RTX 4090", 1, 24.0, usd_per_hour, 16, 64.0, 100.0, 860.0, 0.997, "PL")
+
+
+class SimulatedProvider:
+    """Instances in memory; `lingering` lists still show a destroyed instance, `broken` ones raise."""
+
+    name = "simulated"
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self.instances: dict[str, RemoteInstance] = {}
+        self.refuse: str | None = None
+        self.lingering = 0
+        self.broken = 0
+        self.ignores_destroy = False
+        self.calls: list[str] = []
+        self._ghosts: dict[str, RemoteInstance] = {}
+
+    def offers(self) -> Sequence[Offer]:
+        return [offer()]
+
+    def create(self, offer: Offer, label: str, *, grace_s: float) -> str:
+        self.calls.append("create")
+        if self.refuse:
+            raise ProviderError(self.refuse)
+        return self.add(label)
+
+    def add(self, label: str, *, state: ProviderState = ProviderState.RUNNING) -> str:
+        identifier = str(18000 + len(self.instances) + len(self._ghosts))
+        self.instances[identifier] = RemoteInstance(
+            identifier, self.name, label, state, 0.30, "RTX 4090", time.time()
+        )
+        return identifier
+
+    def halt(self, instance: str) -> None:
+        self.instances[instance] = replace(self.instances[instance], state=ProviderState.STOPPED)
+
+    def get(self, instance: str) -> RemoteInstance | None:
+        return self.instances.get(instance)
+
+    def list(self) -> Sequence[RemoteInstance]:
+        self.calls.append("list")
+        if self.broken:
+            self.broken -= 1
+            raise ProviderError("the list came without its end")
+        if self.lingering and self._ghosts:
+            self.lingering -= 1
+            return [*self.instances.values(), *self._ghosts.values()]
+        return [*self.instances.values()]
+
+    def destroy(self, instance: str) -> None:
+        self.calls.append("destroy")
+        if not self.ignores_destroy and instance in self.instances:
+            self._ghosts[instance] = self.instances.pop(instance)
+
+    def transport(self, instance: str) -> Transport:
+        raise ProviderError(f"{instance} cannot be reached")
+
+    def logs(self, instance: str, *, tail: int = 200) -> Sequence[str]:
+        return []
