@@ -1,7 +1,7 @@
 """How wrong a prediction is. All figures are in physical units, per sample first.
 
 nRMSE of a sample is ‖pred − true‖₂ / ‖true‖₂ over space and channels, averaged over steps. PDEBench's
-own variants stand beside it under their own names, written from its published formulas.
+own variants are in `ups.evaluation.pdebench`.
 """
 
 import numpy as np
@@ -39,24 +39,6 @@ def pointwise(predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
         "rmse": error.square().mean(dim=1).sqrt(),
         "mae": error.abs().mean(dim=1),
         "max_error": error.abs().amax(dim=1),
-    }
-
-
-def pdebench(predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
-    """PDEBench's RMSE, nRMSE, conserved-value error and largest error of each sample [B].
-
-    Each is computed per channel and step of [B, T, *S, C] and averaged. PDEBench averages
-    `csv` as a root mean square and `max` as a maximum over whatever batch it is given; here every
-    sample is a batch of its own, so that the figures do not depend on a batch size.
-    """
-    error = (predicted - true).flatten(2, -2)  # [B, T, cells, C]
-    rmse = error.square().mean(dim=2).sqrt()
-    scale = true.flatten(2, -2).square().mean(dim=2).sqrt()
-    return {
-        "pdebench_rmse": rmse.mean(dim=(1, 2)),
-        "pdebench_nrmse": (rmse / scale).mean(dim=(1, 2)),
-        "pdebench_csv": (error.sum(dim=2).abs() / error.shape[2]).mean(dim=(1, 2)),
-        "pdebench_max": error.abs().amax(dim=2).mean(dim=(1, 2)),
     }
 
 

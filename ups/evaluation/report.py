@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ups.config import Evaluation, Gates
 from ups.data.fields import Fields
+from ups.errors import DataError
 from ups.evaluation import metrics
+from ups.evaluation.pdebench import PdebenchMetrics
 from ups.evaluation.predictor import Predictor, load
 from ups.evaluation.rollout import Trajectories, one_step, rollout, trajectories
 
@@ -56,6 +58,8 @@ def evaluate(
             for task, files in datasets.items()
             if split in files
         }
+        if not tasks:
+            raise DataError(f"there is no {split} split of any task to evaluate")
         results[split] = {"tasks": tasks, "aggregate": _aggregate(tasks), "ttc": _ttc(tasks)}
     judged = results.get("test") or next(iter(results.values()))
     assert predictor.config is not None
@@ -93,6 +97,8 @@ class _Scores:
 
     def __init__(self) -> None:
         self._values: dict[str, list[NDArray[np.float64]]] = {}
+        self.pdebench = PdebenchMetrics()
+        """Of the guarded rollout."""
 
     def add(self, name: str, values: Tensor) -> None:
         self._values.setdefault(name, []).append(values.double().numpy())
@@ -133,14 +139,13 @@ def _evaluate_task(
         "samples": fields.samples,
         "steps": 0 if static else steps,
         "stride": predictor.stride,
-        **{name: scores.mean(name) for name in _EXTRA},
+        **{name: scores.mean(name) for name in _POINTWISE},
+        "pdebench": scores.pdebench.result(),
     }
 
 
-_EXTRA = (
-    "rmse", "mae", "max_error", "pdebench_rmse", "pdebench_nrmse", "pdebench_csv", "pdebench_max",
-)  # fmt: skip
-"""Further figures, all of the guarded rollout."""
+_POINTWISE = ("rmse", "mae", "max_error")
+"""Further figures of the guarded rollout."""
 
 
 def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_size: int) -> None:
@@ -163,11 +168,9 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
         scores.add(name, error(predicted).mean(dim=1))
     scores.add("diverged", metrics.diverged(error(guarded)))
     scores.add("diverged_unguarded", metrics.diverged(error(unguarded)))
-    for name, values in {
-        **metrics.pointwise(guarded, given.true),
-        **metrics.pdebench(guarded, given.true),
-    }.items():
+    for name, values in metrics.pointwise(guarded, given.true).items():
         scores.add(name, values)
+    scores.pdebench.add(guarded, given.true)
 
 
 def _aggregate(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

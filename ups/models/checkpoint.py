@@ -6,12 +6,13 @@ sha256 of every other file; what does not match is not a checkpoint. Which one i
 best follows from the states, so that no pointer can go stale.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,53 +120,65 @@ def read(path: Path) -> Checkpoint:
 
 def last(parent: Path) -> Checkpoint | None:
     """The newest whole checkpoint, or None."""
-    whole = _whole(parent)
-    return max(whole, key=lambda item: (_order(item), item.epoch)) if whole else None
+    return _first_whole(sorted(_listed(parent), key=lambda item: (_order(item), item.epoch), reverse=True))
 
 
 def best(parent: Path) -> Checkpoint | None:
     """The whole checkpoint with the lowest validation error of the newest stage, or None."""
-    whole = _whole(parent)
-    if not whole:
-        return None
-    newest = max(map(_order, whole))
-    return min((item for item in whole if _order(item) == newest), key=lambda item: (item.score, -item.epoch))
+    return _first_whole(sorted(_listed(parent), key=lambda item: (-_order(item), item.score, -item.epoch)))
 
 
 def prune(parent: Path) -> None:
     """Remove all but the last and the best checkpoint, and what a killed process left half-written."""
     kept = {item.path for item in (last(parent), best(parent)) if item is not None}
     for path in parent.iterdir():
-        if path.is_dir() and path not in kept:
+        ours = path.name.startswith(_PARTIAL) or (path / _STATE).is_file()
+        if ours and path not in kept:
             shutil.rmtree(path)
 
 
-def _whole(parent: Path) -> list[Checkpoint]:
+def _listed(parent: Path) -> list[Checkpoint]:
+    """What looks like a checkpoint; its files are not verified."""
     if not parent.is_dir():
         return []
     found = []
     for path in parent.iterdir():
-        if path.name.startswith(_PARTIAL) or not (path / _STATE).is_file():
-            continue
-        try:
-            found.append(_verified(path))
-        except TrainingError:
-            continue
+        if path.is_dir() and not path.name.startswith(_PARTIAL):
+            with contextlib.suppress(TrainingError):
+                found.append(_opened(path))
+    return found
+
+
+def _first_whole(candidates: Iterable[Checkpoint]) -> Checkpoint | None:
+    for candidate in candidates:
+        with contextlib.suppress(TrainingError):
+            return _verified(candidate.path)
+    return None
+
+
+def _opened(path: Path) -> Checkpoint:
+    try:
+        state = json.loads((path / _STATE).read_bytes())
+        found = Checkpoint(path, state)
+        if found.state["format"] > FORMAT:
+            raise TrainingError(f"the checkpoint {path} was written by a newer version of ups-console")
+        # touch what sorting needs
+        _ = found.stage, found.epoch, found.score
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"the checkpoint {path} is damaged: {error}") from None
     return found
 
 
 def _verified(path: Path) -> Checkpoint:
-    damaged = f"the checkpoint {path} is damaged"
-    try:
-        state = json.loads((path / _STATE).read_bytes())
-        if state["format"] > FORMAT:
-            raise TrainingError(f"the checkpoint {path} was written by a newer version of ups-console")
-        for name, expected in state["files"].items():
-            if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected["sha256"]:
-                raise TrainingError(f"{damaged}: {name} has another sha256 than its state says")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{damaged}: {error}") from None
-    return Checkpoint(path, state)
+    found = _opened(path)
+    for name, expected in found.state["files"].items():
+        try:
+            actual = hashlib.sha256((path / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise TrainingError(f"the checkpoint {path} is damaged: {error}") from None
+        if actual != expected["sha256"]:
+            raise TrainingError(f"the checkpoint {path} is damaged: {name} has another sha256 than it should")
+    return found
 
 
 def _order(item: Checkpoint) -> int:

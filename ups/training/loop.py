@@ -65,15 +65,15 @@ class StageLoop:
             self._train_epoch(curves)
             progress.epoch += 1
             last = progress.epoch == self.epochs
-            if last or progress.epoch % self.config.evaluation.every == 0:
-                self._validate()
+            due = last or progress.epoch % self.config.evaluation.every == 0
+            score = self._validate() if due else None
             progress.finished = last or self._out_of_patience()
-            self._save()
             if progress.finished or self._is_rollout_epoch():
                 files = {task: entry.validation for task, entry in self.data.items()}
                 write_rollouts(
                     self._predictor(self.state.judged), files, self.job.run_dir, progress.step, self.sink
                 )
+            self._save(score)
             if self.job.should_stop() and not progress.finished:
                 return "stopped"
         return "finished"
@@ -140,8 +140,8 @@ class StageLoop:
                 torch._foreach_lerp_(list(state.ema.parameters()), list(state.model.parameters()), 1 - decay)
         return norm
 
-    def _validate(self) -> None:
-        """Judge the weights, and their average where there is one; write the points."""
+    def _validate(self) -> float:
+        """Judge the weights, and their average where there is one; returns the tasks' mean nRMSE."""
         evaluation, progress = self.config.evaluation, self.state.progress
         files = {task: entry.validation for task, entry in self.data.items()}
 
@@ -172,15 +172,16 @@ class StageLoop:
                 task=task, split="val", values=values,
             )  # fmt: skip
 
-    def _save(self) -> None:
+        return score
+
+    def _save(self, score: float | None) -> None:
         progress = self.state.progress
-        score = sum(progress.nrmse.values()) / len(progress.nrmse) if progress.nrmse else None
         written = states.save(self.job.run_dir.checkpoints, self.stage, self.config, self.state, score)
         self.sink.write(
             EventType.CHECKPOINT, stage=self.stage, epoch=progress.epoch,
             path=str(written.path.relative_to(self.job.run_dir.root)),
             sha256=written.sha256, bytes=written.num_bytes,
-            best=progress.epochs_since_best == 0 and progress.best_score is not None,
+            best=score is not None and score == progress.best_score,
             files=written.state["files"],
         )  # fmt: skip
 

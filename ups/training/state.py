@@ -5,6 +5,7 @@ optimizer, averages, both random streams, whose turn it is, and what was measure
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ def save(
     if state.ema is not None:
         tensors["ema.safetensors"] = state.ema.state_dict()
     content = {
-        "score": score,
+        "score": score if score is not None and math.isfinite(score) else None,
         "use_ema": state.use_ema,
         "progress": asdict(state.progress),
         "operator": state.model.spec.to_json(),
