@@ -70,17 +70,18 @@ def encode(seq: int, t: float, kind: str, fields: Mapping[str, Any]) -> bytes:
     try:
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        line = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        line = json.dumps(finite(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return line.encode() + b"\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with every non-finite number replaced by None, so that it is JSON."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

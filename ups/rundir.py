@@ -49,6 +49,8 @@ class RunSpec(BaseModel):
     store: str
     """URL of the store that holds the data and receives the results; no credentials."""
     datasets: DatasetPins
+    precompute: bool = False
+    """Build a latent cache before training; `PRECOMPUTE_LATENT=1` asks for it too."""
     code_version: str
     config_sha256: str
 

@@ -1,0 +1,232 @@
+"""The commands of `python -m remote` but for the watchdog: their options, and what they call."""
+
+import argparse
+import faulthandler
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remote.failures import explain
+from remote.output import Output
+from ups.errors import NotFoundError, UpsError, UsageError
+
+if TYPE_CHECKING:
+    from ups.data.convert import ImportResult
+
+Options = argparse.Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand."""
+
+    help: str
+    declare: Callable[[argparse.ArgumentParser], None]
+    execute: Callable[[Options, Output], int]
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Parse and execute a command; errors become a line on stderr and an exit code."""
+    command = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"python -m remote {name}", description=command.help)
+    command.declare(parser)
+    parser.add_argument("--json", action="store_true", help="print event-shaped JSON lines")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    options = parser.parse_args(list(arguments))  # ends with exit code 2 itself
+    faulthandler.enable()
+    output = Output(name, as_json=options.json)
+    try:
+        return command.execute(options, output)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the process boundary: no traceback unless it is asked for
+        failure = explain(error)
+        if options.debug or (name == "run" and not failure.expected):
+            traceback.print_exc()
+        output.fail(failure)
+        return error.exit_code if isinstance(error, UpsError) else failure.exit_code
+
+
+def _store_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", required=True, metavar="URL", help="dir:/path of the store")
+
+
+# --- run ------------------------------------------------------------------------------------
+
+
+def _declare_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a directory with a run.yaml")
+
+
+def _run(options: Options, output: Output) -> int:
+    from remote.pipeline import execute
+
+    return execute(options.run_dir, as_json=output.as_json)
+
+
+# --- make, import ---------------------------------------------------------------------------
+
+
+def _declare_make(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tasks", nargs="+", metavar="TASK")
+    parser.add_argument("--samples", type=int, help="initial conditions; default: the solver's own")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--replace", action="store_true", help="replace a dataset that differs")
+    _store_option(parser)
+
+
+def _make(options: Options, output: Output) -> int:
+    from ups.data.convert import make
+    from ups.store import open_store
+
+    store = open_store(options.store)
+    results = [
+        make(
+            store,
+            task,
+            samples=options.samples,
+            seed=options.seed,
+            replace=options.replace,
+            progress=output.progress,
+        )
+        for task in options.tasks
+    ]
+    _tell_imports(results, output)
+    return 0
+
+
+def _declare_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--replace", action="store_true", help="drop what the store holds of the task")
+    _store_option(parser)
+
+
+def _import(options: Options, output: Output) -> int:
+    from ups.data.convert import import_raw
+    from ups.store import open_store
+
+    result = import_raw(
+        open_store(options.store),
+        options.task,
+        options.files,
+        replace=options.replace,
+        progress=output.progress,
+    )
+    _tell_imports([result], output)
+    return 0
+
+
+def _tell_imports(results: Sequence["ImportResult"], output: Output) -> None:
+    for result in results:
+        for note in result.notes:
+            output.warn("data", f"{result.task}: {note}")
+    output.done("\n".join(map(_told, results)), datasets=[asdict(result) for result in results])
+
+
+def _told(result: "ImportResult") -> str:
+    samples = ", ".join(f"{count} {split}" for split, count in result.samples.items())
+    what = f"added {', '.join(result.added)}" if result.changed else "nothing new"
+    return f"{result.task}: {what}; now {samples} samples"
+
+
+# --- precompute -----------------------------------------------------------------------------
+
+
+def _declare_precompute(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tasks", nargs="+", metavar="TASK")
+    parser.add_argument("--cache-version", required=True, metavar="V", help="such as upt_128d_128tok")
+    parser.add_argument("--cache-dim", type=int, metavar="D", help="width of a token")
+    parser.add_argument("--cache-tokens", type=int, metavar="T", help="most tokens of a state")
+    parser.add_argument("--cache-dtype", choices=("float16", "float32"), default="float16")
+    _store_option(parser)
+
+
+def _precompute(options: Options, output: Output) -> int:
+    from remote import precompute
+    from ups.data.projection import fingerprint
+    from ups.store import open_store
+
+    store = open_store(options.store)
+    shape = precompute.CacheShape.of_version(
+        options.cache_version,
+        dim=options.cache_dim,
+        tokens=options.cache_tokens,
+        dtype=options.cache_dtype,
+    )
+    recipes = precompute.missing(store, options.tasks, shape)
+    built: dict[str, dict[str, str | int]] = {}
+    with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
+        for recipe in recipes:
+            file = precompute.stored_file(store, recipe, Path(scratch))
+            size = precompute.build(store, recipe, file, shape, output.progress)
+            built[f"{recipe.task}_{recipe.split}"] = {
+                "fingerprint": fingerprint(recipe),
+                "bytes": size,
+            }
+    total = sum(int(record["bytes"]) for record in built.values()) / 1e6
+    text = f"{shape.version}: built {len(built)} caches, {total:.1f} MB" if built else "nothing to build"
+    output.done(text, version=shape.version, built=built)
+    return 0
+
+
+# --- evaluate -------------------------------------------------------------------------------
+
+
+def _declare_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", type=Path, metavar="RUN_DIR|CHECKPOINT")
+    parser.add_argument("--split", action="append", choices=("train", "val", "test"), help="default: test")
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help="a raw or converted file, evaluated as a whole"
+    )
+    parser.add_argument("--task", metavar="TASK", help="task of --data")
+    parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="write predictions and truth")
+    parser.add_argument("--config", type=Path, metavar="EVAL", help="evaluation config")
+    _store_option(parser)
+
+
+def _evaluate(options: Options, output: Output) -> int:
+    from remote.judging import Judging, judge
+
+    if options.data is not None and options.task is None:
+        raise UsageError("--data needs --task", hint="add --task and the name of its task")
+    if not options.target.exists():
+        raise NotFoundError(f"there is no {options.target}")
+    judging = Judging(
+        target=options.target,
+        store_url=options.store,
+        splits=tuple(options.split or ()),
+        data=options.data,
+        task=options.task,
+        predictions=options.predictions,
+        config=options.config,
+    )
+    report = judge(judging, output.progress)
+    output.done(_table(report), report=report)
+    return 0
+
+
+def _table(report: dict[str, object]) -> str:
+    lines = [f"{'split':6} {'task':22} {'one-step':>10} {'copying':>10} {'rollout':>10} {'copying':>10}"]
+    splits = report["splits"]
+    assert isinstance(splits, dict)
+    for split, results in splits.items():
+        for task, of in results["tasks"].items():
+            names = ("one_step", "persistence_one_step", "rollout", "persistence_rollout")
+            figures = " ".join(
+                f"{of[name]:10.4f}" if of[name] is not None else f"{'–':>10}" for name in names
+            )
+            lines.append(f"{split:6} {task:22} {figures}" + ("" if of["skill"] else "  no skill"))
+    return "\n".join(lines)
+
+
+COMMANDS: dict[str, Command] = {
+    "run": Command("Execute a run, or go on with it.", _declare_run, _run),
+    "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
+    "import": Command("Convert raw PDEBench-layout files into the store.", _declare_import, _import),
+    "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
+    "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
+}

@@ -1,0 +1,361 @@
+"""A run from its run.yaml to its published results: hydrate, precompute, train, evaluate, publish.
+
+Each phase is skipped where its result is really there, so a process that died anywhere is simply
+started again in the same directory. However a run ends, short of SIGKILL, it says so in one `done`.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from remote import environment, evaluate, watchdog
+from remote.failures import StopRequested, explain
+from remote.hydrate import Datasets, Hydrator
+from remote.journal import Journal, number, say
+from remote.publish import Publisher, content_sha256
+from remote.telemetry import Telemetry
+from ups.errors import TrainingError, UpsError
+from ups.events import Event, EventType, PhaseState
+from ups.rundir import RunDirectory, RunSpec
+from ups.store import ObjectStore, open_store
+
+PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
+PUBLISH_CHECKPOINT_SECONDS = 60.0
+"""Least time between two uploads of checkpoints while training goes on."""
+_SAME_SIGNAL_S = 2.0  # the watchdog and the console may both ask; that is one request
+_TRAINED_FILE = "trained.json"
+
+Status = Literal["succeeded", "failed", "stopped"]
+
+
+def execute(root: Path, *, as_json: bool = False) -> int:
+    """Execute the run in `root`, or go on with it; returns the exit code.
+
+    Raises:
+        NotFoundError: `root` is no run directory.
+        StoreError: run.yaml is damaged, or events.jsonl cannot be written.
+        UsageError: another process executes this run.
+    """
+    directory = RunDirectory(root.absolute())
+    if not directory.spec_path.exists():
+        directory.read_spec()  # raises the error that says so
+    with environment.sole_process(directory.root):
+        environment.record_process(directory.root)
+        spec = directory.read_spec()
+        stop = StopSwitch()
+        stop.install()
+        done = watchdog.last_done(directory.events_path)
+        store = open_store(spec.store)
+        if done.get("status") == "succeeded":
+            say(
+                "this run has succeeded already; its log and events are published again if that was cut short"
+            )
+            Publisher(store, spec, directory, lambda path, where, sha256: None).publish_tail(announce=False)
+            return 0
+        with Journal(directory.events_path, as_json=as_json) as journal:
+            return Attempt(spec, directory, store, journal, stop).run()
+
+
+class StopSwitch:
+    """Whether somebody asked the run to stop; asking again ends the process at once."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def install(self) -> None:
+        """Listen to SIGTERM and SIGINT; a hang-up is no reason to stop."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        elif now - self._first > _SAME_SIGNAL_S:
+            os._exit(128 + number)
+
+    def __call__(self) -> bool:
+        return self._first is not None
+
+    def check(self) -> None:
+        """Raises StopRequested once somebody asked."""
+        if self():
+            raise StopRequested
+
+
+@dataclass
+class Outcome:
+    """How an attempt ends."""
+
+    status: Status = "succeeded"
+    exit_code: int = 0
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Attempt:
+    """One process's work on a run directory."""
+
+    def __init__(
+        self, spec: RunSpec, directory: RunDirectory, store: ObjectStore, journal: Journal, stop: StopSwitch
+    ) -> None:
+        self._spec = spec
+        self._directory = directory
+        self._store = store
+        self._journal = journal
+        self._stop = stop
+        self._hydrator = Hydrator(spec, store, directory)
+        self._publisher = Publisher(store, spec, directory, self._on_published)
+        self._phase: str | None = None
+
+    def run(self) -> int:
+        """Work to the end and say how it ended; returns the exit code."""
+        outcome = Outcome()
+        try:
+            device = self._announce()
+            with Telemetry(self._journal, self._directory.root):
+                self._work(device, outcome)
+                self._publish_results(outcome)
+        except Exception as error:  # noqa: BLE001 - the process boundary: every end is told
+            self._fail(error, outcome)
+        self._say_done(outcome)
+        return outcome.exit_code
+
+    def _announce(self) -> str:
+        """Write the `run` event where this is the first process; returns the device."""
+        try:
+            device, problem = environment.device(), None
+        except (UpsError, ImportError) as error:
+            device, problem = "", error
+        machine = environment.describe(device, self._spec.threads)
+        if self._journal.is_new:
+            self._journal.write(
+                EventType.RUN,
+                name=self._spec.name,
+                tasks=list(self._spec.tasks),
+                stages=list(self._spec.stages),
+                device=device,
+                world_size=1,
+                code_version=self._spec.code_version,
+                config_sha256=self._spec.config_sha256,
+                run=self._spec.run,
+                attempt=self._spec.attempt,
+                environment=machine,
+            )
+        say(f"machine: {json.dumps(machine, ensure_ascii=False)}")
+        if problem is not None:
+            raise problem
+        return device
+
+    def _work(self, device: str, outcome: Outcome) -> None:
+        """The phases up to the report; a request to stop and a failure end in `outcome`."""
+        try:
+            datasets = self._hydrate()
+            self._precompute(datasets)
+            checkpoint = self._train(datasets, device)
+            report = self._evaluate(checkpoint, device)
+            outcome.summary = evaluate.summary(report)
+        except StopRequested:
+            outcome.status = "stopped"
+        except Exception as error:  # noqa: BLE001 - what was made so far is published all the same
+            self._fail(error, outcome)
+
+    # --- phases -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _in_phase(self, phase: str) -> Iterator[Callable[[str], None]]:
+        """Frame a phase with its events; yields a function that sets what `finished` will say."""
+        self._stop.check()
+        self._phase = phase
+        details = [""]
+        self._journal.phase(phase, PhaseState.STARTED)
+        try:
+            yield lambda detail: details.__setitem__(0, detail)
+        except StopRequested as stopped:
+            self._skip(phase, f"stopped before its end{': ' if str(stopped) else ''}{stopped}")
+            raise
+        self._journal.phase(phase, PhaseState.FINISHED, details[0])
+        self._phase = None
+
+    def _skip(self, phase: str, why: str) -> None:
+        self._journal.phase(phase, PhaseState.SKIPPED, why)
+        self._phase = None
+
+    def _telling(self, phase: str, unit: str) -> Callable[[str, int, int], None]:
+        def progress(what: str, done: int, total: int) -> None:
+            self._stop.check()
+            task, _, _ = what.partition(" ")  # evaluation says "task split"
+            self._journal.progress(phase, task, done, total, unit)
+
+        return progress
+
+    def _hydrate(self) -> Datasets:
+        datasets = self._hydrator.ready()
+        if datasets is not None:
+            self._skip("hydrate", "all datasets are here and verified already")
+            return datasets
+        with self._in_phase("hydrate") as detail:
+            datasets = self._hydrator.hydrate(self._telling("hydrate", "bytes"))
+            files = [file for splits in datasets.values() for file in splits.values()]
+            total = sum(file.stat().st_size for file in files)
+            detail(f"{len(files)} files, {total / 1e6:.1f} MB, each with the sha256 that run.yaml pins")
+        return datasets
+
+    def _precompute(self, datasets: Datasets) -> None:
+        if not (self._spec.precompute or os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")):
+            self._skip("precompute", "fields are memory-mapped: a latent cache would only take space")
+            return
+        from remote import precompute
+
+        shape = precompute.CacheShape.of_config(self._spec.config)
+        lacking = precompute.missing(self._store, self._spec.tasks, shape)
+        if not lacking:
+            self._skip("precompute", f"the store has {shape.version} of all tasks")
+            return
+        with self._in_phase("precompute") as detail:
+            tell = self._telling("precompute", "samples")
+            size = sum(
+                precompute.build(self._store, recipe, datasets[recipe.task][recipe.split], shape, tell)
+                for recipe in lacking
+            )
+            detail(f"{shape.version}: {len(lacking)} splits, {size / 1e6:.1f} MB")
+
+    def _train(self, datasets: Datasets, device: str) -> Path:
+        trained = self._trained()
+        if trained is not None:
+            self._skip("train", f"finished already: {trained.name}")
+            return trained
+        with self._in_phase("train") as detail:
+            from ups.training.job import TrainingJob
+            from ups.training.run import train
+
+            environment.use_threads(self._spec.threads)
+            job = TrainingJob(self._spec, self._directory, datasets, device, should_stop=self._stop)
+            result = train(job, _TrainingSink(self._journal, self._publisher))
+            if result.status == "stopped":
+                raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")
+            self._record_trained(result.checkpoint)
+            detail(f"{result.epochs} epochs, {result.steps} steps; best is {result.checkpoint.name}")
+            return result.checkpoint
+
+    def _record_trained(self, checkpoint: Path) -> None:
+        if not checkpoint.is_dir():
+            raise TrainingError(f"training has finished, but its checkpoint {checkpoint} is not there")
+        evaluate.write_json(
+            self._directory.root / _TRAINED_FILE,
+            {
+                "checkpoint": checkpoint.relative_to(self._directory.root).as_posix(),
+                "sha256": content_sha256(checkpoint),
+            },
+        )
+
+    def _trained(self) -> Path | None:
+        """The checkpoint of a finished training, if it is there unchanged."""
+        try:
+            record = json.loads((self._directory.root / _TRAINED_FILE).read_text(encoding="utf-8"))
+            checkpoint = self._directory.root / record["checkpoint"]
+            whole = checkpoint.is_dir() and content_sha256(checkpoint) == record["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return checkpoint if whole else None
+
+    def _evaluate(self, checkpoint: Path, device: str) -> evaluate.Report:
+        report = evaluate.valid_report(self._spec, self._directory, checkpoint)
+        if report is not None:
+            self._skip("evaluate", "report.json is of this checkpoint already")
+            return report
+        with self._in_phase("evaluate") as detail:
+            environment.use_threads(self._spec.threads)
+            # Hours may have passed: the files must still be those that were trained on.
+            datasets = self._hydrator.ready() or self._hydrator.hydrate(lambda task, done, total: None)
+            report = evaluate.write_report(
+                self._spec,
+                self._directory,
+                datasets,
+                checkpoint,
+                device,
+                self._telling("evaluate", "samples"),
+            )
+            aggregate = evaluate.summary(report)["aggregate"]
+            one_step, rollout = number(aggregate.get("one_step")), number(aggregate.get("rollout"))
+            detail(f"test one-step nRMSE {one_step}, rollout {rollout}")
+        return report
+
+    def _publish_results(self, outcome: Outcome) -> None:
+        """Publish what there is, also of a run that failed or was stopped; no request interrupts it."""
+        self._phase = "publish"
+        self._journal.phase("publish", PhaseState.STARTED)
+        try:
+            uploaded = self._publisher.publish(
+                lambda done, total: self._journal.progress("publish", None, done, total, "bytes")
+            )
+        except Exception as error:  # noqa: BLE001 - the outcome so far must not be forgotten over it
+            self._fail(error, outcome)
+            return
+        self._journal.phase("publish", PhaseState.FINISHED, f"{uploaded} files in {self._store.url}")
+        self._phase = None
+
+    # --- how it ends ------------------------------------------------------------------------
+
+    def _fail(self, error: Exception, outcome: Outcome) -> None:
+        """Tell a failure; the first one decides the exit code."""
+        self._journal.release_reserve()
+        failure = explain(error, where=str(self._directory.root))
+        if not failure.expected:
+            say("".join(traceback.format_exception(error)))
+        if outcome.status != "failed":
+            outcome.status, outcome.exit_code = "failed", failure.exit_code
+        with contextlib.suppress(UpsError, OSError):  # no room even for this: `done` is still tried
+            if self._phase is not None:
+                self._journal.phase(self._phase, PhaseState.FAILED, failure.message)
+            self._journal.write(EventType.ERROR, **failure.to_json())
+        self._phase = None
+
+    def _say_done(self, outcome: Outcome) -> None:
+        """The last event, and then the log and the events that hold it."""
+        try:
+            self._journal.write(
+                EventType.DONE,
+                status=outcome.status,
+                exit_code=outcome.exit_code,
+                summary=outcome.summary,
+            )
+            self._publisher.publish_tail(announce=False)
+        except (UpsError, OSError) as error:
+            say(f"error: the end of this run could not be recorded: {error}")
+            outcome.exit_code = outcome.exit_code or explain(error).exit_code
+
+    def _on_published(self, path: str, where: str, sha256: str) -> None:
+        self._journal.write(EventType.PUBLISHED, path=path, where=where, sha256=sha256)
+
+
+class _TrainingSink:
+    """Training's events go to the journal; new checkpoints go to the store now and then."""
+
+    def __init__(self, journal: Journal, publisher: Publisher) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._last_upload = time.monotonic()
+
+    def write(self, kind: EventType, **fields: Any) -> Event:
+        event = self._journal.write(kind, **fields)
+        if kind is EventType.CHECKPOINT:
+            self._upload()
+        return event
+
+    def _upload(self) -> None:
+        if time.monotonic() - self._last_upload < PUBLISH_CHECKPOINT_SECONDS:
+            return
+        try:
+            self._publisher.publish_checkpoints()
+        except UpsError as error:  # the checkpoint is safe here; the end of the run tries again
+            self._journal.warn("publish", f"a checkpoint could not be published: {error.message}", error.hint)
+        self._last_upload = time.monotonic()
