@@ -59,7 +59,7 @@ class Narrator:
         phase = self.view.phases["train"]
         progress = f"{phase.done:g}/{phase.total:g}" if phase.total else ""
         return (
-            f"{fields.get('stage')} epoch {int(fields.get('epoch', 0)) + 1:>3}  {fields['task']:<20} "
+            f"{fields.get('stage')} epoch {int(fields.get('epoch') or 0):>3}  {fields['task']:<20} "
             f"train {number(train)}  val {number(values.get('nrmse'))}  "
             f"copy {number(values.get('persistence'))}  {progress}  ETA {duration(phase.eta_seconds)}"
         )

@@ -26,6 +26,7 @@ class Mirror:
         self._remote = remote
         self.local = local
         self._checkpoints: dict[bool, str] = {}
+        """The best checkpoint (True), and the last one where that is not the best."""
         self._fetched_to = 0
 
     def pull(self) -> bool:
@@ -74,7 +75,8 @@ class Mirror:
         if event.type == EventType.ROLLOUT and isinstance(path, str):
             self._fetch(path)
         elif event.type == EventType.CHECKPOINT and isinstance(path, str):
-            self._checkpoints[bool(event.fields.get("best"))] = path
+            best = bool(event.fields.get("best"))
+            self._checkpoints = {True: path} if best else {**self._checkpoints, False: path}
         elif event.type == EventType.DONE or event.type == EventType.PUBLISHED:
             self._fetch("report.json")
 
