@@ -38,7 +38,7 @@ def initial_condition_blocks(sources: Sequence[Source], rows: int) -> Integers:
         index = 0
         for block in starts:
             for start in block:
-                digest = hashlib.blake2b(np.ascontiguousarray(start), digest_size=16).digest()
+                digest = hashlib.blake2b(start.tobytes(), digest_size=16).digest()
                 _join(parent, index, first_index.setdefault(digest, index))
                 index += 1
     return np.array([_root(parent, index) for index in range(len(parent))], dtype=np.int64)

@@ -78,7 +78,7 @@ class ConvertedFileWriter:
         for name, offset in self._offsets.items():
             values = block.inputs if name == "inputs" else block.targets
             assert values is not None
-            content = memoryview(np.ascontiguousarray(values, dtype="<f4")).cast("B")
+            content = np.ascontiguousarray(values, dtype="<f4").data.cast("B")
             position = offset + row * self._row_bytes[name]
             try:
                 while content:

@@ -1,6 +1,7 @@
 """What a reference solver is, and how its solutions become a source of samples.
 
-A solver is deterministic: sample i under a seed is the same whatever else is generated with it.
+A solver is deterministic: the same request gives the same values, and the initial condition of
+sample i under a seed is the same whatever else is generated with it.
 """
 
 import hashlib
@@ -80,4 +81,5 @@ def generator(seed: int, sample: int) -> np.random.Generator:
 
 def cell_centres(low: float, high: float, cells: int) -> NDArray[np.float64]:
     """Centres of equal cells."""
-    return low + (np.arange(cells) + 0.5) * ((high - low) / cells)
+    centres: NDArray[np.float64] = low + (np.arange(cells) + 0.5) * ((high - low) / cells)
+    return centres
