@@ -47,11 +47,11 @@ def execute(root: Path, *, as_json: bool = False) -> int:
     directory = RunDirectory(root.absolute())
     if not directory.spec_path.exists():
         directory.read_spec()  # raises the error that says so
+    stop = StopSwitch()
     with environment.sole_process(directory.root):
+        stop.install()
         environment.record_process(directory.root)
         spec = directory.read_spec()
-        stop = StopSwitch()
-        stop.install()
         done = watchdog.last_done(directory.events_path)
         store = open_store(spec.store)
         if done.get("status") == "succeeded":

@@ -90,7 +90,7 @@ def decode(line: bytes | str) -> Event | None:
     try:
         record = json.loads(line)
         return Event(int(record.pop("seq")), float(record.pop("t")), str(record.pop("type")), record)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -164,6 +164,8 @@ class EventReader:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 content = file.read(limit_bytes)
+                if len(content) == limit_bytes and b"\n" not in content:
+                    content += file.readline()  # one line longer than the limit must not stop us
         except FileNotFoundError:
             return []
         end = content.rfind(b"\n") + 1
