@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.solvers.solver import Solver, cell_centres
+from ups.data.solvers.solver import Solver, cell_centres, frame_times
 from ups.data.solvers.waves import random_waves
 from ups.data.source import Block, Discretisation
 from ups.tasks import TASK_SPECS
@@ -30,7 +30,7 @@ _SHARP_VISCOSITY = 1e-3
 def discretisation() -> Discretisation:
     """256 cells, 41 frames to t = 2."""
     cells = cell_centres(0.0, 1.0, _CELLS)
-    return Discretisation(TASK_SPECS["burgers1d"], _DT * np.arange(_FRAMES), ("x",), (cells,))
+    return Discretisation(TASK_SPECS["burgers1d"], frame_times(_FRAMES, _DT), ("x",), (cells,))
 
 
 def solve(seed: int, samples: Sequence[int], parameters: tuple[float, ...]) -> Block:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.solvers.solver import Solver, cell_centres, generator
+from ups.data.solvers.solver import Solver, cell_centres, frame_times, generator
 from ups.data.source import Block, Discretisation
 from ups.tasks import TASK_SPECS
 
@@ -29,7 +29,7 @@ def discretisation() -> Discretisation:
     """64 × 64 cells, 51 frames to t = 5."""
     cells = cell_centres(-1.0, 1.0, _CELLS)
     spec = TASK_SPECS["reaction_diffusion2d"]
-    return Discretisation(spec, _DT * np.arange(_FRAMES), ("y", "x"), (cells, cells))
+    return Discretisation(spec, frame_times(_FRAMES, _DT), ("y", "x"), (cells, cells))
 
 
 def solve(seed: int, samples: Sequence[int], parameters: tuple[float, ...]) -> Block:

@@ -81,5 +81,9 @@ def generator(seed: int, sample: int) -> np.random.Generator:
 
 def cell_centres(low: float, high: float, cells: int) -> NDArray[np.float64]:
     """Centres of equal cells."""
-    centres: NDArray[np.float64] = low + (np.arange(cells) + 0.5) * ((high - low) / cells)
-    return centres
+    return np.asarray(low + (np.arange(cells) + 0.5) * ((high - low) / cells), np.float64)
+
+
+def frame_times(frames: int, dt: float) -> NDArray[np.float64]:
+    """0, dt, 2 dt …"""
+    return np.asarray(np.arange(frames) * dt, np.float64)
