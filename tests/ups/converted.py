@@ -1,58 +1,40 @@
-"""Small converted files for tests, written by hand so that no other part is under test with them."""
+"""Small converted files for tests, with data whose answers are known."""
 
-import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ups.data.source import Block, Discretisation
+from ups.data.writer import Columns, ConvertedFileWriter
 from ups.tasks import task_spec
 
 Array = NDArray[np.floating]
 
 
 def write_converted(
-    path: Path,
-    task: str,
-    split: str,
-    arrays: dict[str, Array],
-    parameters: Array,
-    *,
-    dt: float,
+    path: Path, task: str, split: str, arrays: dict[str, Array], parameters: Array, *, dt: float
 ) -> Path:
     """Write `states`, or `inputs` and `targets`, as a converted file."""
     spec = task_spec(task)
     data = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-    samples = len(next(iter(data.values())))
-    grid = next(iter(data.values())).shape[-1 - spec.spatial_dims : -1]
-    axes = ("x", "y", "z")[: spec.spatial_dims]
+    targets = data["targets"] if spec.static else data["states"]
+    grid = targets.shape[-1 - spec.spatial_dims : -1]
+    coordinates = tuple(
+        low + (np.arange(cells) + 0.5) * (high - low) / cells
+        for cells, (low, high) in zip(grid, spec.domain, strict=True)
+    )
+    times = np.zeros(0) if spec.static else np.arange(targets.shape[1]) * dt
+    count = len(targets)
+    columns = Columns(
+        np.asarray(parameters, np.float32).reshape(count, len(spec.parameters)),
+        np.arange(count), np.zeros(count, np.int32), np.arange(count),
+    )  # fmt: skip
+    discretisation = Discretisation(spec, times, ("x", "y", "z")[: len(grid)], coordinates)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        for name, array in data.items():
-            file.create_dataset(name, data=array)
-        if "states" in data:
-            file["times"] = np.arange(data["states"].shape[1]) * dt
-        file["parameters"] = np.asarray(parameters, np.float32).reshape(samples, len(spec.parameters))
-        file["initial_condition"] = np.arange(samples)
-        file["source"] = np.zeros(samples, np.int64)
-        for axis, cells, (low, high) in zip(axes, grid, spec.domain, strict=True):
-            file[axis] = low + (np.arange(cells) + 0.5) * (high - low) / cells
-        file.attrs.update(
-            {
-                "format": 1,
-                "task": task,
-                "split": split,
-                "dt": dt,
-                "boundary": str(spec.boundary),
-                "fields": list(spec.fields),
-                "input_fields": list(spec.input_fields),
-                "units": list(spec.units),
-                "parameter_names": [parameter.name for parameter in spec.parameters],
-                "axes": list(axes),
-                "provenance": json.dumps([{"name": "test", "kind": "solver"}]),
-            }
-        )
+    writer = ConvertedFileWriter(path, split, discretisation, columns, [{"name": "test", "kind": "solver"}])
+    writer.write(0, Block(data.get("inputs"), targets))
+    writer.close()
     return path
 
 

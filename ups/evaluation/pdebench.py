@@ -65,12 +65,8 @@ def _boundary(error: Tensor) -> Tensor:
     """Root mean square over the outermost cells [B, T, C]; a corner counts once for each of its edges."""
     total, count = error.new_zeros(()), 0
     for axis in range(2, error.dim() - 1):
-        for index in (0, -1):
-            edge = (
-                error.select(axis, index).flatten(2, -2)
-                if error.dim() > 4
-                else error.select(axis, index)[:, :, None]
-            )
+        for index in (0, error.shape[axis] - 1):
+            edge = error.narrow(axis, index, 1).flatten(2, -2)
             total = total + edge.square().sum(dim=2)
             count += edge.shape[2]
     mean: Tensor = total / count

@@ -5,7 +5,7 @@ import torch
 from ups.capabilities import require_supported
 from ups.data.sampling import PairSampler
 from ups.errors import TrainingError
-from ups.events import EventType
+from ups.events import EventReader, EventType
 from ups.models import checkpoint as checkpoints
 from ups.training import state as states
 from ups.training.augment import to_device
@@ -39,7 +39,7 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
         for task, entry in data.items()
     }
-    state = _resumed(job, sink) or _started(job, data, samplers)
+    state = _resumed(job, sink) or _started(job, sink, data, samplers)
     loop = StageLoop(job, sink, data, samplers, state)
     status = loop.run()
     best = checkpoints.best(job.run_dir.checkpoints)
@@ -60,8 +60,13 @@ def _set_up_torch(job: TrainingJob) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _started(job: TrainingJob, data: dict[str, TaskData], samplers: dict[str, PairSampler]) -> TrainingState:
+def _started(
+    job: TrainingJob, sink: EventSink, data: dict[str, TaskData], samplers: dict[str, PairSampler]
+) -> TrainingState:
     """A new state, and a checkpoint of it: what was measured at the start is measured once."""
+    if any(event.type == EventType.METRIC for event in EventReader(job.run_dir.events_path).read()):
+        # no checkpoint of an earlier try is whole: its points are void
+        sink.write(EventType.RESUMED, stage="operator", epoch=0, step=0, checkpoint=None)
     config, seed = job.spec.config, job.spec.seed
     model, guards = new_operator(config, data, seed)
     precision = measure(config, model.spec, job.device)
