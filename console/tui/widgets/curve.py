@@ -93,8 +93,8 @@ class CurvePanel(Panel, can_focus=True):
 
     @property
     def _main(self) -> "Series | None":
-        train = self.curves.train
-        return train if train is not None and len(train) else self.curves.val
+        candidates = [self.curves.train, self.curves.val, *(series for _, series in self.curves.others)]
+        return next((series for series in candidates if series is not None and len(series)), None)
 
     def title(self) -> Row:
         scale = " · log" if self.log_y else ""

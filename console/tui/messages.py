@@ -1,0 +1,178 @@
+"""Everything that a worker may tell the screens. Workers post these; only handlers touch widgets."""
+
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from console.operations import (
+        CacheRow,
+        ConfigEntry,
+        DatasetRow,
+        InstanceRow,
+        Launched,
+        LaunchRequest,
+        Money,
+        Offer,
+        Preflight,
+        RunRow,
+        TeardownStep,
+        Transition,
+    )
+    from console.settings import Settings
+    from console.tui.drawing.rollout import Rollout
+
+
+class OperationFailed(Message):
+    """An operation raised; the text is for people."""
+
+    def __init__(self, what: str, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__()
+        self.what, self.text, self.hint, self.code = what, message, hint, code
+
+
+class SettingsRead(Message):
+    """config.toml and the environment were read."""
+
+    def __init__(self, settings: "Settings") -> None:
+        super().__init__()
+        self.settings = settings
+
+
+class MoneyRead(Message):
+    """The figures of the top line."""
+
+    def __init__(self, money: "Money") -> None:
+        super().__init__()
+        self.money = money
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, MoneyRead)
+
+
+class ConfigsRead(Message):
+    """The configs that can be launched."""
+
+    def __init__(self, configs: "Sequence[ConfigEntry]") -> None:
+        super().__init__()
+        self.configs = configs
+
+
+class OffersRead(Message):
+    """What can be rented."""
+
+    def __init__(self, offers: "Sequence[Offer]") -> None:
+        super().__init__()
+        self.offers = offers
+
+
+class DataRead(Message):
+    """What the store holds."""
+
+    def __init__(self, datasets: "Sequence[DatasetRow]", caches: "Sequence[CacheRow]") -> None:
+        super().__init__()
+        self.datasets, self.caches = datasets, caches
+
+
+class DataProgressed(Message):
+    """A data command came further."""
+
+    def __init__(self, verb: str, what: str, done: int, total: int) -> None:
+        super().__init__()
+        self.verb, self.what, self.done, self.total = verb, what, done, total
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, DataProgressed)
+
+
+class DataChanged(Message):
+    """A data command ended; `states` where it verified."""
+
+    def __init__(self, verb: str, tasks: "Sequence[str]", states: dict[str, str]) -> None:
+        super().__init__()
+        self.verb, self.tasks, self.states = verb, tasks, states
+
+
+class PreflightRead(Message):
+    """The checks for a request."""
+
+    def __init__(self, request: "LaunchRequest", preflight: "Preflight") -> None:
+        super().__init__()
+        self.request, self.preflight = request, preflight
+
+
+class RunLaunched(Message):
+    """A run was started."""
+
+    def __init__(self, launched: "Launched") -> None:
+        super().__init__()
+        self.launched = launched
+
+
+class RunsRead(Message):
+    """All runs, the newest first."""
+
+    def __init__(self, runs: "Sequence[RunRow]") -> None:
+        super().__init__()
+        self.runs = runs
+
+
+class ReportRead(Message):
+    """The evaluation of a run; None where it has none."""
+
+    def __init__(self, run: str, report: "dict[str, object] | None") -> None:
+        super().__init__()
+        self.run, self.report = run, report
+
+
+class FleetRead(Message):
+    """All instances."""
+
+    def __init__(self, instances: "Sequence[InstanceRow]") -> None:
+        super().__init__()
+        self.instances = instances
+
+
+class TransitionsRead(Message):
+    """The history of an instance."""
+
+    def __init__(self, label: str, transitions: "Sequence[Transition]") -> None:
+        super().__init__()
+        self.label, self.transitions = label, transitions
+
+
+class RunChanged(Message):
+    """The followed run has something new; what it is lies in its `LiveRun`."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self.run = run
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, RunChanged) and message.run == self.run
+
+
+class RolloutRead(Message):
+    """A rollout file was read."""
+
+    def __init__(self, key: tuple[str, int], rollout: "Rollout | None") -> None:
+        super().__init__()
+        self.key, self.rollout = key, rollout
+
+
+class TeardownStepped(Message):
+    """A teardown did something."""
+
+    def __init__(self, target: str, step: "TeardownStep") -> None:
+        super().__init__()
+        self.target, self.step = target, step
+
+
+class TeardownEnded(Message):
+    """A teardown is over; `error` tells what is not verified."""
+
+    def __init__(self, target: str, error: str | None) -> None:
+        super().__init__()
+        self.target, self.error = target, error

@@ -1,0 +1,141 @@
+"""What all five screens share: top line, foot, a word when the terminal is too small, workers."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.worker import get_current_worker
+
+from console.tui.drawing.text import Row
+from console.tui.messages import OperationFailed
+from console.tui.widgets.bars import TopBar
+from console.tui.widgets.foot import KeyBar, NoticeBar, TeardownBar, WorkBar
+from console.tui.widgets.panel import Panel
+from ups.errors import UpsError
+
+if TYPE_CHECKING:
+    from console.operations import Operations
+    from console.tui.app import UpsConsole
+
+Result = TypeVar("Result")
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+_NARROW, _SHORT = 90, 30
+"""Below these a screen gets the class `-narrow` or `-short`."""
+
+
+class TooSmall(Panel):
+    """Stands in for the whole screen where it has no room."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    TooSmall { display: none; width: 100%; height: 100%; layer: above; }
+    """
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        text = f"ups-console needs {LEAST_WIDTH}×{LEAST_HEIGHT}; here are {width}×{height}."
+        rows: list[Row] = [[] for _ in range(max(0, height // 2 - 1))]
+        centred = text.center(width) if len(text) <= width else text
+        return [
+            *rows,
+            [(centred, "warn")],
+            [("Enlarge the terminal: nothing is lost.".center(width), "muted")],
+        ]
+
+
+class ConsoleScreen(Screen[None]):
+    """A screen of the console. Subclasses provide `body` and say what to read in `refresh_data`."""
+
+    NAME: ClassVar[str] = ""
+    """As in the top line."""
+    DEFAULT_CSS = """
+    ConsoleScreen { layers: base above; background: $background; }
+    ConsoleScreen.-too-small > * { display: none; }
+    ConsoleScreen.-too-small > TooSmall { display: block; }
+    """
+
+    @property
+    def ups(self) -> "UpsConsole":
+        """The app, by its own type."""
+        from console.tui.app import UpsConsole
+
+        assert isinstance(self.app, UpsConsole)
+        return self.app
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets between top line and foot."""
+        raise NotImplementedError
+
+    def refresh_data(self) -> None:
+        """Read again what the screen shows; called when it comes to the front."""
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(self.NAME)
+        yield KeyBar()
+        yield WorkBar()
+        yield TeardownBar()
+        yield NoticeBar()
+        yield from self.body()
+        yield TooSmall()
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-too-small")
+        self.set_class(width < _NARROW, "-narrow")
+        self.set_class(height < _SHORT, "-short")
+
+    def on_screen_resume(self) -> None:
+        self.query_one(TopBar).show(self.ups.money, self.ups.money_stale_since)
+        self.query_one(TeardownBar).show(self.ups.teardowns.rows())
+        self.query_one(WorkBar).show(*self.ups.work_shown)
+        self.query_one(KeyBar).gather()
+        self.refresh_data()
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def operate(
+        self,
+        what: str,
+        call: "Callable[[Operations], Result]",
+        told: Callable[[Result], Message | None],
+        *,
+        group: str,
+        exclusive: bool = True,
+    ) -> None:
+        """Call an operation in a thread; its result arrives as a message, its error as a notice.
+
+        Args:
+            what: The operation in words, for the notice.
+            call: Calls the operation; runs in the thread.
+            told: Makes the message of the result; runs in the thread.
+            group: A newer call of the same group makes an older one's result void.
+            exclusive: Whether it does.
+        """
+        operations = self.ups.operations
+
+        def work() -> None:
+            worker = get_current_worker()
+            message = attempt(what, lambda: told(call(operations)))
+            if message is not None and not worker.is_cancelled:
+                self.post_message(message)
+
+        self.run_worker(work, thread=True, exclusive=exclusive, group=group, exit_on_error=False)
+
+
+def attempt(what: str, call: Callable[[], Message | None]) -> Message | None:
+    """The message of a call, or the one of its failure."""
+    try:
+        return call()
+    except UpsError as error:
+        return OperationFailed(what, error.message, error.hint, error.code)
+    except Exception as error:  # noqa: BLE001 - the boundary of a worker: nothing may end the console
+        return OperationFailed(
+            what,
+            f"{type(error).__name__}: {error}",
+            "this is a defect; --debug on the command line tells more",
+            "internal",
+        )

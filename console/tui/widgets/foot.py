@@ -1,0 +1,150 @@
+"""The bottom of every screen: what went wrong, the teardown in progress, the keys."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.timer import Timer
+
+from console.tui.drawing.text import Ink, Row, drop_spans, row_width, wrap_row
+from console.tui.widgets.bars import progress_bar
+from console.tui.widgets.panel import Panel
+
+_NOTICE_SECONDS = 12.0
+
+
+class NoticeBar(Panel):
+    """One notice, at most three lines high; gone after a while or with `dismiss`."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    NoticeBar { height: auto; max-height: 3; dock: bottom; background: $panel; display: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.row: Row = []
+        self._timer: Timer | None = None
+
+    def show(self, text: str, hint: str = "", ink: Ink = "warn") -> None:
+        """Show a notice."""
+        mark = {"bad": "✗", "warn": "!", "good": "✓"}.get(str(ink), "·")
+        self.row = [(f" {mark} ", ink), (text, "text" if ink == "good" else ink)]
+        if hint:
+            self.row += [("   " + hint, "muted")]
+        self.display = True
+        self._fit()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_NOTICE_SECONDS, self.dismiss)
+
+    def dismiss(self) -> None:
+        """Take the notice away."""
+        self.row = []
+        self.display = False
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        width = self.app.size.width
+        self.styles.height = max(1, min(3, len(wrap_row(self.row, width))))
+        self.changed()
+        self.refresh()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        return wrap_row(self.row, width)[:height] if self.row else []
+
+
+class KeyBar(Panel):
+    """The keys that matter here, from the bindings themselves."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    KeyBar { height: 1; dock: bottom; background: $background; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.keys: Sequence[tuple[str, str]] = ()
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.gather())
+        self.call_after_refresh(self.gather)
+
+    def gather(self) -> None:
+        """Read the bindings that are active now."""
+        if not self.screen.is_active:
+            return
+        keys: list[tuple[str, str]] = []
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if (
+                binding.show
+                and active.enabled
+                and (entry := (self.app.get_key_display(binding), binding.description))
+            ) and entry not in keys:
+                keys.append(entry)
+        if keys != self.keys:
+            self.keys = keys
+            self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        row: Row = [(" ", "text")]
+        for key, label in self.keys:
+            if row_width(row) + len(key) + len(label) + 4 > width:
+                break
+            row += [(key, "key"), (f" {label.lower()}   ", "muted")]
+        return [row]
+
+
+class TeardownBar(Panel):
+    """A teardown: the window in which it can be taken back, then what was done, line by line."""
+
+    FRAMED: ClassVar[bool] = False
+    MOST_LINES: ClassVar[int] = 7
+    DEFAULT_CSS = """
+    TeardownBar { height: auto; dock: bottom; background: $panel; display: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.lines: list[Row] = []
+
+    def show(self, lines: Sequence[Row]) -> None:
+        """Show these lines; none hides the bar."""
+        self.lines = list(lines)[-self.MOST_LINES :]
+        self.display = bool(self.lines)
+        self.styles.height = max(1, len(self.lines))
+        self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        return [[("▌", "bad"), *drop_spans(line, width - 1)] for line in self.lines[:height]]
+
+
+class WorkBar(Panel):
+    """A data command at work: what, how far; hidden while there is none."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    WorkBar { height: 1; dock: bottom; background: $panel; display: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.what = ""
+        self.done = self.total = 0
+
+    def show(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Show progress; an empty `what` hides the bar."""
+        self.what, self.done, self.total = what, done, total
+        self.display = bool(what)
+        self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        row: Row = [(" ▶ ", "accent"), (self.what, "text")]
+        if not self.total:
+            return [[*row, ("  starting", "muted")]]
+        figures = f" {self.done:,}/{self.total:,}"
+        bar = max(4, min(40, width - row_width(row) - len(figures) - 4))
+        return [[*row, ("  ", "text"), *progress_bar(self.done / self.total, bar), (figures, "text")]]

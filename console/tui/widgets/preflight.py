@@ -1,0 +1,94 @@
+"""What is known before paying: checks, time, money; and what to do while the store is empty."""
+
+from console.api import Check, Level, Preflight
+from console.tui.drawing.text import Row, duration, usd, wrap_row
+from console.tui.widgets.panel import Panel
+
+_MARKS = {Level.OK: ("✓", "good"), Level.WARNING: ("!", "warn"), Level.FAILED: ("✗", "bad")}
+
+
+class PreflightPanel(Panel):
+    """The checks of the request that enter would launch."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.preflight: Preflight | None = None
+        self.reading = True
+        self.invitation: Row = []
+        """What to do first, where nothing can be launched yet."""
+
+    def show(self, preflight: Preflight | None, *, reading: bool = False) -> None:
+        """Show the checks; `reading` while newer ones are on their way."""
+        self.preflight, self.reading = preflight, reading
+        self.changed()
+
+    def invite(self, invitation: Row) -> None:
+        """Say what to do first; an empty row takes it away."""
+        self.invitation = invitation
+        self.changed()
+
+    def title(self) -> Row:
+        return [("before paying", "title")]
+
+    def summary(self) -> Row:
+        if self.reading or self.preflight is None:
+            return [("checking", "muted")]
+        failed = sum(check.level is Level.FAILED for check in self.preflight.checks)
+        if failed:
+            return [(f"{failed} to mend first", "bad")]
+        return [("ready: ", "good"), ("enter", "key"), (" launches", "good")]
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        invitation = [[(" ", "text"), *row] for row in wrap_row(self.invitation, width - 2)]
+        rows: list[Row] = [*invitation, []] if self.invitation else []
+        if self.preflight is None:
+            return rows or [[(" checking", "muted")]]
+        money = _money_row(self.preflight)
+        room = height - len(rows) - 1
+        rows += check_rows(self.preflight.checks, width, max(1, room))
+        rows += [[] for _ in range(height - len(rows) - 1)]
+        return [*rows[: height - 1], money]
+
+
+def check_rows(checks: tuple[Check, ...], width: int, room: int) -> list[Row]:
+    """Failed checks first, each with its hint; then warnings; what is well side by side."""
+    rows: list[Row] = []
+    for level in (Level.FAILED, Level.WARNING):
+        mark, ink = _MARKS[level]
+        for check in checks:
+            if check.level is level:
+                row: Row = [(f"{mark} {check.text}", ink)]
+                if check.hint:
+                    row.append((f"   {check.hint}", "muted"))
+                rows += [
+                    [(" " if n == 0 else "   ", "text"), *r] for n, r in enumerate(wrap_row(row, width - 4))
+                ]
+    well: Row = [(" ", "text")]
+    used = 1
+    for check in checks:
+        if check.level is Level.OK:
+            if used + len(check.text) + 5 > width and len(well) > 1:
+                rows.append(well)
+                well, used = [(" ", "text")], 1
+            well += [("✓ ", "good"), (check.text + "   ", "text")]
+            used += len(check.text) + 5
+    if len(well) > 1:
+        rows.append(well)
+    if len(rows) > room:
+        hidden = len(rows) - room + 1
+        return [*rows[: room - 1], [(f" … {hidden} more lines: enlarge the terminal", "muted")]]
+    return rows
+
+
+def _money_row(preflight: Preflight) -> Row:
+    seconds = preflight.expected_seconds
+    row: Row = [(" ", "text")]
+    if seconds is None:
+        row.append(("first run of this config here: duration unknown", "muted"))
+    else:
+        row += [("≈ ", "muted"), (duration(seconds), "text"), (" as earlier runs took", "muted")]
+    row += [("   expected ", "muted"), (usd(preflight.expected_usd), "text bold")]
+    if preflight.usd_per_hour:
+        row.append((f" at {usd(preflight.usd_per_hour)}/h", "muted"))
+    row += [("   cap ", "muted"), (usd(preflight.cap_usd) if preflight.cap_usd else "none needed", "text")]
+    return [*row, (f"   ends after {preflight.deadline_hours:g} h whatever happens", "muted")]

@@ -1,0 +1,91 @@
+"""The lines above a run's curves, made from what is known of it."""
+
+import time
+from typing import TYPE_CHECKING
+
+from console.runs.series import PhaseView as Phase
+from console.tui.drawing.text import Row, ago, duration, usd
+from console.tui.widgets.bars import PhaseView
+from ups.events import LOST_AFTER_SECONDS, PhaseState
+
+if TYPE_CHECKING:
+    from console.api import InstanceRow
+    from console.tui.live_run import LiveRun
+
+_STATUS_INKS = {
+    "running": "good", "pending": "accent", "succeeded": "good",
+    "failed": "bad", "lost": "bad", "stopped": "warn",
+}  # fmt: skip
+
+
+def status_ink(status: str) -> str:
+    """The ink of a run's status."""
+    return _STATUS_INKS.get(status, "text")
+
+
+def headline(live: "LiveRun", place: str) -> Row:
+    """local_2task · 7f3a · running on cpu · attempt 1 · operator epoch 18."""
+    view = live.view
+    status = str(live.status) if live.status is not None else "reading"
+    row: Row = [(f" {view.name or 'run'}", "title"), (f" · {live.run}", "muted"), (" · ", "muted")]
+    row.append((status, f"{status_ink(status)} bold"))
+    if view.device:
+        row.append((f" on {view.device}", "text"))
+    if view.attempt > 1:
+        row.append((f" · attempt {view.attempt}", "warn"))
+    if view.stage and not view.done:
+        epoch = f" epoch {view.epoch + 1}" if view.epoch is not None else ""
+        row.append((f" · {view.stage}{epoch}", "text"))
+    if view.done and view.done.get("summary") and isinstance(view.done["summary"], str):
+        row.append((f" · {view.done['summary']}", "muted"))
+    return [*row, (f"   {place}", "muted")] if place else row
+
+
+def phases(live: "LiveRun") -> list[PhaseView]:
+    """Where the run's phases stand."""
+    return [_phase(name, phase) for name, phase in live.view.phases.items()]
+
+
+def _phase(name: str, phase: Phase) -> PhaseView:
+    states = {
+        PhaseState.STARTED: "started",
+        PhaseState.FINISHED: "finished",
+        PhaseState.SKIPPED: "skipped",
+        PhaseState.FAILED: "failed",
+    }
+    spent = phase.finished - phase.started if phase.started and phase.finished else None
+    return PhaseView(
+        name=name,
+        state=states[phase.state] if phase.state else "waiting",
+        seconds=spent,
+        done=phase.done,
+        total=phase.total,
+        unit=phase.unit,
+        eta_s=phase.eta_seconds,
+        detail=phase.detail,
+    )
+
+
+def money_row(live: "LiveRun", instance: "InstanceRow | None") -> Row:
+    """What it cost so far, what it will, and when the run was last heard of."""
+    row: Row = []
+    if instance is not None:
+        row.append((usd(instance.usd) + " so far", "text"))
+        left = _seconds_left(live)
+        if instance.usd_per_hour and left is not None:
+            row.append((f", {usd(instance.usd + left / 3600 * instance.usd_per_hour)} to the end", "text"))
+        row.append(("   ", "text"))
+    view = live.view
+    if view.done:
+        spent = (view.last_t or 0) - (view.first_t or 0)
+        return [*row, (f"took {duration(spent)} ", "muted")]
+    if view.last_t is not None:
+        silent = max(0.0, time.time() - view.last_t)
+        over = silent > LOST_AFTER_SECONDS
+        return [*row, (f"last event {ago(silent)} ", "bad" if over else "muted")]
+    return row
+
+
+def _seconds_left(live: "LiveRun") -> float | None:
+    running = [p for p in live.view.phases.values() if p.state is PhaseState.STARTED]
+    return running[0].eta_seconds if running else None
