@@ -4,6 +4,7 @@ Each command imports what it needs when it is called: the watchdog must start wi
 library alone, and a missing `train` extra must be told in one line.
 """
 
+import faulthandler
 import sys
 
 _USAGE = """usage: python -m remote COMMAND …
@@ -38,4 +39,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a crash in native code leaves its stack in run.log
     raise SystemExit(main(sys.argv[1:]))

@@ -1,7 +1,6 @@
 """The commands of `python -m remote` but for the watchdog: their options, and what they call."""
 
 import argparse
-import faulthandler
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,7 +35,6 @@ def run(name: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print event-shaped JSON lines")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(list(arguments))  # ends with exit code 2 itself
-    faulthandler.enable()
     output = Output(name, as_json=options.json)
     try:
         return command.execute(options, output)

@@ -1,7 +1,8 @@
 """Executes a run whose learning is replaced by something instant, and dies where it is told to.
 
-Usage: python -m tests.remote.driver RUN_DIR POINT [BEHAVIOUR]; POINT is `phase:state`, `done` or `never`, and SIGKILL
-comes right before (`-`) or right after (`+`) that event is written. BEHAVIOUR is what training does.
+Usage: python -m tests.remote.driver RUN_DIR POINT [BEHAVIOUR]. POINT is `never`, or an event (`done`,
+`train:started`) followed by `-` or `+`: SIGKILL comes right before or right after that event is written.
+BEHAVIOUR is what training does.
 """
 
 import errno

@@ -1,7 +1,6 @@
 """A run ends in one `done`, and goes on from wherever it was killed."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -114,7 +113,7 @@ class TestARunToItsEnd:
         run = make_run(precompute=True)
         assert drive(run) == 0
         assert "precompute finished" in phases_of(run)
-        assert len([info for info in store.list("pdebench/latent_caches/upt_16d_8tok/")]) == 6
+        assert len(list(store.list("pdebench/latent_caches/upt_16d_8tok/"))) == 6
         again = make_run("r2")
         assert drive(again, PRECOMPUTE_LATENT="1") == 0
         assert "precompute skipped" in phases_of(again)
@@ -300,4 +299,4 @@ class TestRealLearning:
         assert json.loads(published(run, store, "report.json"))["splits"]["val"]["tasks"]["advection1d"][
             "skill"
         ]
-        assert any(name.startswith("advection1d-") for name in os.listdir(run.rollouts))
+        assert list(run.rollouts.glob("advection1d-*.npz"))
