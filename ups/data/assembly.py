@@ -104,7 +104,12 @@ def assemble(sources: Sequence[Source], *, only: str | None = None) -> Assembly:
                 f"at least {MIN_SAMPLES} are needed: one for each split"
             )
     blocks = initial_condition_blocks(ordered, _rows(ordered[0].discretisation))
-    return Assembly(ordered, blocks, splits_of(blocks))
+    try:
+        return Assembly(ordered, blocks, splits_of(blocks))
+    except DataError as error:
+        _check_values(ordered)  # a damaged file may be why they start alike, and is the better answer
+        names = ", ".join(str(source.provenance["name"]) for source in ordered)
+        raise DataError(f"{names}: {error.message}", hint=error.hint) from None
 
 
 def write_split_files(assembly: Assembly, paths: Mapping[str, Path], progress: Progress) -> dict[str, Any]:
@@ -168,6 +173,14 @@ def _stream(assembly: Assembly, writers: Mapping[str, ConvertedFileWriter], prog
             progress(f"{assembly.spec.name} {source.provenance['name']}", done, source.samples)
         _refuse_constants(assembly.spec, str(source.provenance["name"]), whole)
     return train
+
+
+def _check_values(sources: Sequence[Source]) -> None:
+    for source in sources:
+        whole = _Measured(Accumulator(), Accumulator())
+        for block in source.blocks(_rows(source.discretisation)):
+            _measure(block, whole, whole, np.zeros(len(block), np.bool_))
+        _refuse_constants(source.discretisation.spec, str(source.provenance["name"]), whole)
 
 
 def _measure(block: Block, whole: _Measured, train: _Measured, in_train: NDArray[np.bool_]) -> None:

@@ -58,13 +58,20 @@ def swap(
 
 def finish_interrupted(store: ObjectStore, task: str) -> None:
     """Complete a swap that a killed process left half done, where everything for it is there."""
+    if _interrupted(store, task) is None:
+        return
     with store.exclusive():
-        try:
-            manifest = read_manifest(store, task)
-        except DataError:
-            return
-        if manifest is not None and manifest.get("state") == "writing":
+        manifest = _interrupted(store, task)
+        if manifest is not None:
             _finish(store, task, manifest)
+
+
+def _interrupted(store: ObjectStore, task: str) -> Mapping[str, Any] | None:
+    try:
+        manifest = read_manifest(store, task)
+    except DataError:
+        return None
+    return manifest if manifest is not None and manifest.get("state") == "writing" else None
 
 
 def _finish(store: ObjectStore, task: str, manifest: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ class Source(Protocol):
         ...
 
     def initial_conditions(self, rows: int) -> Iterator[Floats] | None:
-        """What each sample starts from, in order; None where they are known to differ."""
+        """[n, …] what samples start from, in order: equal values mean an equal start. None: all differ."""
         ...
 
 
