@@ -39,8 +39,10 @@ class Moments:
 
 
 def _sums(values: Floats) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    low, high = values.min(axis=1).astype(np.float64), values.max(axis=1).astype(np.float64)
     wide = values.astype(np.float64)
-    return wide.sum(axis=1), np.einsum("ni,ni->n", wide, wide), wide.min(axis=1), wide.max(axis=1)
+    total = wide.sum(axis=1)
+    return total, np.square(wide, out=wide).sum(axis=1), low, high
 
 
 @dataclass(slots=True)
