@@ -283,14 +283,14 @@ class _atomic:  # noqa: N801 - reads as a verb at its call sites
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                self._file.flush()
+                self._file.flush()  # where a full disk shows, so before the target is touched
                 os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-            if kind is None:
                 self._temporary.replace(self._target)
-            else:
-                self._temporary.unlink(missing_ok=True)
+                _sync_directory(self._target.parent)
+        finally:
+            with suppress(OSError):  # of a flush that failed already
+                self._file.close()
+            self._temporary.unlink(missing_ok=True)
 
 
 def _sync_directory(path: Path) -> None:

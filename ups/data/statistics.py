@@ -56,14 +56,14 @@ class Accumulator:
 
     def mean(self) -> Doubles:
         """[C]."""
-        return self._joined("total").sum(axis=0) / self._values()
+        return np.asarray(self._joined("total").sum(axis=0) / self._values(), np.float64)
 
     def std(self) -> Doubles:
         """[C]; 0 where a channel is constant."""
         low, high = self.low(), self.high()
         square = self._joined("square").sum(axis=0) / self._values()
         spread = np.sqrt(np.maximum(square - self.mean() ** 2, 0.0))
-        return np.where(low == high, 0.0, spread)
+        return np.asarray(np.where(low == high, 0.0, spread), np.float64)
 
     def low(self) -> Doubles:
         """[C]."""
