@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
-from textual.app import App, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
+from console.tui.attempt import attempt
 from console.tui.messages import (
     DataChanged,
     DataProgressed,
@@ -24,17 +25,16 @@ from console.tui.messages import (
     TeardownEnded,
     TeardownStepped,
 )
-from console.tui.screens.base import ConsoleScreen, attempt
 from console.tui.teardown import Teardowns
 from console.tui.theme import THEMES, variable_defaults
-from console.tui.widgets.bars import TopBar
-from console.tui.widgets.foot import NoticeBar, TeardownBar, WorkBar
+from console.tui.widgets.top import TopBar
 from ups.errors import UpsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from console.operations import Money, Operations
+    from console.tui.screens.base import ConsoleScreen
 
 SCREEN_CLASSES: dict[str, str] = {
     "launch": "console.tui.screens.launch:LaunchScreen",
@@ -46,11 +46,10 @@ SCREEN_CLASSES: dict[str, str] = {
 """name → where its class is; imported when it is first shown."""
 
 
-def make_screen(name: str) -> ConsoleScreen:
+def make_screen(name: str) -> "ConsoleScreen":
     """A screen of that name, imported now."""
     module, _, kind = SCREEN_CLASSES[name].partition(":")
-    screen = getattr(importlib.import_module(module), kind)()
-    assert isinstance(screen, ConsoleScreen)
+    screen: ConsoleScreen = getattr(importlib.import_module(module), kind)()
     return screen
 
 
@@ -84,6 +83,11 @@ class UpsConsole(App[None]):
 
     def __init__(self, operations: "Operations") -> None:
         super().__init__()
+        for theme in THEMES:
+            self.register_theme(theme)
+        # Before the first style is computed: a change of theme later costs a second of them.
+        self.set_reactive(App.theme, THEMES[0].name)
+        self.stylesheet.set_variables(self.get_css_variables())
         self.operations = operations
         self.money: Money | None = None
         self.money_read_at = 0.0
@@ -100,15 +104,20 @@ class UpsConsole(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults()
 
-    async def on_mount(self) -> None:
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = "ups-dark"
-        await self.push_screen("launch")
+    def get_key_display(self, binding: Binding) -> str:
+        return "enter" if binding.key == "enter" else super().get_key_display(binding)
+
+    def on_mount(self) -> None:
         self.call_after_refresh(self._start)
 
-    def _start(self) -> None:
+    def compose(self) -> ComposeResult:
+        """The first frame: the top line; the first screen follows when it is painted."""
+        yield TopBar()
+
+    async def _start(self) -> None:
         """What waits for the first frame."""
+        if len(self.screen_stack) == 1:
+            await self.push_screen("launch")
         self._read_settings()
         self.read_money()
         self.set_interval(_POLL_SECONDS, self.read_money)
@@ -131,9 +140,11 @@ class UpsConsole(App[None]):
 
     async def action_show(self, name: str) -> None:
         """Bring a screen to the front."""
-        while not isinstance(self.screen, ConsoleScreen) and len(self.screen_stack) > 1:
+        while len(self.screen_stack) > 2:  # help or a question is open
             await self.pop_screen()
-        if self.screen is not self.get_screen(name):
+        if len(self.screen_stack) == 1:
+            await self.push_screen(name)
+        elif self.screen is not self.get_screen(name):
             await self.switch_screen(name)
 
     def action_help(self) -> None:
@@ -150,6 +161,8 @@ class UpsConsole(App[None]):
 
     def notice(self, text: str, hint: str = "", ink: str = "warn") -> None:
         """One line at the foot of the screen in front."""
+        from console.tui.widgets.foot import NoticeBar
+
         for bar in self.screen.query(NoticeBar):
             bar.show(text, hint, ink)
 
@@ -226,13 +239,20 @@ class UpsConsole(App[None]):
             self.notice("; ".join(bad), "make or import it again", "bad")
         else:
             self.notice(f"{what}: {_DATA_DONE[message.verb]}", ink="good")
-        if isinstance(self.screen, ConsoleScreen):
-            self.screen.refresh_data()
+        self._refresh_screen()
 
     def _show_work(self, what: str, done: int, total: int) -> None:
         self.work_shown = (what, done, total)
+        from console.tui.widgets.foot import WorkBar
+
         for bar in self.screen.query(WorkBar):
             bar.show(what, done, total)
+
+    def _refresh_screen(self) -> None:
+        from console.tui.screens.base import ConsoleScreen
+
+        if isinstance(self.screen, ConsoleScreen):
+            self.screen.refresh_data()
 
     # --- teardown -----------------------------------------------------------------------------
 
@@ -290,8 +310,7 @@ class UpsConsole(App[None]):
             self.set_timer(15.0, self._forget_teardown)
         self._show_teardown()
         self.read_money()
-        if isinstance(self.screen, ConsoleScreen):
-            self.screen.refresh_data()
+        self._refresh_screen()
 
     def _forget_teardown(self) -> None:
         if not self.teardowns.busy:
@@ -299,6 +318,8 @@ class UpsConsole(App[None]):
             self._show_teardown()
 
     def _show_teardown(self) -> None:
+        from console.tui.widgets.foot import TeardownBar
+
         for bar in self.screen.query(TeardownBar):
             bar.show(self.teardowns.rows())
 

@@ -5,6 +5,7 @@ screen never waits for a whole file and the worker never touches a widget.
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from console.runs.series import Curve, RolloutRef, RunView
 from console.tui.series import Series
 from console.tui.widgets.curve import Curves
+from ups.events import EventType
 
 if TYPE_CHECKING:
     from console.operations import FollowBatch, RunStatus, Transition
@@ -29,6 +31,8 @@ class LiveRun:
         self.status: RunStatus | None = None
         self.transitions: list[Transition] = []
         self.directories: list[Path] = []
+        self.cpu: deque[float] = deque(maxlen=60)
+        """Shares of the processor in use, the newest last."""
         self._log: list[bytes] = []
 
     def take_in(self, batch: "FollowBatch") -> None:
@@ -37,7 +41,9 @@ class LiveRun:
         for start in range(0, len(batch.events), 2000):
             with self.lock:
                 self.view.apply_all(batch.events[start : start + 2000])
+        used = [e.fields.get("cpu") for e in batch.events if e.type == EventType.SYSTEM]
         with self.lock:
+            self.cpu.extend(value / 100 for value in used if isinstance(value, (int, float)))
             self.status = batch.status
             self.transitions += batch.transitions
             if batch.log:

@@ -100,8 +100,8 @@ def _x_range(traces: Sequence[Trace]) -> tuple[float, float] | None:
         return None
     low, high = min(first for first, _ in ends), max(last for _, last in ends)
     # A curve starts at the left edge of its first decade of steps, not somewhere in the middle.
-    low = 0.0 if 0 < low < 0.2 * high else low
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    low = 0.0 if 0 < low < 0.2 * high or 0 < low == high else low
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def _scale(chart: Chart, lines: int) -> Scale | None:

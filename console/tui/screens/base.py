@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
+from console.tui.attempt import attempt
 from console.tui.drawing.text import Row
-from console.tui.messages import OperationFailed
-from console.tui.widgets.bars import TopBar
 from console.tui.widgets.foot import KeyBar, NoticeBar, TeardownBar, WorkBar
 from console.tui.widgets.panel import Panel
-from ups.errors import UpsError
+from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
     from console.operations import Operations
@@ -54,6 +54,7 @@ class ConsoleScreen(Screen[None]):
     """As in the top line."""
     DEFAULT_CSS = """
     ConsoleScreen { layers: base above; background: $background; }
+    ConsoleScreen > #foot { dock: bottom; height: auto; }
     ConsoleScreen.-too-small > * { display: none; }
     ConsoleScreen.-too-small > TooSmall { display: block; }
     """
@@ -75,10 +76,11 @@ class ConsoleScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.NAME)
-        yield KeyBar()
-        yield WorkBar()
-        yield TeardownBar()
-        yield NoticeBar()
+        with Vertical(id="foot"):
+            yield NoticeBar()
+            yield TeardownBar()
+            yield WorkBar()
+            yield KeyBar()
         yield from self.body()
         yield TooSmall()
 
@@ -124,18 +126,3 @@ class ConsoleScreen(Screen[None]):
                 self.post_message(message)
 
         self.run_worker(work, thread=True, exclusive=exclusive, group=group, exit_on_error=False)
-
-
-def attempt(what: str, call: Callable[[], Message | None]) -> Message | None:
-    """The message of a call, or the one of its failure."""
-    try:
-        return call()
-    except UpsError as error:
-        return OperationFailed(what, error.message, error.hint, error.code)
-    except Exception as error:  # noqa: BLE001 - the boundary of a worker: nothing may end the console
-        return OperationFailed(
-            what,
-            f"{type(error).__name__}: {error}",
-            "this is a defect; --debug on the command line tells more",
-            "internal",
-        )

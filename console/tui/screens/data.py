@@ -25,6 +25,7 @@ class DataScreen(ConsoleScreen):
     NAME = "Data"
     CSS_PATH = "data.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "details", "Details", id="data.details"),
         Binding("m", "make", "Make reference data", id="data.make"),
         Binding("v", "verify", "Verify", id="data.verify"),
         Binding("r", "reread", "Read again", id="data.reread"),
@@ -81,7 +82,8 @@ class DataScreen(ConsoleScreen):
             self.query_one("#details", TextPanel).show(details(row, caches), heading)
 
     @on(Table.Selected)
-    def _to_details(self) -> None:
+    def action_details(self) -> None:
+        """Go to the details of the task under the cursor."""
         self.query_one("#details", TextPanel).focus()
 
     # --- keys --------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def details(row: DatasetRow, caches: Sequence[CacheRow]) -> list[Row]:
     """Everything known of a dataset."""
     spec = TASK_SPECS[row.task]
     rows: list[Row] = [[(spec.title, "title"), (f"   {spec.equation}", "text")]]
-    domain = " × ".join(f"[{number(low)}, {number(high)}]" for low, high in spec.domain)
+    domain = " × ".join(f"[{low:g}, {high:g}]" for low, high in spec.domain)
     rows.append([(f"{', '.join(spec.fields)} on {domain}, {spec.boundary} boundary", "muted")])
     for name, split in row.splits.items():
         shape = "×".join(str(n) for n in split.shape)

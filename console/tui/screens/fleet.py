@@ -39,7 +39,7 @@ class FleetScreen(ConsoleScreen):
 
     def body(self) -> Iterable[Widget]:
         yield Table(
-            [Column("instance", width=16), Column("where", optional=70), Column("what", flex=True),
+            [Column("instance", most=24), Column("where", optional=70), Column("what", flex=True),
              Column("state"), Column("age", align="right"), Column("$/h", align="right"),
              Column("spent", align="right"),
              Column("run", most=24, optional=80), Column("last sign", optional=96)],

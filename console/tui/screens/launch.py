@@ -57,7 +57,7 @@ class LaunchScreen(ConsoleScreen):
         with_tasks = [
             Column("task", flex=True),
             Column("data"),
-            Column("samples", align="right", optional=34),
+            Column("samples", align="right", optional=44),
         ]
         yield Horizontal(
             Table([Column("name", flex=True), Column("took", align="right")], title="config", header=False,
@@ -249,7 +249,7 @@ class LaunchScreen(ConsoleScreen):
 def _config_row(entry: "ConfigEntry") -> TableRow:
     took: Cell = (duration(entry.seconds), "muted") if entry.seconds else ""
     if entry.error is not None:
-        return TableRow(entry.name, [entry.name, ("not here", "muted")], ink="muted")
+        return TableRow(entry.name, [entry.name, ("✗", "muted")], ink="muted")
     return TableRow(entry.name, [entry.name, took])
 
 
@@ -266,7 +266,7 @@ _STATES: dict[str, tuple[str, str]] = {
 def data_state(row: DatasetRow) -> tuple[str, str]:
     """The state of a dataset as a mark and its ink."""
     if row.state == "missing" and row.can_make:
-        return ("– can be made", "muted")
+        return ("– m makes it", "muted")
     return _STATES.get(row.state, (row.state, "warn"))
 
 

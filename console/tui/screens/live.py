@@ -10,9 +10,10 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from console.errors import ProviderError
+from console.tui.attempt import attempt
 from console.tui.live_run import LiveRun, RunCurves, overlay
 from console.tui.messages import FleetRead, OperationFailed, RolloutRead, RunChanged, RunsRead
-from console.tui.screens.base import ConsoleScreen, attempt
+from console.tui.screens.base import ConsoleScreen
 from console.tui.widgets.bars import PhaseBar, SystemBar
 from console.tui.widgets.curve import CurvePanel, Curves
 from console.tui.widgets.grid import CurveGrid
@@ -34,6 +35,7 @@ class LiveScreen(ConsoleScreen):
 
     NAME = "Live"
     CSS_PATH = "live.tcss"
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),
         Binding("z", "zoom", "Zoom", id="live.zoom"),
@@ -135,7 +137,7 @@ class LiveScreen(ConsoleScreen):
         self.query_one(CurveGrid).zoom(None)
         self.query_one(LogView).reset("no log yet")
         self.query_one(RolloutView).show(None)
-        self.query_one(SystemBar).show({}, [])
+        self.query_one(SystemBar).show({}, [], [])
         self._show_head()
         self._follow(self.live)
 
@@ -214,7 +216,7 @@ class LiveScreen(ConsoleScreen):
             bar = self.query_one(SystemBar)
             system = live.view.system
             tail = money_row(live, self.instances.get(live.run))
-        bar.show(system if system is not bar.fields else None, tail)
+        bar.show(system, tail, list(live.cpu))
 
     def _tick(self) -> None:
         """The age of the last event moves on also when nothing comes."""

@@ -1,66 +1,14 @@
-"""The one-line widgets: what runs and what it costs, where a run's phases stand, what the machine does."""
+"""One-line widgets of a run: where its phases stand, what its machine does."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from console.tui.drawing.text import Row, ago, duration, row_width, size, usd
+from console.tui.drawing.text import Row, duration, row_width, size
 from console.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from console.operations import Money
-
-SCREEN_NAMES = ("Launch", "Live", "Fleet", "Data", "History")
-
-
-class TopBar(Panel):
-    """The line that never lies: what runs, what is forgotten, what it costs."""
-
-    FRAMED: ClassVar[bool] = False
-    DEFAULT_CSS = """
-    TopBar { height: 1; dock: top; background: $panel; }
-    """
-
-    def __init__(self, current: str = "Launch", *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.current = current
-        self.money: Money | None = None
-        self.stale_since: float | None = None
-        """When the figures could last be read, where they cannot be read now."""
-
-    def show(self, money: "Money | None", stale_since: float | None) -> None:
-        """Show new figures; None until they were read once."""
-        self.money, self.stale_since = money, stale_since
-        self.changed()
-
-    def draw(self, width: int, height: int) -> list[Row]:
-        right = self._figures(short=width < 100)
-        row: Row = [(" ups ", "title")]
-        for number, name in enumerate(SCREEN_NAMES, 1):
-            chosen = name == self.current
-            long = chosen or width >= 76 + row_width(right) - 50
-            row.append((f" {number}", "key" if not chosen else "accent bold"))
-            row.append((f" {name} " if long else " ", "accent bold" if chosen else "muted"))
-        room = width - row_width(row) - row_width(right) - 1
-        return [[*row, (" " * max(1, room), "text"), *right]]
-
-    def _figures(self, *, short: bool) -> Row:
-        money = self.money
-        if money is None:
-            text = "figures unread" if self.stale_since is None else "figures cannot be read"
-            return [(text, "muted" if self.stale_since is None else "warn")]
-        row: Row = [(f"● {money.running}", "good" if money.running else "muted")]
-        row += [(" running" if not short else "", "good" if money.running else "muted")]
-        orphans = f"▲ {money.orphans}" + ("" if short else " orphan" + "s" * (money.orphans != 1))
-        row += [("  ", "text"), (orphans, "bad" if money.orphans else "muted")]
-        row += [("  ", "text"), (f"{usd(money.usd_per_hour)}/h", "text" if money.usd_per_hour else "muted")]
-        over = money.usd_today >= money.cap_usd_per_day
-        cap = f"{'' if short else 'today '}{usd(money.usd_today)} of ${money.cap_usd_per_day:g}"
-        row += [("  ", "text"), (cap, "bad" if over else "text")]
-        if self.stale_since is not None:
-            row.append((f"  as of {ago(time.time() - self.stale_since)}", "warn"))
-        return row
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +17,7 @@ class PhaseView:
 
     name: str
     state: str = "waiting"
-    """waiting, started, finished, skipped or failed."""
+    """waiting, started, interrupted, finished, skipped or failed."""
     seconds: float | None = None
     done: float = 0
     total: float = 0
@@ -119,6 +67,8 @@ def _phase(phase: PhaseView, bar: int) -> Row:
             return [("✓ ", "good"), (phase.name, "text"), (spent, "muted")]
         case "skipped":
             return [("✓ ", "muted"), (phase.name, "muted")]
+        case "interrupted":
+            return [("■ ", "warn"), (phase.name, "warn"), *_progress(phase, 0)]
         case "failed":
             return [("✗ ", "bad"), (phase.name, "bad")]
         case "started":
@@ -179,20 +129,15 @@ class SystemBar(Panel):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.fields: Mapping[str, Any] = {}
-        self.cpu: list[float] = []
+        self.cpu: Sequence[float] = ()
         self.tail: Row = []
         """Shown at the right: money, the last sign of life."""
 
-    def show(self, fields: Mapping[str, Any] | None = None, tail: Row | None = None) -> None:
-        """Show a newer `system` event, a newer tail, or both."""
-        if fields is not None:
-            self.fields = fields
-            cpu = _share(fields.get("cpu"))
-            if cpu is not None:
-                self.cpu = [*self.cpu[-59:], cpu]
-        if tail is not None:
-            self.tail = tail
-        self.changed()
+    def show(self, fields: Mapping[str, Any], tail: Row, cpu: Sequence[float]) -> None:
+        """Show a `system` event, what stands at the right, and the processor's last shares."""
+        if fields is not self.fields or tail != self.tail:
+            self.fields, self.tail, self.cpu = fields, tail, cpu
+            self.changed()
 
     def draw(self, width: int, height: int) -> list[Row]:
         row: Row = [(" ", "text"), *system_row(self.fields, self.cpu)]

@@ -83,12 +83,6 @@ class CurvePanel(Panel, can_focus=True):
         if getattr(event, "chain", 1) == 2:
             self.post_message(self.Zoom(self))
 
-    def on_focus(self) -> None:
-        self.repaint()
-
-    def on_blur(self) -> None:
-        self.repaint()
-
     # --- drawing -----------------------------------------------------------------------------
 
     @property

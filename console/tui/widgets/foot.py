@@ -18,7 +18,7 @@ class NoticeBar(Panel):
 
     FRAMED: ClassVar[bool] = False
     DEFAULT_CSS = """
-    NoticeBar { height: auto; max-height: 3; dock: bottom; background: $panel; display: none; }
+    NoticeBar { height: auto; max-height: 3; background: $panel; display: none; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -61,7 +61,7 @@ class KeyBar(Panel):
 
     FRAMED: ClassVar[bool] = False
     DEFAULT_CSS = """
-    KeyBar { height: 1; dock: bottom; background: $background; }
+    KeyBar { height: 1; background: $background; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -104,7 +104,7 @@ class TeardownBar(Panel):
     FRAMED: ClassVar[bool] = False
     MOST_LINES: ClassVar[int] = 7
     DEFAULT_CSS = """
-    TeardownBar { height: auto; dock: bottom; background: $panel; display: none; }
+    TeardownBar { height: auto; background: $panel; display: none; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -127,7 +127,7 @@ class WorkBar(Panel):
 
     FRAMED: ClassVar[bool] = False
     DEFAULT_CSS = """
-    WorkBar { height: 1; dock: bottom; background: $panel; display: none; }
+    WorkBar { height: 1; background: $panel; display: none; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:

@@ -10,6 +10,10 @@ from console.tui.drawing.ansi import LogLines, ansi_row, plain
 from console.tui.drawing.text import Row, clip
 from console.tui.widgets.panel import Panel
 
+_DATE = re.compile(r"^\d{4}-\d\d-\d\d[ T](?=\d\d:)")
+_DATED_WIDTH = 90
+"""A narrower log leaves out the date before the time."""
+
 
 class LogView(Panel, can_focus=True):
     """A window on the lines of a log."""
@@ -93,12 +97,8 @@ class LogView(Panel, can_focus=True):
         event.stop()
         self.action_scroll(3)
 
-    def on_focus(self) -> None:
-        self.repaint()
-
     def on_blur(self) -> None:
         self._typing = None
-        self.repaint()
 
     # --- searching --------------------------------------------------------------------------
 
@@ -190,6 +190,8 @@ class LogView(Panel, can_focus=True):
         ]
 
     def _line(self, line: str, number: int, expression: re.Pattern[str] | None) -> Row:
+        if self.inner_size.width < _DATED_WIDTH:
+            line = _DATE.sub("", line)
         if expression is None:
             return [(" ", "text"), *(ansi_row(line) if "\x1b" in line else [(plain(line), _weight(line))])]
         text, row, position = plain(line), [(" ", "text")], 0

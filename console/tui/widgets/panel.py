@@ -23,6 +23,26 @@ from textual.widget import Widget
 from console.tui.drawing.text import Ink, Row, drop_spans, fit_row, row_width
 from console.tui.theme import task_variable, variable_defaults
 
+INKS: dict[str, tuple[str, float, bool]] = {
+    "title": ("foreground", 1.0, True),
+    "muted": ("muted", 1.0, False),
+    "frame": ("frame", 1.0, False),
+    "accent": ("accent", 1.0, False),
+    "key": ("accent", 1.0, True),
+    "good": ("success", 1.0, False),
+    "warn": ("warning", 1.0, False),
+    "bad": ("error", 1.0, True),
+    "axis": ("muted", 1.0, False),
+    "mark": ("muted", 1.0, False),
+    "raw": ("muted", 0.7, False),
+    "val": ("foreground", 1.0, False),
+    "level": ("warning", 0.6, False),
+    "cross": ("accent", 1.0, False),
+}
+"""ink → (theme variable, share of it over the background, bold)."""
+
+_WEIGHTS = {"bold": Style(bold=True), "reverse": Style(reverse=True), "text": Style.null()}
+
 
 class Painter:
     """Coalesces repaints of all panels of an app into at most ten a second."""
@@ -66,37 +86,12 @@ class Panel(Widget):
 
     FRAMED: ClassVar[bool] = True
     ALLOW_SELECT = False
-    INKS: ClassVar[tuple[str, ...]] = (
-        *("accent", "axis", "bad", "cross", "cursor", "focus", "frame", "good", "key", "level", "mark"),
-        *("match", "muted", "raw", "title", "train", "val", "warn"),
-    )
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"ink--{ink}" for ink in INKS}
     DEFAULT_CSS = """
     Panel {
         height: 1fr;
         width: 1fr;
         background: $background;
         color: $foreground;
-        & > .ink--frame { color: $frame; }
-        & > .ink--title { color: $foreground; text-style: bold; }
-        & > .ink--muted { color: $muted; }
-        & > .ink--raw { color: $muted 70%; }
-        & > .ink--accent { color: $accent; }
-        & > .ink--good { color: $success; }
-        & > .ink--warn { color: $warning; }
-        & > .ink--bad { color: $error; text-style: bold; }
-        & > .ink--cursor { background: $panel; }
-        & > .ink--focus { color: $accent; }
-        & > .ink--mark { color: $muted; }
-        & > .ink--axis { color: $muted; }
-        & > .ink--level { color: $warning 60%; }
-        & > .ink--cross { color: $accent; }
-        & > .ink--key { color: $accent; text-style: bold; }
-        & > .ink--train { color: $primary; }
-        & > .ink--val { color: $foreground; }
-        & > .ink--match { color: $background; background: $warning; }
-        &:focus > .ink--frame { color: $accent; }
-        &:focus > .ink--cursor { background: $accent 25%; }
     }
     """
 
@@ -150,6 +145,12 @@ class Panel(Widget):
         super().notify_style_update()
         self._styles.clear()
         self._rows = None
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self._styles.clear()
+        self._rows = None
+        self.refresh()
 
     def render_line(self, y: int) -> Strip:
         if self._rows is None or self._drawn_for != self.size:
@@ -206,27 +207,30 @@ class Panel(Widget):
         return style
 
     def _part(self, part: str) -> Style:
-        if part == "bold":
-            return Style(bold=True)
-        if part == "reverse":
-            return Style(reverse=True)
-        if part.startswith("task:"):
-            variables = {**variable_defaults(), **self.app.theme_variables}
-            return Style.from_color(Color.parse(variables[task_variable(part[5:])]).rich_color)
+        if part in _WEIGHTS:
+            return _WEIGHTS[part]
         if part.startswith("ansi:"):
             return Style.parse(part[5:].replace("_", " "))
-        if part not in self.INKS:
+        if part.startswith("task:"):
+            return Style.from_color(self._colour(task_variable(part[5:])).rich_color)
+        if part == "frame" and self.has_focus:
+            part = "accent"
+        if part == "cursor":
+            share = 0.25 if self.has_focus else 0.1
+            return Style(bgcolor=self._colour("accent", share).rich_color)
+        if part == "match":
+            colours = self._colour("background"), self._colour("warning")
+            return Style.from_color(colours[0].rich_color, colours[1].rich_color)
+        if part not in INKS:
             return Style.null()
-        styles = self.get_component_styles(f"ink--{part}")
-        backdrop = self.background_colors[1]
-        colour = None if not styles.has_rule("color") else backdrop + styles.color
-        # A component without a background of its own must not paint over a cursor's.
-        under = backdrop + styles.background if styles.has_rule("background") else None
-        style = Style(
-            color=colour.rich_color if colour is not None else None,
-            bgcolor=under.rich_color if under is not None else None,
-        )
-        return style + styles.text_style
+        variable, share, bold = INKS[part]
+        return Style(color=self._colour(variable, share).rich_color, bold=bold or None)
+
+    def _colour(self, variable: str, share: float = 1.0) -> Color:
+        """A theme variable's colour, laid over the background with this share."""
+        variables = self.app.theme_variables
+        colour = Color.parse(variables.get(variable) or variable_defaults()[variable])
+        return self.background_colors[1] + colour.multiply_alpha(share)
 
     @property
     def inner_size(self) -> Size:

@@ -45,12 +45,12 @@ class PreflightPanel(Panel):
             return rows or [[(" checking", "muted")]]
         money = _money_row(self.preflight)
         room = height - len(rows) - 1
-        rows += check_rows(self.preflight.checks, width, max(1, room))
+        rows += check_rows(self.preflight.checks, width, max(1, room), hints=not self.invitation)
         rows += [[] for _ in range(height - len(rows) - 1)]
         return [*rows[: height - 1], money]
 
 
-def check_rows(checks: tuple[Check, ...], width: int, room: int) -> list[Row]:
+def check_rows(checks: tuple[Check, ...], width: int, room: int, *, hints: bool = True) -> list[Row]:
     """Failed checks first, each with its hint; then warnings; what is well side by side."""
     rows: list[Row] = []
     for level in (Level.FAILED, Level.WARNING):
@@ -58,7 +58,7 @@ def check_rows(checks: tuple[Check, ...], width: int, room: int) -> list[Row]:
         for check in checks:
             if check.level is level:
                 row: Row = [(f"{mark} {check.text}", ink)]
-                if check.hint:
+                if check.hint and hints:
                     row.append((f"   {check.hint}", "muted"))
                 rows += [
                     [(" " if n == 0 else "   ", "text"), *r] for n, r in enumerate(wrap_row(row, width - 4))

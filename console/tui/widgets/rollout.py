@@ -94,12 +94,6 @@ class RolloutView(Panel, can_focus=True):
             self._playing.stop()
             self._playing = None
 
-    def on_focus(self) -> None:
-        self.repaint()
-
-    def on_blur(self) -> None:
-        self.repaint()
-
     # --- drawing -----------------------------------------------------------------------------
 
     def title(self) -> Row:

@@ -43,12 +43,13 @@ def headline(live: "LiveRun", place: str) -> Row:
 
 def phases(live: "LiveRun") -> list[PhaseView]:
     """Where the run's phases stand."""
-    return [_phase(name, phase) for name, phase in live.view.phases.items()]
+    ended = live.status is not None and live.status.ended
+    return [_phase(name, phase, ended) for name, phase in live.view.phases.items()]
 
 
-def _phase(name: str, phase: Phase) -> PhaseView:
+def _phase(name: str, phase: Phase, ended: bool) -> PhaseView:
     states = {
-        PhaseState.STARTED: "started",
+        PhaseState.STARTED: "interrupted" if ended else "started",
         PhaseState.FINISHED: "finished",
         PhaseState.SKIPPED: "skipped",
         PhaseState.FAILED: "failed",
@@ -61,7 +62,7 @@ def _phase(name: str, phase: Phase) -> PhaseView:
         done=phase.done,
         total=phase.total,
         unit=phase.unit,
-        eta_s=phase.eta_seconds,
+        eta_s=None if ended else phase.eta_seconds,
         detail=phase.detail,
     )
 

@@ -50,7 +50,6 @@ class Table(Panel, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False, id="table.page_down"),
         Binding("home,g", "edge(0)", "First", show=False, id="table.first"),
         Binding("end,G", "edge(-1)", "Last", show=False, id="table.last"),
-        Binding("enter", "select", "Open", show=False, id="table.select"),
     ]
 
     class Moved(Message):
@@ -65,7 +64,7 @@ class Table(Panel, can_focus=True):
             return self.table
 
     class Selected(Moved):
-        """Enter was pressed, or the row under the cursor clicked."""
+        """The row under the cursor was clicked."""
 
     def __init__(
         self,
@@ -122,10 +121,6 @@ class Table(Panel, can_focus=True):
     def action_edge(self, index: int) -> None:
         self._move(len(self.items) - 1 if index else 0)
 
-    def action_select(self) -> None:
-        if self.cursor_key is not None:
-            self.post_message(self.Selected(self, self.cursor_key))
-
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
         self._move(self.cursor + 2)
@@ -139,14 +134,8 @@ class Table(Panel, can_focus=True):
         if 0 <= index < len(self.items):
             again = index == self.cursor
             self._move(index)
-            if again:
-                self.action_select()
-
-    def on_focus(self) -> None:
-        self.repaint()
-
-    def on_blur(self) -> None:
-        self.repaint()
+            if again and self.cursor_key is not None:
+                self.post_message(self.Selected(self, self.cursor_key))
 
     def _move(self, index: int) -> None:
         index = max(0, min(len(self.items) - 1, index))
