@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -275,8 +276,9 @@ class _atomic:  # noqa: N801 - reads as a verb at its call sites
         self._target = target
 
     def __enter__(self) -> BinaryIO:
-        handle, name = tempfile.mkstemp(prefix=_HIDDEN, dir=self._target.parent)
-        self._temporary = Path(name)
+        self._temporary = self._target.with_name(f"{_HIDDEN}{secrets.token_hex(8)}")
+        # Not mkstemp: a store is shared with whom the umask allows, and mkstemp shuts them out.
+        handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._file: BinaryIO = os.fdopen(handle, "wb")
         return self._file
 

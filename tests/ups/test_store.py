@@ -90,7 +90,7 @@ class TestObjects:
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-        monkeypatch.setattr(store_module.tempfile, "mkstemp", refuse)
+        monkeypatch.setattr(store_module.os, "open", refuse)
         with pytest.raises(StoreError, match="may not be written") as refused:
             store.write_bytes("object", b"")
         assert "permissions" in refused.value.hint

@@ -53,7 +53,9 @@ def swap(
         for split, path in files.items():
             store.move(path, _hidden_key(task, split))
         _write_manifest(store, task, content, "writing")
-        _finish(store, task, content)
+        for split in files:
+            store.rename(_hidden_key(task, split), dataset_key(task, split))
+        _write_manifest(store, task, content, "complete")
 
 
 def finish_interrupted(store: ObjectStore, task: str) -> None:

@@ -21,7 +21,7 @@ def solver_of(task: str) -> Solver:
         with_solver = ", ".join(name for name, other in TASK_SPECS.items() if other.has_solver)
         raise DataError(
             f"making {task} is not available in this version",
-            hint=f"there are solvers for {with_solver}; for others `ups-console data import`",
+            hint=f"there are solvers for {with_solver}",
         )
     try:
         module = importlib.import_module(f"ups.data.solvers.{task}")
