@@ -16,7 +16,8 @@ fi
 index=()
 if [ -n "${TORCH_INDEX:-}" ]; then
     index=(--extra-index-url "$TORCH_INDEX")
-elif [ "$(uname -s)" = Linux ] && [ ! -e /dev/nvidia0 ] && ! command -v nvidia-smi >/dev/null 2>&1; then
+elif [ "$(uname -s)" = Linux ] && [ ! -e /dev/nvidia0 ] && ! command -v nvidia-smi >/dev/null 2>&1 &&
+    ! "$venv/bin/python" -m pip show --quiet torch 2>/dev/null; then
     echo "note: no NVIDIA GPU here; TORCH_INDEX=https://download.pytorch.org/whl/cpu makes the download much smaller"
 fi
 
@@ -27,7 +28,7 @@ progress() {
         case $line in
             *"Installing collected packages: "*)
                 set -- ${line#*: }
-                echo "  installing $# packages" ;;
+                echo "  installing $# package(s)" ;;
             *Downloading*) [[ $line =~ $large ]] && echo "  ${line#"${line%%[! ]*}"}" ;;
             *ERROR:* | *error:*) echo "$line" ;;
         esac

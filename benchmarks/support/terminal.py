@@ -4,6 +4,7 @@ What the program writes is only stamped when it is read; the screen is emulated 
 that a measurement does not pay for the emulator. Terminal queries are answered as xterm does.
 """
 
+import contextlib
 import os
 import re
 import select
@@ -200,6 +201,15 @@ class Terminal:
             return [root, *root.children(recursive=True)]
         except psutil.Error:
             return []
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the program and its living descendants have spent."""
+        total = 0.0
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
 
     def maps(self, library: str) -> bool:
         """Some process of the program has a library loaded whose file name contains `library`."""
