@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from remote.environment import share_cores
 from remote.failures import explain
 from remote.output import Output
 from ups.errors import NotFoundError, UpsError, UsageError
@@ -35,6 +36,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print event-shaped JSON lines")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(list(arguments))  # ends with exit code 2 itself
+    share_cores()
     output = Output(name, as_json=options.json)
     try:
         return command.execute(options, output)

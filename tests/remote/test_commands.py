@@ -127,6 +127,17 @@ class TestPrecompute:
         assert main(arguments) == 0
         assert capsys.readouterr().out == "nothing to build\n"
 
+    def test_never_caches_damaged_data(self, tmp_path: Path, capsys: Capture) -> None:
+        store = DirectoryStore(tmp_path / "store")
+        write_dataset(store)
+        path = store.root / dataset_key("advection1d", "val")
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        arguments = ["precompute", "advection1d", "--store", store.url, "--cache-version", "upt_16d_8tok"]
+        assert main(arguments) == 6
+        assert "damaged or being replaced" in capsys.readouterr().err
+
 
 class TestEvaluate:
     def test_a_run_is_judged_on_its_test_split(

@@ -25,7 +25,7 @@ class Bucket(DirectoryStore):
     def local_path(self, key: str) -> Path | None:
         return None
 
-    def download(self, key: str, target: Path, **options: object) -> None:  # type: ignore[override]
+    def download(self, key: str, target: Path, **options: object) -> None:
         self.downloads.append(key)
         super().download(key, target, **options)  # type: ignore[arg-type]
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from remote import pipeline
+from remote.journal import Journal
 from remote.publish import Publisher, content_sha256
 from tests.remote.conftest import MakeRun
 from ups.errors import StoreError
+from ups.events import EventReader, EventType
 from ups.rundir import RunDirectory
 from ups.store import DirectoryStore, file_sha256
 
@@ -105,7 +108,7 @@ def test_a_line_that_is_being_written_is_left_out(run: RunDirectory, store: Dire
 
 def test_a_store_that_keeps_other_bytes_is_found_out(run: RunDirectory, store: DirectoryStore) -> None:
     class Lossy(DirectoryStore):
-        def upload(self, source: Path, key: str, **options: object) -> str:  # type: ignore[override]
+        def upload(self, source: Path, key: str, **options: object) -> str:
             self.write_bytes(key, b"")
             return file_sha256(source)
 
@@ -120,3 +123,30 @@ def test_the_hash_of_a_checkpoint_covers_names_and_contents(tmp_path: Path) -> N
     assert content_sha256(tmp_path / "a") == first
     (tmp_path / "a" / "x").rename(tmp_path / "a" / "y")
     assert content_sha256(tmp_path / "a") != first
+
+
+class TestWhileTraining:
+    @pytest.fixture(autouse=True)
+    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pipeline, "PUBLISH_CHECKPOINT_SECONDS", 0.0)
+
+    def test_a_new_checkpoint_reaches_the_store(self, run: RunDirectory, store: DirectoryStore) -> None:
+        recorder = Recorder()
+        with Journal(run.events_path) as journal:
+            sink = pipeline._TrainingSink(journal, Publisher(store, run.read_spec(), run, recorder))
+            sink.write(EventType.METRIC, stage="operator", epoch=1, step=1, task=None, split="val", values={})
+            assert recorder.paths == []
+            sink.write(EventType.CHECKPOINT, stage="operator", epoch=2, path="checkpoints/operator-0002")
+        assert {Path(path).name for path in recorder.paths} == {"model.safetensors", "state.json"}
+
+    def test_a_store_that_refuses_does_not_end_it(self, run: RunDirectory, store: DirectoryStore) -> None:
+        class Full(DirectoryStore):
+            def upload(self, source: Path, key: str, **options: object) -> str:
+                raise StoreError(f"no space left to write {key}")
+
+        with Journal(run.events_path) as journal:
+            publisher = Publisher(Full(store.root), run.read_spec(), run, Recorder())
+            pipeline._TrainingSink(journal, publisher).write(EventType.CHECKPOINT, stage="operator", epoch=2)
+        *_, warning = EventReader(run.events_path).read()
+        assert warning.type == "warning"
+        assert "no space left" in warning.fields["message"]
