@@ -66,8 +66,12 @@ class Predictor:
             predicted = symmetry.inverse().apply(image, target)
             total = predicted if total is None else total + predicted
         assert total is not None
+        return self.guard(task, total / len(maps), inputs)
+
+    def guard(self, task: str, predicted: Tensor, previous: Tensor) -> Tensor:
+        """The guarded prediction [B, *S, C] of a step from `previous`."""
         guards = self.guards.get(task)
-        return total / len(maps) if guards is None else guards.apply(total / len(maps), inputs)
+        return predicted if guards is None else guards.apply(predicted, previous)
 
     def mean_field(self, task: str) -> Tensor:
         """[*S, C] mean answer of a static task over the train split: its baseline."""

@@ -154,9 +154,12 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
     def error(predicted: Tensor) -> Tensor:
         return metrics.relative_error(predicted, given.true, first=2)  # [B, T]
 
-    single = one_step(predictor, given, batch_size=batch_size)
-    guarded = single if given.static else rollout(predictor, given)
     unguarded = rollout(predictor.unguarded(), given)
+    if given.static:  # one step is all there is, and only the guards differ
+        single = guarded = predictor.guard(given.task, unguarded[:, 0], given.initial)[:, None]
+    else:
+        single = one_step(predictor, given, batch_size=batch_size)
+        guarded = rollout(predictor, given)
     averaged = predictor.averages(given.task)
     plain = one_step(predictor.plain(), given, batch_size=batch_size) if averaged else single
     copied_step, copied_rollout = given.baseline(predictor)
