@@ -5,7 +5,9 @@ from collections import deque
 
 from console.tui.drawing.text import Row
 
-_ESCAPE = re.compile(r"\x1b(?:\[([0-9;:]*)([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|.)")
+_ESCAPE = re.compile(
+    r"\x1b(?:\[([0-9;:<-?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]+[0-~]|.)"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
@@ -102,7 +104,7 @@ def _add(row: Row, text: str, style: dict[str, str]) -> None:
 
 
 def _apply(style: dict[str, str], parameters: str) -> None:
-    codes = [int(code) if code else 0 for code in re.split("[;:]", parameters)]
+    codes = [int(code) if code.isdigit() else 0 for code in re.split("[;:]", parameters)]
     while codes:
         code = codes.pop(0)
         if code == 0:

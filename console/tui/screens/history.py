@@ -56,7 +56,8 @@ class HistoryScreen(ConsoleScreen):
         table = self.query_one(Table)
         table.empty = "no run yet: 1 launches one"
         table.columns = [
-            Column("when"), Column("run", most=20), Column("config", flex=True),
+            Column("day"), Column("at", optional=100), Column("run", most=20),
+            Column("config", flex=True, optional=84),
             *(Column(_short(task), align="right", most=10) for task in tasks),
             Column("mean", align="right", optional=70), Column("time", align="right"),
             Column("$", align="right"), Column("status"),
@@ -148,7 +149,8 @@ def run_cells(row: RunRow, tasks: Sequence[str], now: float) -> TableRow:
     mean = number(sum(values) / len(values)) if values and all(row.skill.values()) else "–"
     attempts = f" ×{row.attempts}" if row.attempts > 1 else ""
     cells: list[Cell] = [
-        (f"{day(row.created, now)} {clock(row.created)[:5]}", "muted"),
+        (day(row.created, now), "muted"),
+        (clock(row.created)[:5], "muted"),
         row.run,
         row.config,
         *figures,

@@ -50,39 +50,42 @@ class PhaseBar(Panel):
 
 def phase_row(phases: Sequence[PhaseView], width: int) -> Row:
     """The phases in one line; the bar of the running one takes what room is left."""
+    terse = _phases_width(phases, terse=False) > width
+    bar = max(0, min(30, width - _phases_width(phases, terse=terse) - 2))
     row: Row = [(" ", "text")]
-    fixed = 1 + sum(row_width(_phase(phase, 0)) for phase in phases) + 3 * max(0, len(phases) - 1)
-    bar = max(0, min(30, width - fixed - 2))
     for index, phase in enumerate(phases):
-        if index:
-            row.append((" · ", "muted"))
-        row += _phase(phase, bar)
+        row += [(" · ", "muted")] if index else []
+        row += _phase(phase, bar, terse=terse)
     return row
 
 
-def _phase(phase: PhaseView, bar: int) -> Row:
+def _phases_width(phases: Sequence[PhaseView], *, terse: bool) -> int:
+    return 1 + sum(row_width(_phase(phase, 0, terse=terse)) + 3 for phase in phases)
+
+
+def _phase(phase: PhaseView, bar: int, *, terse: bool) -> Row:
     match phase.state:
         case "finished":
-            spent = f" {duration(phase.seconds)}" if phase.seconds is not None else ""
+            spent = f" {duration(phase.seconds)}" if phase.seconds is not None and not terse else ""
             return [("✓ ", "good"), (phase.name, "text"), (spent, "muted")]
         case "skipped":
             return [("✓ ", "muted"), (phase.name, "muted")]
         case "interrupted":
-            return [("■ ", "warn"), (phase.name, "warn"), *_progress(phase, 0)]
+            return [("■ ", "warn"), (phase.name, "warn"), *_progress(phase, 0, terse=terse)]
         case "failed":
             return [("✗ ", "bad"), (phase.name, "bad")]
         case "started":
             row: Row = [("▶ ", "accent"), (phase.name, "accent bold")]
-            return row + _progress(phase, bar)
+            return row + _progress(phase, bar, terse=terse)
     return [(phase.name, "muted")]
 
 
-def _progress(phase: PhaseView, bar: int) -> Row:
+def _progress(phase: PhaseView, bar: int, *, terse: bool) -> Row:
     if not phase.total:
         return []
     row: Row = [(" ", "text"), *progress_bar(phase.done / phase.total, bar)] if bar >= 4 else []
     amount = f" {_amount(phase.done, phase.unit)}/{_amount(phase.total, phase.unit)}"
-    unit = phase.unit if phase.unit not in ("", "bytes") else ""
+    unit = phase.unit if phase.unit not in ("", "bytes") and not terse else ""
     row.append((f"{amount} {unit}".rstrip(), "text"))
     if phase.eta_s is not None:
         row.append((f" {duration(phase.eta_s)} left", "muted"))

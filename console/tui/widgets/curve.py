@@ -101,10 +101,10 @@ class CurvePanel(Panel, can_focus=True):
             return self._read_out(self.cross)
         row: Row = []
         if train is not None and len(train):
-            row += [("train ", "muted"), (number(self._shown(train)), f"task:{self.curves.name}")]
+            row.append((f"train {number(self._shown(train))}", f"task:{self.curves.name}"))
         if val is not None and len(val):
             skill = self.curves.level is None or (val.last or 0) < self.curves.level
-            row += [("  val ", "muted"), (number(val.last), "text" if skill else "warn")]
+            row.append((f"  val {number(val.last)}", "text" if skill else "warn"))
         return row
 
     def _shown(self, train: "Series") -> float | None:
@@ -115,7 +115,7 @@ class CurvePanel(Panel, can_focus=True):
         for label, series in (("train", self.curves.train), ("val", self.curves.val)):
             index = series.nearest(cross) if series is not None else None
             if series is not None and index is not None:
-                row += [(f"  {label} ", "muted"), (number(float(series.y[index])), "text")]
+                row.append((f"  {label} {number(float(series.y[index]))}", "text"))
         return row
 
     def footnote(self) -> Row:

@@ -91,10 +91,11 @@ class KeyBar(Panel):
 
     def draw(self, width: int, height: int) -> list[Row]:
         row: Row = [(" ", "text")]
+        last = self.keys[-2:]  # help and quit are always in sight
+        room = width - sum(len(key) + len(label) + 4 for key, label in last)
         for key, label in self.keys:
-            if row_width(row) + len(key) + len(label) + 4 > width:
-                break
-            row += [(key, "key"), (f" {label.lower()}   ", "muted")]
+            if (key, label) in last or row_width(row) + len(key) + len(label) + 4 <= room:
+                row += [(key, "key"), (f" {label.lower()}   ", "muted")]
         return [row]
 
 

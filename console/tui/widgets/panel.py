@@ -180,8 +180,9 @@ class Panel(Widget):
 
     def _edge(self, left: str, right: str, begin: Row, end: Row, width: int) -> Row:
         room = width - 3
-        if row_width(end) > max(room - 14, room // 2):
-            end = drop_spans(end, max(room - 14, room // 2) - 2)
+        least = row_width(begin[:2]) + 3  # the name stays, whatever the summary wants to say
+        if row_width(end) + 2 > room - least:
+            end = drop_spans(end, max(0, room - least - 2))
         end = [(" ", "frame"), *end, (" ", "frame")] if end else []
         begin = drop_spans(begin, room - row_width(end) - 2)
         begin = [(" ", "frame"), *begin, (" ", "frame")] if begin else []

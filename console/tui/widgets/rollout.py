@@ -97,11 +97,10 @@ class RolloutView(Panel, can_focus=True):
     # --- drawing -----------------------------------------------------------------------------
 
     def title(self) -> Row:
-        row: Row = [("rollout", "title")]
         rollout = self.rollout
         if rollout is None:
-            return row
-        row += [("  ● ", f"task:{rollout.task}"), (rollout.task, "text")]
+            return [("rollout", "title")]
+        row: Row = [("● ", f"task:{rollout.task}"), (rollout.task, "title")]
         if rollout.pred.shape[-1] > 1:
             names = rollout.fields or tuple(f"field {n}" for n in range(rollout.pred.shape[-1]))
             row.append((f"  {names[self.channel % len(names)]}", "accent"))
@@ -113,7 +112,7 @@ class RolloutView(Panel, can_focus=True):
         if rollout is None or rollout.nrmse is None:
             return []
         no_skill = rollout.persistence is not None and rollout.nrmse >= rollout.persistence
-        row: Row = [("nRMSE ", "muted"), (number(rollout.nrmse), "warn" if no_skill else "text")]
+        row: Row = [(f"nRMSE {number(rollout.nrmse)}", "warn" if no_skill else "text")]
         if rollout.persistence is not None:
             row.append((f"  copy {number(rollout.persistence)}", "muted"))
         return row

@@ -34,14 +34,20 @@ class TopBar(Panel):
 
     def draw(self, width: int, height: int) -> list[Row]:
         right = self._figures(short=width < 100)
+        row = self._screens(named=True)
+        if row_width(row) + row_width(right) + 2 > width:
+            row = self._screens(named=False)
+        room = width - row_width(row) - row_width(right) - 1
+        return [[*row, (" " * max(1, room), "text"), *right]]
+
+    def _screens(self, *, named: bool) -> Row:
+        """The screens with their keys; unless `named`, only the one in front has its name."""
         row: Row = [(" ups ", "title")]
         for number, name in enumerate(SCREEN_NAMES, 1):
             chosen = name == self.current
-            long = chosen or width >= 76 + row_width(right) - 50
-            row.append((f" {number}", "key" if not chosen else "accent bold"))
-            row.append((f" {name} " if long else " ", "accent bold" if chosen else "muted"))
-        room = width - row_width(row) - row_width(right) - 1
-        return [[*row, (" " * max(1, room), "text"), *right]]
+            row.append((f" {number}", "accent bold" if chosen else "key"))
+            row.append((f" {name} " if chosen or named else "", "accent bold" if chosen else "muted"))
+        return row
 
     def _figures(self, *, short: bool) -> Row:
         money = self.money

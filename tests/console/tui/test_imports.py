@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+_LATER = (
+    "numpy",
+    "pydantic",
+    "h5py",
+    "yaml",
+    "sqlite3",
+    "torch",
+    "console.operations",
+    "textual.widgets._data_table",
+)
+
+
+def test_the_first_frame_imports_only_what_it_draws() -> None:
+    code = f"import sys, console.tui.app; print([m for m in {_LATER!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_no_screen_or_widget_imports_torch_or_numpy_at_import() -> None:
+    code = (
+        "import sys, pkgutil, importlib, console.tui as t\n"
+        "for m in pkgutil.walk_packages(t.__path__, 'console.tui.'): importlib.import_module(m.name)\n"
+        "print([m for m in ('torch', 'scipy', 'h5py', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,333 @@
+"""Widgets in an app of their own, asserted by the cells they leave on the terminal."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from textual import on
+from textual.app import App, ComposeResult
+from textual.widget import Widget
+
+from console.tui.drawing.rollout import read_rollout
+from console.tui.series import Series
+from console.tui.theme import THEMES, task_variable, variable_defaults
+from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, phase_row
+from console.tui.widgets.curve import CurvePanel, Curves
+from console.tui.widgets.grid import CurveGrid
+from console.tui.widgets.log import LogView
+from console.tui.widgets.rollout import RolloutView
+from console.tui.widgets.table import CheckList, Column, Table, TableRow
+from tests.console.tui.conftest import cells, seen, until, until_seen, write_rollout
+from ups.tasks import TASK_SPECS
+
+
+class Stage(App[None]):
+    """An app that shows one widget and keeps its messages."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__()
+        self.widget = widget
+        self.told: list[object] = []
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults()
+
+    def compose(self) -> ComposeResult:
+        yield self.widget
+
+    def on_mount(self) -> None:
+        if self.widget.can_focus:
+            self.widget.focus()
+
+    @on(Table.Moved)
+    @on(CheckList.Ticked)
+    @on(RolloutView.Wanted)
+    def _keep(self, message: object) -> None:
+        self.told.append(message)
+
+
+def filled(task: str = "darcy2d", points: int = 200) -> Curves:
+    curves = Curves(task)
+    x = np.arange(1.0, points + 1) * 10
+    curves.train, curves.val, curves.level = Series(), Series(), 1.0
+    curves.train.extend(x, 1 / np.sqrt(x))
+    curves.val.extend(x[::20], 1.2 / np.sqrt(x[::20]))
+    return curves
+
+
+async def test_a_chart_names_its_task_and_its_last_values() -> None:
+    app = Stage(CurvePanel(filled()))
+    async with app.run_test(size=(70, 14)) as pilot:
+        screen = await until_seen(pilot, "darcy2d", "loss · log")
+        top, bottom = screen.splitlines()[0], screen.splitlines()[-1]
+        assert "train 0.02" in top
+        assert "val 0.02" in top
+        assert "train" in bottom
+        assert "copy 1.00" in bottom
+        assert "⠤" in screen or "⣀" in screen
+
+
+async def test_an_empty_chart_says_what_it_waits_for() -> None:
+    app = Stage(CurvePanel(Curves("darcy2d")))
+    async with app.run_test(size=(60, 10)) as pilot:
+        await until_seen(pilot, "waiting for the first training steps")
+
+
+async def test_a_chart_grows_when_told_and_only_then_repaints() -> None:
+    panel = CurvePanel(filled())
+    app = Stage(panel)
+    async with app.run_test(size=(70, 14)) as pilot:
+        before = await until_seen(pilot, "val 0.02")
+        assert panel.curves.val is not None
+        panel.curves.val.extend(np.array([2001.0]), np.array([0.5]))
+        assert seen(app) == before
+        panel.changed()
+        await until_seen(pilot, "val 0.500")
+
+
+async def test_the_crosshair_reads_out_and_goes_away() -> None:
+    app = Stage(CurvePanel(filled()))
+    async with app.run_test(size=(70, 14)) as pilot:
+        await until_seen(pilot, "train 0.02")
+        await pilot.press("left")
+        assert "step 2k" in await until_seen(pilot, "step ")
+        await pilot.press(*["left"] * 40)
+        await until(pilot, lambda: "step 2k" not in seen(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "step" not in cells(app)[0])
+
+
+async def test_a_validation_error_no_better_than_copying_is_coloured_as_such() -> None:
+    panel = CurvePanel(filled())
+    panel.curves.level = 0.001
+    app = Stage(panel)
+    async with app.run_test(size=(70, 14)) as pilot:
+        await until_seen(pilot, "val 0.02")
+        assert [ink for text, ink in panel.summary() if "val" in text] == ["warn"]
+
+
+async def test_charts_share_the_width_and_one_can_be_zoomed() -> None:
+    grid = CurveGrid()
+    app = Stage(grid)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await grid.set_curves([filled(task) for task in ("advection1d", "darcy2d", "burgers1d")])
+        await until_seen(pilot, "advection1d", "darcy2d", "burgers1d")
+        assert "advection1d" in cells(app)[0]
+        assert "darcy2d" in cells(app)[0]
+        grid.panels["darcy2d"].focus()
+        await pilot.pause()
+        grid.toggle_zoom()
+        await until(pilot, lambda: "advection1d" not in seen(app))
+        assert "darcy2d" in cells(app)[0]
+        grid.toggle_zoom()
+        await until_seen(pilot, "advection1d", "darcy2d")
+        grid.order(["burgers1d", "darcy2d", "advection1d"])
+        await until(pilot, lambda: "burgers1d" in cells(app)[0][:20])
+
+
+def log_of(lines: int) -> bytes:
+    return "".join(f"line {n}\n" for n in range(lines)).encode()
+
+
+async def test_the_log_follows_lets_go_and_resumes() -> None:
+    view = LogView()
+    app = Stage(view)
+    async with app.run_test(size=(60, 10)) as pilot:
+        view.feed(log_of(50))
+        await until_seen(pilot, "line 49", "following")
+        await pilot.press("up", "up")
+        await until_seen(pilot, "line 47", "2 more below")
+        view.feed(b"line 50\n")
+        await until_seen(pilot, "3 more below")
+        assert "line 49" not in seen(app)
+        await pilot.press("end")
+        await until_seen(pilot, "line 50", "following")
+        await pilot.press("home")
+        await until_seen(pilot, "line 0")
+
+
+async def test_what_leaves_the_ring_does_not_move_what_is_read() -> None:
+    view = LogView()
+    view.log_lines = type(view.log_lines)(40)
+    app = Stage(view)
+    async with app.run_test(size=(60, 10)) as pilot:
+        view.feed(log_of(40))
+        await until_seen(pilot, "line 39")
+        await pilot.press(*["up"] * 10)
+        await until_seen(pilot, "line 22")
+        view.feed(b"more\n" * 12)
+        await until(pilot, lambda: view.log_lines.dropped == 12)
+        await until_seen(pilot, "line 22", "line 29")
+
+
+async def test_searching_goes_from_match_to_match() -> None:
+    view = LogView()
+    app = Stage(view)
+    async with app.run_test(size=(60, 10)) as pilot:
+        view.feed(b"first Error here\n" + log_of(60) + b"second error\n")
+        await until_seen(pilot, "second error")
+        await pilot.press("slash", *"error")
+        await until_seen(pilot, "/error")
+        await pilot.press("enter")
+        await until_seen(pilot, "2 of 2 found")
+        await pilot.press("N")
+        await until_seen(pilot, "1 of 2 found", "first Error here")
+        await pilot.press("n")
+        await until_seen(pilot, "2 of 2 found", "second error")
+        await pilot.press("escape")
+        await until(pilot, lambda: "found" not in seen(app))
+
+
+async def test_keys_typed_into_a_search_are_not_commands() -> None:
+    view = LogView()
+    app = Stage(view)
+    async with app.run_test(size=(60, 10)) as pilot:
+        view.feed(log_of(60))
+        await until_seen(pilot, "line 59")
+        await pilot.press("slash", "g", "k", "n")
+        await until_seen(pilot, "/gkn")
+        assert view.following
+        await pilot.press("enter")
+        await until_seen(pilot, "not found")
+
+
+async def test_a_search_for_a_broken_expression_is_taken_literally() -> None:
+    view = LogView()
+    app = Stage(view)
+    async with app.run_test(size=(60, 10)) as pilot:
+        view.feed(b"a (b\n")
+        await pilot.press("slash", "left_parenthesis", "enter")
+        await until_seen(pilot, "1 of 1 found")
+
+
+@pytest.mark.parametrize("task", ["darcy2d", "advection1d"])
+async def test_a_rollout_shows_prediction_truth_and_error(task: str, tmp_path: Path) -> None:
+    nrmse = write_rollout(tmp_path / "r.npz", task, 90)
+    view = RolloutView()
+    app = Stage(view)
+    async with app.run_test(size=(90, 16)) as pilot:
+        await until_seen(pilot, "no rollout yet")
+        view.show(read_rollout(tmp_path / "r.npz", {"nrmse": nrmse, "persistence": 0.7}), "1 of 1")
+        screen = await until_seen(
+            pilot, task, "prediction", "truth", "|error| ×", "nRMSE 0.100", "copy 0.700"
+        )
+        assert ("▀▀" in screen) == (task == "darcy2d")
+
+
+async def test_frames_are_scrubbed_and_played(tmp_path: Path) -> None:
+    write_rollout(tmp_path / "r.npz", "advection1d", 90)
+    view = RolloutView()
+    app = Stage(view)
+    async with app.run_test(size=(90, 16)) as pilot:
+        view.show(read_rollout(tmp_path / "r.npz", {}))
+        await until_seen(pilot, "● ○ ○ ○ ○", "1/5", "t = 0.05")
+        await pilot.press("right", "right")
+        await until_seen(pilot, "○ ○ ● ○ ○", "t = 0.15")
+        await pilot.press("left", "left", "left")
+        await until_seen(pilot, "5/5")
+        await pilot.press("space")
+        await until_seen(pilot, "▮▮")
+        await until(pilot, lambda: "5/5" not in seen(app))
+        await pilot.press("space")
+        await until(pilot, lambda: "▮▮" not in seen(app))
+        await pilot.press("up")
+        await until(pilot, lambda: bool(app.told))
+
+
+def table(rows: int = 30) -> Table:
+    view = Table([Column("name", flex=True), Column("price", align="right")], title="offers", empty="none")
+    view.items = [TableRow(f"k{n}", [f"row {n}", (f"{n}.00", "good")]) for n in range(rows)]
+    return view
+
+
+async def test_the_cursor_stays_in_sight_and_tells_where_it_is() -> None:
+    view = table()
+    app = Stage(view)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await until_seen(pilot, "▸ row 0", "name", "price")
+        await pilot.press(*["down"] * 12)
+        await until_seen(pilot, "▸ row 12", "13 of 30")
+        await pilot.press("end")
+        await until_seen(pilot, "▸ row 29")
+        assert [getattr(m, "key", None) for m in app.told][-1] == "k29"
+
+
+async def test_the_cursor_stays_on_its_row_when_rows_come_and_go() -> None:
+    view = table(5)
+    app = Stage(view)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await pilot.press("down", "down")
+        view.set_rows([TableRow("new", ["new", ""]), *view.items])
+        await until_seen(pilot, "▸ row 2")
+        view.set_rows([])
+        await until_seen(pilot, "none")
+
+
+async def test_space_ticks_and_a_ticks_all() -> None:
+    view = CheckList([Column("task", flex=True)])
+    view.items = [TableRow(name, [name]) for name in ("advection1d", "darcy2d")]
+    app = Stage(view)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await pilot.press("down", "space")
+        await until_seen(pilot, "[x] darcy2d", "[ ] advection1d")
+        await pilot.press("a")
+        await until_seen(pilot, "[x] advection1d")
+        assert view.ticked_in_order == ["advection1d", "darcy2d"]
+        await pilot.press("a")
+        await until(pilot, lambda: "[x]" not in seen(app))
+
+
+PHASES = [
+    PhaseView("hydrate", "finished", 112),
+    PhaseView("precompute", "skipped"),
+    PhaseView("train", "started", None, 18, 40, "epochs", 600),
+    PhaseView("evaluate"),
+    PhaseView("publish"),
+]
+
+
+@pytest.mark.parametrize("width", [70, 80, 120, 200])
+def test_the_phases_fit_their_line(width: int) -> None:
+    text = "".join(text for text, _ in phase_row(PHASES, width))
+    assert len(text) <= width
+    assert all(
+        name in text for name in ("✓ hydrate", "▶ train", "18/40", "10:00 left", "evaluate", "publish")
+    )
+
+
+async def test_the_running_phase_has_a_bar() -> None:
+    bar = PhaseBar()
+    app = Stage(bar)
+    async with app.run_test(size=(120, 3)) as pilot:
+        bar.show(PHASES)
+        await until_seen(pilot, "━━", "╸──", "18/40 epochs")
+
+
+async def test_the_machine_shows_what_it_has() -> None:
+    bar = SystemBar()
+    app = Stage(bar)
+    gpu = {"util": 97, "mem_used": 14.2e9, "mem_total": 24e9, "temp": 62}
+    async with app.run_test(size=(120, 3)) as pilot:
+        bar.show({"gpu": [gpu], "cpu": 40.0, "ram": 30.0}, [("last event now ", "muted")], [0.4])
+        screen = await until_seen(pilot, "97%", "14 GB of 24 GB", "62 °C", "cpu", "40%")
+        assert screen.splitlines()[0].endswith("last event now")
+
+
+def test_tasks_keep_colours_of_their_own_under_any_theme() -> None:
+    variables = [task_variable(task) for task in TASK_SPECS]
+    assert len(set(variables)) == len(TASK_SPECS)
+    for theme in THEMES:
+        colours = {**variable_defaults(), **theme.variables}
+        assert len({colours[variable] for variable in variables}) == len(TASK_SPECS)
+
+
+async def test_without_colours_the_curves_stay_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = Stage(CurvePanel(filled()))
+    async with app.run_test(size=(70, 14)) as pilot:
+        await until_seen(pilot, "darcy2d", "val 0.02")
+        for strip in app.screen._compositor.render_strips():
+            for segment in strip.apply_filter(app._filters[0], app.screen.background_colors[1]):
+                if segment.style is not None and segment.style.color is not None:
+                    red, green, blue = segment.style.color.get_truecolor()
+                    assert red == green == blue
