@@ -235,7 +235,7 @@ class Training(Section):
     prefetch_factor: int | None = Field(None, ge=1)
     """Batches that are read ahead, per worker."""
     amp: bool = True
-    """bfloat16 autocast where measuring at start-up shows it to be faster."""
+    """bfloat16 autocast where the device has matrix units for it."""
     compile: bool = False
     """Compile the model with `torch.compile`; `TORCHINDUCTOR_DISABLE=1` overrides."""
     grad_clip: float | None = Field(None, gt=0)
@@ -304,7 +304,7 @@ class Optimizer(Section):
     muon_ns_steps: int = Field(5, ge=1)
     """Newton–Schulz iterations of Muon."""
     muon_backend: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Precision of the Newton–Schulz iteration; auto measures."""
+    """Precision of the Newton–Schulz iteration; auto: bfloat16 where the device has matrix units for it."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Decay of AdamW's first and second moment."""
 

@@ -1,27 +1,22 @@
-"""Whether bfloat16 is faster here: measured once per run, then kept in its checkpoints.
+"""Where bfloat16 is used: a property of the machine, so that two runs of one seed agree there.
 
-Without matrix units for it, bfloat16 on a CPU can be five times slower than float32.
+A CPU without matrix units for it can be five times slower in bfloat16 than in float32; with them, and on
+GPUs since Ampere, it is faster. Timing both would decide by the load of the moment, and a decision
+that differs between two runs moves their curves apart.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 
 from ups.config import TrainConfig
-from ups.models.pdet import Block
-from ups.models.spec import OperatorSpec
 
-_WORTHWHILE = 0.9
-"""bfloat16 must take less than this share of float32's time: it costs precision."""
-_TOKENS = 64
+_AMPERE = (8, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What is computed in bfloat16."""
+    """What is computed in bfloat16; kept in the checkpoints."""
 
     amp: bool
     """The transformer blocks."""
@@ -33,50 +28,17 @@ class Precision:
         return torch.bfloat16 if self.muon_bfloat16 else torch.float32
 
 
-def measure(config: TrainConfig, spec: OperatorSpec, device: str) -> Precision:
-    """Decide by timing one block and one batched product on this machine."""
+def choose(config: TrainConfig, device: str) -> Precision:
+    """The precision for a new run on `device`."""
+    fast = has_fast_bfloat16(device)
     backend = config.stages.operator.optimizer.muon_backend
-    muon = backend == "bfloat16" or (backend == "auto" and _product_is_faster(spec, device))
-    return Precision(config.training.amp and _block_is_faster(spec, device), muon)
+    return Precision(config.training.amp and fast, backend == "bfloat16" or (backend == "auto" and fast))
 
 
-def _block_is_faster(spec: OperatorSpec, device: str) -> bool:
-    with torch.random.fork_rng(devices=[]):
-        block = Block(spec, 0.0).to(device)
-        tokens = torch.randn(4, _TOKENS, spec.hidden_dim, device=device)
-        condition = torch.randn(4, spec.hidden_dim, device=device)
-    angle = torch.zeros(_TOKENS, 1, spec.head_dim // 2, device=device)
-
-    def run(dtype: torch.dtype) -> None:
-        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-            out: Tensor = block(tokens, condition, (angle.cos(), angle.sin()))
-        torch.autograd.backward(out.square().sum())
-
-    return _faster(run, device)
-
-
-def _product_is_faster(spec: OperatorSpec, device: str) -> bool:
-    matrices = nn.init.normal_(torch.empty(6, spec.hidden_dim, 2 * spec.hidden_dim, device=device))
-
-    def run(dtype: torch.dtype) -> None:
-        half = matrices.to(dtype)
-        for _ in range(2):
-            half @ half.mT
-
-    return _faster(run, device)
-
-
-def _faster(run: Callable[[torch.dtype], None], device: str) -> bool:
-    return _seconds(run, torch.bfloat16, device) < _WORTHWHILE * _seconds(run, torch.float32, device)
-
-
-def _seconds(run: Callable[[torch.dtype], None], dtype: torch.dtype, device: str) -> float:
-    """Best of three, after a warm-up."""
-    times = []
-    for _ in range(4):
-        started = time.perf_counter()
-        run(dtype)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether the device multiplies matrices faster in bfloat16 than in float32."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= _AMPERE
+    # Not in every torch that we accept; without it float32 is the safe answer.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16"))

@@ -12,7 +12,7 @@ from ups.training.augment import to_device
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
 from ups.training.losses import OPERATOR_LOSSES, require_reach
-from ups.training.precision import measure
+from ups.training.precision import choose
 from ups.training.setup import TaskData, new_operator, open_data
 from ups.training.state import TrainingState
 
@@ -63,13 +63,13 @@ def _set_up_torch(job: TrainingJob) -> None:
 def _started(
     job: TrainingJob, sink: EventSink, data: dict[str, TaskData], samplers: dict[str, PairSampler]
 ) -> TrainingState:
-    """A new state, and a checkpoint of it: what was measured at the start is measured once."""
+    """A new state, and a checkpoint of it: what is decided at the start is decided once."""
     if any(event.type == EventType.METRIC for event in EventReader(job.run_dir.events_path).read()):
         # no checkpoint of an earlier try is whole: its points are void
         sink.write(EventType.RESUMED, stage="operator", epoch=0, step=0, checkpoint=None)
     config, seed = job.spec.config, job.spec.seed
     model, guards = new_operator(config, data, seed)
-    precision = measure(config, model.spec, job.device)
+    precision = choose(config, job.device)
     state = states.new_state(config, model, guards, precision, seed, job.device)
     probes = {task: to_device(sampler.pairs.probe(), job.device) for task, sampler in samplers.items()}
     require_reach(state.model, OPERATOR_LOSSES, probes)
