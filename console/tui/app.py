@@ -55,6 +55,7 @@ def make_screen(name: str) -> "ConsoleScreen":
 
 _DATA_VERBS = {"make": "making reference data", "verify": "verifying"}
 _DATA_DONE = {"make": "reference data made", "verify": "every byte as recorded"}
+_READING_MONEY = "reading the ledger"
 _POLL_SECONDS = 5.0
 _LEAVE_AGAIN_SECONDS = 3.0
 
@@ -170,6 +171,11 @@ class UpsConsole(App[None]):
     def _failed(self, message: OperationFailed) -> None:
         if message.what.startswith("could not "):
             self._show_work("", 0, 0)
+        if message.what == _READING_MONEY:
+            if self.money_stale_since is not None:
+                return  # said once: the top line goes on saying it
+            self.money_stale_since = self.money_read_at or time.time()
+            self._show_top()
         self.notice(f"{message.what}: {message.text}", message.hint, "bad")
 
     # --- the top line -------------------------------------------------------------------------
@@ -177,7 +183,7 @@ class UpsConsole(App[None]):
     @work(thread=True, exclusive=True, group="money", exit_on_error=False)
     def read_money(self) -> None:
         """Read the figures of the top line."""
-        message = attempt("reading the ledger", lambda: MoneyRead(self.operations.money()))
+        message = attempt(_READING_MONEY, lambda: MoneyRead(self.operations.money()))
         self._tell(message)
 
     def _tell(self, message: Any) -> None:

@@ -107,7 +107,7 @@ class RunCurves:
         if chart is None:
             chart = self.charts[task] = Curves(task)
         kind = "nrmse" if (task, "train", "nrmse") in view.curves else "loss"
-        chart.quantity = "nRMSE" if kind == "nrmse" else "loss, val nRMSE"
+        chart.quantity = "nRMSE" if kind == "nrmse" else "loss"
         chart.train, moved = self._series(view, (task, "train", kind))
         chart.val, val_moved = self._series(view, (task, "val", "nrmse"))
         chart.level = view.latest(task, "val", "persistence") or None
@@ -173,7 +173,7 @@ def _boundaries(curves: Iterable[Curve], stage: str) -> tuple[list[tuple[str, fl
 
 def overlay(charts: Sequence[Curves]) -> Curves:
     """One chart with the validation curves of all tasks, each in its colour."""
-    joined = Curves("all tasks", quantity="val nRMSE")
+    joined = Curves("all tasks")
     joined.others = [(chart.name, chart.val) for chart in charts if chart.val is not None]
     joined.stages = charts[0].stages if charts else []
     return joined

@@ -42,7 +42,7 @@ class FleetScreen(ConsoleScreen):
             [Column("instance", most=24), Column("where", optional=70), Column("what", flex=True),
              Column("state"), Column("age", align="right"), Column("$/h", align="right"),
              Column("spent", align="right"),
-             Column("run", most=24, optional=80), Column("last sign", optional=96)],
+             Column("run", most=28, optional=80), Column("last sign", optional=96)],
             title="instances", empty="nothing is rented, and nothing ever was from here", id="instances",
         )  # fmt: skip
         yield TextPanel(heading="history", id="details")

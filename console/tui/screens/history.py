@@ -180,7 +180,7 @@ def _without_report(row: RunRow) -> list[Row]:
 
 _REPORT_COLUMNS = (
     ("one step", "one_step"), ("rollout", "rollout"),
-    ("copy, one step", "persistence_one_step"), ("copy, rollout", "persistence_rollout"),
+    ("copy", "persistence_one_step"), ("copy roll.", "persistence_rollout"),
 )  # fmt: skip
 
 
@@ -188,16 +188,16 @@ def report_rows(report: Mapping[str, Any]) -> list[Row]:
     """A report as a table: what was reached, beside what copying the last frame scores."""
     rows: list[Row] = []
     for split, content in (report.get("splits") or {}).items():
-        head = f"{'nRMSE, ' + split:<22}" + "".join(f"{title:>16}" for title, _ in _REPORT_COLUMNS)
+        head = f"{'nRMSE, ' + split:<22}" + "".join(f"{title:>12}" for title, _ in _REPORT_COLUMNS)
         rows.append([(head, "muted")])
         for task, values in (content.get("tasks") or {}).items():
             row: Row = [(fit(task, 22), f"task:{task}")]
             for _, key in _REPORT_COLUMNS:
                 value = values.get(key)
                 shown = number(value) if isinstance(value, (int, float)) else "–"
-                row.append((f"{shown:>16}", "muted" if key.startswith("persistence") else "text"))
+                row.append((f"{shown:>12}", "muted" if key.startswith("persistence") else "text"))
             if values.get("skill") is False:
-                row.append(("   no skill: not better than copying", "warn"))
+                row.append(("  no skill", "warn"))
             rows.append(row)
         rows.append([])
     gates = report.get("gates") or {}

@@ -50,7 +50,7 @@ class PhaseBar(Panel):
 
 def phase_row(phases: Sequence[PhaseView], width: int) -> Row:
     """The phases in one line; the bar of the running one takes what room is left."""
-    terse = _phases_width(phases, terse=False) > width
+    terse = next((n for n in (0, 1) if _phases_width(phases, terse=n) <= width), 2)
     bar = max(0, min(30, width - _phases_width(phases, terse=terse) - 2))
     row: Row = [(" ", "text")]
     for index, phase in enumerate(phases):
@@ -59,11 +59,13 @@ def phase_row(phases: Sequence[PhaseView], width: int) -> Row:
     return row
 
 
-def _phases_width(phases: Sequence[PhaseView], *, terse: bool) -> int:
+def _phases_width(phases: Sequence[PhaseView], *, terse: int) -> int:
     return 1 + sum(row_width(_phase(phase, 0, terse=terse)) + 3 for phase in phases)
 
 
-def _phase(phase: PhaseView, bar: int, *, terse: bool) -> Row:
+def _phase(phase: PhaseView, bar: int, *, terse: int) -> Row:
+    if terse > 1 and phase.state in ("finished", "skipped"):
+        return [("✓ ", "good"), (phase.name[:4], "muted")]
     match phase.state:
         case "finished":
             spent = f" {duration(phase.seconds)}" if phase.seconds is not None and not terse else ""
@@ -80,7 +82,7 @@ def _phase(phase: PhaseView, bar: int, *, terse: bool) -> Row:
     return [(phase.name, "muted")]
 
 
-def _progress(phase: PhaseView, bar: int, *, terse: bool) -> Row:
+def _progress(phase: PhaseView, bar: int, *, terse: int) -> Row:
     if not phase.total:
         return []
     row: Row = [(" ", "text"), *progress_bar(phase.done / phase.total, bar)] if bar >= 4 else []

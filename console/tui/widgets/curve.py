@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Curves:
     """What a chart shows: one training and one validation series, marks and a level."""
 
-    def __init__(self, name: str, *, quantity: str = "loss") -> None:
+    def __init__(self, name: str, *, quantity: str = "loss", val_quantity: str = "nRMSE") -> None:
         self.name = name
-        self.quantity = quantity
+        self.quantity, self.val_quantity = quantity, val_quantity
         self.train: Series | None = None
         self.val: Series | None = None
         self.level: float | None = None
@@ -91,9 +91,8 @@ class CurvePanel(Panel, can_focus=True):
         return next((series for series in candidates if series is not None and len(series)), None)
 
     def title(self) -> Row:
-        scale = " · log" if self.log_y else ""
         name: Row = [("● ", f"task:{self.curves.name}"), (self.curves.name, "title")]
-        return [*name, (f"  {self.curves.quantity}{scale}", "muted")]
+        return [*name, ("  log" if self.log_y else "  linear", "muted")]
 
     def summary(self) -> Row:
         train, val = self.curves.train, self.curves.val
@@ -121,9 +120,9 @@ class CurvePanel(Panel, can_focus=True):
     def footnote(self) -> Row:
         row: Row = []
         if self.curves.train is not None and len(self.curves.train):
-            row += [("━ ", f"task:{self.curves.name}"), ("train", "muted")]
+            row += [("━ ", f"task:{self.curves.name}"), (f"train {self.curves.quantity}", "muted")]
         if self.curves.val is not None and len(self.curves.val):
-            row += [("  ╍ ", "val"), ("val", "muted")]
+            row += [("  ╍ ", "val"), (f"val {self.curves.val_quantity}", "muted")]
         for task, series in self.curves.others:
             row += [("  ╍ ", f"task:{task}"), (f"{task} {number(series.last)}", "muted")]
         if self.curves.level is not None:

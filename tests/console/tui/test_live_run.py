@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from console.api import FollowBatch, RunStatus
 from console.tui.live_run import LiveRun, RunCurves, overlay
@@ -80,7 +82,7 @@ def test_a_value_that_was_not_finite_is_a_gap() -> None:
 
 
 def test_the_overlay_has_every_tasks_validation() -> None:
-    val = {"split": "val", "values": {"nrmse": 0.3, "persistence": 0.5}}
+    val: dict[str, Any] = {"split": "val", "values": {"nrmse": 0.3, "persistence": 0.5}}
     curves, _, _ = feeder(
         run_event("operator"), metric(1, 10, 0, **val), metric(2, 10, 0, task="darcy2d", **val)
     )
@@ -96,7 +98,7 @@ def test_log_bytes_are_handed_out_once() -> None:
     assert live.take_log() == b""
 
 
-def test_a_rollout_path_cannot_leave_the_run_directory(tmp_path) -> None:
+def test_a_rollout_path_cannot_leave_the_run_directory(tmp_path: Path) -> None:
     live = LiveRun("1124-aaaa")
     live.directories = [tmp_path / "run"]
     (tmp_path / "run").mkdir()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from console.tui.drawing.rollout import Rollout, draw_frame, frame_nrmse, plane, read_rollout, scales
+from console.tui.drawing.text import Row
 from tests.console.tui.conftest import write_rollout
 
 
@@ -12,7 +13,7 @@ def rollout(pred: np.ndarray, true: np.ndarray, task: str = "darcy2d") -> Rollou
     return Rollout(task, 10, "3", ("u",), pred, true, np.arange(len(pred), dtype=float))
 
 
-def text_of(rows: list) -> str:
+def text_of(rows: list[Row]) -> str:
     return "\n".join("".join(text for text, _ in row) for row in rows)
 
 
