@@ -29,7 +29,7 @@ the file, the line and the key, and suggests the key that was probably meant:
     error: configs/mine.yaml:14: unknown key training.batch_sise
     hint: did you mean batch_size?
 
-A key whose feature this version does not have is never ignored: `launch` refuses the config and names the key.
+A key whose feature this version does not have is never ignored: `launch` refuses the config and names it.
 
 The shipped configs are in `configs/`. `local_2task` is the default: minutes on two CPU cores.
 """
