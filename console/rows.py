@@ -10,10 +10,9 @@ from console.fleet.money import SECONDS_PER_HOUR, usd_so_far
 from console.fleet.reconcile import Sighting
 
 if TYPE_CHECKING:
-    from ups.data.latents import CacheEntry
-
     from console.runs.registry import Registry
     from ups.catalog import DatasetEntry
+    from ups.data.latents import CacheEntry
     from ups.tasks import TaskSpec
 
 
