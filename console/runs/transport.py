@@ -1,5 +1,6 @@
 """Commands and files on an instance: local processes here, SSH behind the same protocol."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -119,7 +120,10 @@ class LocalTransport:
 
     def size(self, path: str) -> int | None:
         target = self._box / path
-        return target.stat().st_size if target.is_file() else None
+        try:
+            return target.stat().st_size if target.is_file() else None
+        except FileNotFoundError:
+            return None
 
     def read(self, path: str, offset: int = 0, limit: int = -1) -> bytes:
         try:
@@ -131,11 +135,13 @@ class LocalTransport:
 
     def list(self, directory: str) -> list[RemoteFile]:
         top = self._box / directory
-        return [
-            RemoteFile(path.relative_to(top).as_posix(), path.stat().st_size)
-            for path in sorted(top.rglob("*"))
-            if path.is_file()
-        ]
+        found = []
+        for folder, _, names in os.walk(top):  # what the run prunes meanwhile is passed over
+            for name in names:
+                path = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(RemoteFile(path.relative_to(top).as_posix(), path.stat().st_size))
+        return sorted(found, key=lambda file: file.path)
 
     def process_of(self, run_directory: str) -> Identity | None:
         content = self.read(f"{run_directory}/{PID_FILE}")

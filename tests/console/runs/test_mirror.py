@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -91,3 +92,25 @@ def test_the_log_is_copied_byte_by_byte(tmp_path: Path) -> None:
     (remote / "run.log").write_bytes(content)
     mirror.pull()
     assert (tmp_path / "mirror" / "run.log").read_bytes() == content
+
+
+def test_what_the_run_prunes_while_it_is_listed_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote, mirror = make(tmp_path)
+    checkpoint = remote / "checkpoints" / "epoch-1"
+    checkpoint.mkdir(parents=True)
+    for name in ("model.safetensors", "state.json"):
+        (checkpoint / name).write_bytes(b"x")
+    with EventWriter(remote / "events.jsonl") as writer:
+        writer.write(EventType.CHECKPOINT, path="checkpoints/epoch-1", best=True)
+    stat = Path.stat
+
+    def vanishing(path: Path, **options: bool) -> os.stat_result:
+        if path.parent == checkpoint:
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", vanishing)
+    mirror.pull()
+    assert not list((tmp_path / "mirror").glob("checkpoints/*/*"))
