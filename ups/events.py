@@ -88,7 +88,8 @@ def finite(value: Any) -> Any:
 def decode(line: bytes | str) -> Event | None:
     """The event of a line, or None where the line is torn or no event."""
     try:
-        record = json.loads(line)
+        # Decoded first: json.loads would look for UTF-16 and UTF-32 in every line.
+        record = json.loads(line if isinstance(line, str) else line.decode())
         return Event(int(record.pop("seq")), float(record.pop("t")), str(record.pop("type")), record)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

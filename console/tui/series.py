@@ -3,6 +3,8 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from console.tui.drawing.curves import Memo
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,6 +24,7 @@ class Series:
         self._y = np.empty(capacity)
         self._smooth = np.empty(capacity)
         self._length = 0
+        self.memo, self.smooth_memo = Memo(), Memo()
         self._average = math.nan
         self._weight = _weight(0)
         self._weighted_at = 64
@@ -76,6 +79,8 @@ class Series:
         import numpy as np
 
         self._length = int(np.searchsorted(self.x, x, "right"))
+        self.memo.clear()
+        self.smooth_memo.clear()
         finite = self.smooth[np.isfinite(self.smooth)]
         self._average = float(finite[-1]) if len(finite) else math.nan
 

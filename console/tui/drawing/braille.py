@@ -108,31 +108,20 @@ def column_range(x: "Array", y: "Array", x_low: float, x_high: float, columns: i
     import numpy as np
 
     low, high = np.full(columns, np.nan), np.full(columns, np.nan)
-    first = max(0, int(np.searchsorted(x, x_low, "left")) - 1)
-    last = min(len(x), int(np.searchsorted(x, x_high, "right")) + 1)
-    x, y = x[first:last], y[first:last]
     if len(x) == 0:
         return low, high
-    scale = (columns - 1) / (x_high - x_low) if x_high > x_low else 0.0
-    column = (x - x_low) * scale
-    _buckets(np.rint(column), y, low, high)
+    step = (x_high - x_low) / (columns - 1) if x_high > x_low else 1.0
+    edges = x_low + (np.arange(columns + 1) - 0.5) * step
+    starts = np.searchsorted(x, edges)
+    filled = np.flatnonzero(np.diff(starts))
+    if len(filled):
+        # Each segment ends where the next one starts: between them lie no points.
+        low[filled] = np.fmin.reduceat(y[: starts[-1]], starts[filled])
+        high[filled] = np.fmax.reduceat(y[: starts[-1]], starts[filled])
     if len(x) < 4 * columns:
-        _interpolate(column, y, low, high)
+        _interpolate((x - x_low) / step, y, low, high)
     _join(low, high)
     return low, high
-
-
-def _buckets(column: "Array", y: "Array", low: "Array", high: "Array") -> None:
-    """Minimum and maximum of the points that fall into each column."""
-    import numpy as np
-
-    finite = np.isfinite(y) & (column >= 0) & (column <= len(low) - 1)
-    column, y = column[finite].astype(np.intp), y[finite]
-    if len(y) == 0:
-        return
-    starts = np.flatnonzero(np.r_[True, np.diff(column) > 0])
-    low[column[starts]] = np.minimum.reduceat(y, starts)
-    high[column[starts]] = np.maximum.reduceat(y, starts)
 
 
 def _interpolate(column: "Array", y: "Array", low: "Array", high: "Array") -> None:

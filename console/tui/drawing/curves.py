@@ -26,6 +26,31 @@ class Trace:
     ink: Ink
     dash: int = 0
     """Dot columns drawn and left out in turn; 0 for a solid line."""
+    memo: "Memo | None" = None
+    """Keeps what was computed of these points, so that a key need not compute it again."""
+
+
+class Memo:
+    """The column ranges that were computed last, and of what."""
+
+    def __init__(self) -> None:
+        self.key: object = None
+        self.ranges: tuple[Array, Array] | None = None
+
+    def clear(self) -> None:
+        """The points changed in place."""
+        self.key = None
+
+
+def _ranges(trace: Trace, x_range: tuple[float, float], columns: int) -> "tuple[Array, Array]":
+    """Least and greatest value of each dot column."""
+    key = (len(trace.x), x_range, columns)
+    if trace.memo is None:
+        return column_range(trace.x, trace.y, *x_range, columns)
+    if trace.memo.key != key or trace.memo.ranges is None:
+        trace.memo.ranges = column_range(trace.x, trace.y, *x_range, columns)
+        trace.memo.key = key
+    return trace.memo.ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +100,14 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Row] | None:
     """The chart in `width` × `height` cells, or None where there is no point to draw."""
     x_range = _x_range(chart.traces)
     plot_width, plot_height = width - GUTTER, height - 1
-    scale = _scale(chart, plot_height * 4) if x_range else None
-    if x_range is None or scale is None or plot_width < 4 or plot_height < 2:
+    if x_range is None or plot_width < 4 or plot_height < 2:
+        return None
+    ranges = [_ranges(trace, x_range, 2 * plot_width) for trace in chart.traces]
+    scale = _scale(chart, ranges, plot_height * 4)
+    if scale is None:
         return None
     raster = Raster(plot_width, plot_height)
-    for trace in chart.traces:
-        low, high = column_range(trace.x, trace.y, *x_range, raster.columns)
+    for trace, (low, high) in zip(chart.traces, ranges, strict=True):
         raster.spans(scale.line(high), scale.line(low), trace.ink, dash=trace.dash)
     _draw_level(raster, chart.level, scale)
     for position, label in chart.marks:
@@ -104,28 +131,40 @@ def _x_range(traces: Sequence[Trace]) -> tuple[float, float] | None:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _scale(chart: Chart, lines: int) -> Scale | None:
+def _scale(chart: Chart, ranges: "Sequence[tuple[Array, Array]]", lines: int) -> Scale | None:
     import numpy as np
 
     extremes: list[float] = []
-    for trace in chart.traces:
-        y = trace.y[np.isfinite(trace.y)]
-        y = y[y > 0] if chart.log_y else y
-        if len(y):
-            # A single spike among thousands of points must not flatten the curve.
-            ends = (y.min(), y.max()) if len(y) < 400 else np.quantile(y, (0.003, 0.997))
-            extremes += [float(ends[0]), float(ends[1])]
+    for low, high in ranges:
+        known = np.isfinite(high) & (high > 0 if chart.log_y else True)
+        least, greatest = low[known], high[known]
+        least = least[least > 0] if chart.log_y else least
+        if len(least):
+            extremes += [-float(_without_spikes(-least).max()), float(_without_spikes(greatest).max())]
     if not extremes:
         return None
-    low, high = min(extremes), max(extremes)
+    bottom, top = min(extremes), max(extremes)
     level = chart.level
     # On a linear axis a level far above would flatten the curves; there the legend alone tells it.
-    if level is not None and (level > 0 if chart.log_y else low <= level <= 2 * high):
-        low, high = min(low, level), max(high, level)
+    if level is not None and (level > 0 if chart.log_y else bottom <= level <= 2 * top):
+        bottom, top = min(bottom, level), max(top, level)
     if chart.log_y:
-        low, high = math.log10(low), math.log10(high)
-    margin = 0.04 * (high - low) if high > low else max(abs(high) * 0.05, 0.05)
-    return Scale(low - margin, high + margin, chart.log_y, lines)
+        bottom, top = math.log10(bottom), math.log10(top)
+    margin = 0.04 * (top - bottom) if top > bottom else max(abs(top) * 0.05, 0.05)
+    return Scale(bottom - margin, top + margin, chart.log_y, lines)
+
+
+def _without_spikes(values: "Array", reach: int = 3) -> "Array":
+    """Column values, each no greater than its neighbours at some distance: a lone spike among many
+    columns must not flatten the curve. The ends stay: a loss begins high.
+    """
+    import numpy as np
+
+    calm = values.copy()
+    if len(values) > 60:
+        neighbours = np.maximum(values[: -2 * reach], values[2 * reach :])
+        calm[reach:-reach] = np.minimum(values[reach:-reach], neighbours)
+    return calm
 
 
 def _column(position: float, x_range: tuple[float, float], width: int) -> int:

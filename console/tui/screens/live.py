@@ -194,10 +194,11 @@ class LiveScreen(ConsoleScreen):
     async def _arrange(self) -> None:
         charts: list[Curves] = list(self.curves.charts.values()) if self.curves else []
         grid = self.query_one(CurveGrid)
+        on_chart = self.focused is None or isinstance(self.focused, CurvePanel)
         await grid.set_curves([overlay(charts)] if self.overlaid else charts)
         for panel in grid.panels.values():
             panel.log_y, panel.smooth = self.log_y, self.smooth
-        if self.focused is None and grid.panels:
+        if on_chart and grid.panels and self.focused not in grid.panels.values():
             next(iter(grid.panels.values())).focus()
 
     def _show_head(self) -> None:
