@@ -159,3 +159,11 @@ class TestFindPython:
 
 def test_the_ci_run_is_executable() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+    assert pages == set(
+        re.findall(r"\]\(([^)]+)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    )
