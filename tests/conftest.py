@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.laptop import laptop as laptop
+from tests.laptop import laptop_store as laptop_store
+
 REQUIRE_PROGRAMS = "UPS_REQUIRE_PROGRAMS"
 """Set in CI: a test whose program is missing fails there instead of being skipped."""
 

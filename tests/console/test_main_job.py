@@ -2,126 +2,14 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
-COMMAND = shutil.which("ups-console", path=str(Path(sys.executable).parent)) or "ups-console"
-Event = dict[str, Any]
-
-CONFIG = """
-seed: 3
-data: {task: [advection1d, darcy2d]}
-latent: {dim: 64, tokens: 64}
-operator:
-  pdet: {input_dim: 64, hidden_dim: 32, depth: 1, num_heads: 2}
-  patch: {advection1d: 32, darcy2d: 8}
-training: {batch_size: 4, samples_per_epoch: 96, grad_clip: 1.0, log_every: 4, refinement: {channels: 4}}
-stages: {operator: {epochs: 5, optimizer: {lr: 3.0e-3}}}
-evaluation: {rollout_steps: 4, validation_samples: 4}
-"""
-
-
-class Laptop:
-    """One home and one store, driven through the installed command."""
-
-    def __init__(self, root: Path, store: Path) -> None:
-        self.home = root / "home"
-        self.store = store
-        self.config = root / "tiny.yaml"
-        self.config.write_text(CONFIG)
-        self.environment = {
-            **os.environ,
-            "UPS_HOME": str(self.home),
-            "UPS_STORE": f"dir:{store}",
-            "OMP_NUM_THREADS": "1",
-        }
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [COMMAND, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str, exit_code: int = 0) -> str:
-        child = self.start(*arguments)
-        output, errors = child.communicate(timeout=240)
-        assert child.returncode == exit_code, (arguments, child.returncode, errors, output[-2000:])
-        assert "Traceback" not in errors
-        return output
-
-    def json(self, *arguments: str, exit_code: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", exit_code=exit_code))
-
-    def launch(self, *arguments: str) -> str:
-        launched = self.json("launch", str(self.config), "--detach", *arguments)
-        return str(launched["run"])
-
-    def events(self, run: str) -> list[Event]:
-        return [json.loads(line) for line in self.run("events", run).splitlines()]
-
-    def box(self, run: str) -> Path:
-        (found,) = self.home.glob(f"instances/*/runs/{run}/attempt-*")
-        return found
-
-    def wait_for(self, run: str, is_it: Callable[[Event], bool]) -> None:
-        """Wait until the box itself has written such an event."""
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            path = self.box(run) / "events.jsonl"
-            lines = path.read_text().splitlines() if path.exists() else []
-            if any(is_it(json.loads(line)) for line in lines[:-1]):
-                return
-            time.sleep(0.05)
-        raise AssertionError("the event never came: " + (self.box(run) / "run.log").read_text()[-2000:])
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process that carries the marker of an instance of this home."""
-        labels = {path.name for path in self.home.glob("instances/*")} | set(self.labels())
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("UPS_INSTANCE") in labels and process.status() != "zombie":
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def labels(self) -> list[str]:
-        return [row["label"] for row in self.json("fleet")]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reference data of two tasks, made once for the tests of this module."""
-    root = tmp_path_factory.mktemp("store")
-    environment = {**os.environ, "UPS_HOME": str(root / "home"), "UPS_STORE": f"dir:{root / 'store'}"}
-    for task, samples in (("advection1d", "10"), ("darcy2d", "20")):
-        command = [COMMAND, "data", "make", task, "--samples", samples]
-        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=240)
-    return root / "store"
-
-
-@pytest.fixture
-def laptop(tmp_path: Path, store: Path) -> Iterator[Laptop]:
-    shutil.copytree(store, tmp_path / "store")
-    laptop = Laptop(tmp_path, tmp_path / "store")
-    yield laptop
-    laptop.run("destroy", "--all", "--yes")
-    assert laptop.processes() == []
+from tests.laptop import Event, Laptop, is_checkpoint_of
 
 
 def curve(events: list[Event], split: str, name: str) -> dict[tuple[str | None, int], float]:
@@ -131,10 +19,6 @@ def curve(events: list[Event], split: str, name: str) -> dict[tuple[str | None, 
         for event in events
         if event["type"] == "metric" and event["split"] == split and name in event["values"]
     }
-
-
-def is_checkpoint_of(epoch: int) -> Callable[[Event], bool]:
-    return lambda event: event["type"] == "checkpoint" and event["epoch"] >= epoch
 
 
 def test_launch_trains_evaluates_publishes_and_leaves_nothing_running(laptop: Laptop) -> None:
