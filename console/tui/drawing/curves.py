@@ -215,7 +215,7 @@ def _round_values(scale: Scale, wanted: int) -> list[float]:
         first = math.ceil(scale.low / step)
         return [round(n * step, 12) for n in range(first, math.floor(scale.high / step) + 1)]
     decades = range(math.floor(scale.low), math.ceil(scale.high) + 1)
-    every = max(1, math.ceil(len(decades) / wanted))
+    every = max(1, math.ceil((len(decades) - 2) / wanted))
     values = [10.0**decade for decade in decades if decade % every == 0]
     if scale.high - scale.low < 2.5:
         values += [factor * 10.0**decade for factor in (3, 2, 5) for decade in decades]

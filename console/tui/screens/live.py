@@ -10,6 +10,7 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from console.errors import ProviderError
+from console.fleet.model import LIVING
 from console.tui.attempt import attempt
 from console.tui.live_run import LiveRun, RunCurves, overlay
 from console.tui.messages import FleetRead, OperationFailed, RolloutRead, RunChanged, RunsRead
@@ -52,8 +53,8 @@ class LiveScreen(ConsoleScreen):
         self.live: LiveRun | None = None
         self.curves: RunCurves | None = None
         self.runs: Sequence[RunRow] = ()
-        self.instances: dict[str, InstanceRow] = {}
-        """run → its newest instance."""
+        self.instances: dict[str, InstanceRow] | None = None
+        """run → its newest instance; None until the fleet was read."""
         self.log_y = self.smooth = True
         self.overlaid = False
         self._rollout: tuple[str, int | None] | None = None
@@ -99,10 +100,8 @@ class LiveScreen(ConsoleScreen):
 
     @on(FleetRead)
     def _show_fleet(self, message: FleetRead) -> None:
-        self.instances = {}
-        for row in sorted(message.instances, key=lambda row: row.created):
-            if row.run is not None:
-                self.instances[row.run] = row
+        oldest_first = sorted(message.instances, key=lambda row: row.created)
+        self.instances = {row.run: row for row in oldest_first if row.run is not None}
         self._show_head()
 
     def _welcome(self) -> None:
@@ -216,7 +215,7 @@ class LiveScreen(ConsoleScreen):
             self.query_one(PhaseBar).show(phases(live))
             bar = self.query_one(SystemBar)
             system = live.view.system
-            tail = money_row(live, self.instances.get(live.run))
+            tail = money_row(live, (self.instances or {}).get(live.run))
         bar.show(system, tail, list(live.cpu))
 
     def _tick(self) -> None:
@@ -336,9 +335,10 @@ class LiveScreen(ConsoleScreen):
         if live is None:
             self.ups.notice("there is no run to tear down", "1 launches one")
             return
-        last = live.transitions[-1] if live.transitions else None
-        if last is not None and last.after == "destroyed":
-            self.ups.notice(f"the instance of {live.run} is gone already", "3 shows when that was seen")
+        instance = self.instances.get(live.run) if self.instances is not None else None
+        gone = instance is not None and instance.state not in LIVING
+        if gone or (self.instances is not None and instance is None):
+            self.ups.notice(f"no instance of {live.run} lives any more", "3 shows when that was seen")
             return
         self.ups.tear_down([live.run], "first the artifacts are fetched: checkpoints, events, report")
 

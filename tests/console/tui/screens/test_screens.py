@@ -249,6 +249,16 @@ async def test_a_teardown_that_is_not_verified_is_never_called_done(home: Home) 
         operations.ended = True
 
 
+async def test_a_run_whose_instance_is_gone_has_nothing_to_tear_down(home: Home) -> None:
+    record_run(home, "1124-aaaa", done="succeeded")
+    async with console(home).run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await until_seen(pilot, "1124-aaaa · succeeded", "val 0.0")
+        await pilot.pause(0.3)
+        await pilot.press("x")
+        await until_seen(pilot, "no instance of 1124-aaaa lives any more")
+
+
 # --- fleet ------------------------------------------------------------------------------------
 
 
