@@ -171,7 +171,7 @@ class Operations:
         seed: int = 0,
         replace: bool = False,
         progress: Progress | None = None,
-    ) -> None:
+    ) -> list[str]:
         """Generate datasets with the reference solvers into the store.
 
         Args:
@@ -180,6 +180,9 @@ class Operations:
             seed: of the solvers.
             replace: replace a dataset that differs.
             progress: told what is being done.
+
+        Returns:
+            What the user should know beside the success.
 
         Raises:
             UpsError: unknown task, no solver, store not writable; the store is as it was.
@@ -192,12 +195,12 @@ class Operations:
         arguments = ["make", *tasks, "--store", self.settings.store_url, "--seed", str(seed)]
         if samples is not None:
             arguments += ["--samples", str(samples)]
-        self._remote(arguments, replace=replace, progress=progress)
+        return self._remote([*arguments, *_replacing(replace)], progress)[1]
 
     def import_data(
         self, task: str, files: Sequence[Path], *, replace: bool = False, progress: Progress | None = None
-    ) -> None:
-        """Convert raw PDEBench-layout files into the store; raises like `make_data`."""
+    ) -> list[str]:
+        """Convert raw PDEBench-layout files into the store; answers and raises like `make_data`."""
         from ups.tasks import task_spec
 
         task_spec(task)
@@ -205,18 +208,38 @@ class Operations:
             if not file.is_file():
                 raise NotFoundError(f"there is no file {file}")
         paths = [str(file.absolute()) for file in files]
-        self._remote(
-            ["import", task, *paths, "--store", self.settings.store_url], replace=replace, progress=progress
-        )
+        arguments = ["import", task, *paths, "--store", self.settings.store_url]
+        return self._remote([*arguments, *_replacing(replace)], progress)[1]
 
-    def _remote(self, arguments: list[str], *, replace: bool, progress: Progress | None) -> dict[str, Any]:
+    def build_caches(
+        self,
+        version: str,
+        tasks: Sequence[str],
+        *,
+        dtype: str = "float16",
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Fill a latent cache version for tasks; what is there and fits is kept.
+
+        Raises:
+            UpsError: the version's name states no shape, a dataset is missing, the store is full.
+        """
+        arguments = ["precompute", *tasks, "--cache-version", version, "--cache-dtype", dtype]
+        return self._remote([*arguments, "--store", self.settings.store_url], progress)[0]
+
+    def _remote(self, arguments: list[str], progress: Progress | None) -> "tuple[dict[str, Any], list[str]]":
+        """The last record of `python -m remote ARGUMENTS`, and its warnings."""
         from console.runs import runtime
 
+        warnings: list[str] = []
+
         def on_record(record: dict[str, Any]) -> None:
-            if progress is not None and record.get("type") == "progress":
+            if record.get("type") == "warning":
+                warnings.append(str(record.get("message")))
+            elif progress is not None and record.get("type") == "progress":
                 progress(str(record.get("task") or record.get("phase")), record["done"], record["total"])
 
-        return runtime.call([*arguments, "--replace"] if replace else arguments, on_record)
+        return runtime.call(arguments, on_record), warnings
 
     def verify_data(self, tasks: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
         """Read every byte of the datasets; task → its state. Empty `tasks`: all that the store has."""
@@ -421,8 +444,8 @@ class Operations:
                 arguments += [option, str(value.absolute())]
         if task is not None:
             arguments += ["--task", task]
-        record = self._remote(arguments, replace=False, progress=progress)
-        return dict(record.get("report") or record)
+        record, _ = self._remote(arguments, progress)
+        return dict(record["report"])
 
     def note(self, run: str, text: str) -> None:
         """Replace a run's note."""
@@ -529,6 +552,10 @@ class Operations:
                         yield TeardownStep("destroyed", f"{remote.id} is gone", done=True)
                         return
         raise NotFoundError(f"there is no instance or run {name!r}", hint="`ups-console fleet` lists them")
+
+
+def _replacing(replace: bool) -> list[str]:
+    return ["--replace"] if replace else []
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -42,33 +42,55 @@ class Session:
         click.echo(text, err=True)
 
 
-def command(group: click.Group, name: str | None = None) -> Callable[[_F], click.Command]:
+_COMMON_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
+    click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        help="The console's home (default: $UPS_HOME).",
+    ),
+    click.option("--debug", is_flag=True, help="Show the traceback of an internal error."),
+)
+
+
+def _with_session(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the common options; the function gets a `Session` made of them as its first argument."""
+
+    @wraps(function)
+    def run(*before: Any, as_json: bool, home: Path | None, debug: bool, **arguments: Any) -> Any:
+        operations = Operations(Home(home.absolute()) if home else Home.default())
+        return function(Session(operations, as_json), *before, **arguments)
+
+    for option in _COMMON_OPTIONS:
+        run = option(run)
+    return run
+
+
+def command(group: click.Group, name: str) -> Callable[[_F], click.Command]:
     """Register a command that takes a `Session` first, and the options common to all."""
 
     def register(function: _F) -> click.Command:
-        @wraps(function)
-        def run(as_json: bool, home: Path | None, debug: bool, **arguments: Any) -> Any:
-            operations = Operations(Home(home.absolute()) if home else Home.default())
-            return function(Session(operations, as_json), **arguments)
-
-        for option in (
-            click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
-            click.option(
-                "--home",
-                type=click.Path(path_type=Path, file_okay=False),
-                help="The console's home (default: $UPS_HOME).",
-            ),
-            click.option("--debug", is_flag=True, help="Show the traceback of an internal error."),
-        ):
-            run = option(run)
-        return group.command(name)(run)
+        return group.command(name)(_with_session(function))
 
     return register
 
 
+def listing_group(
+    cli: click.Group, name: str, help_text: str, answer: Callable[[Session], None]
+) -> click.Group:
+    """A group that, called without a subcommand, lists."""
+
+    def listing(session: Session, context: click.Context) -> None:
+        if context.invoked_subcommand is None:
+            answer(session)
+
+    run = click.pass_context(_with_session(listing))
+    return cli.group(name, invoke_without_command=True, help=help_text)(run)
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ups-console", prog_name="ups-console")
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The console's home.")
+@click.option("--home", type=click.Path(path_type=Path), help="The console's home.")
 @click.pass_context
 def cli(context: click.Context, home: Path | None) -> None:
     """Train neural surrogates of physics on rented GPUs, and watch every dollar and every loss.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from console.cli.app import Session, command
+from console.cli.app import Session, command, listing_group
 from console.cli.render import ProgressLine, size, table
 
 
@@ -60,15 +60,16 @@ def register(cli: click.Group) -> None:
             table(["task", "state", "train", "val", "test", "size", ""], lines, right=(2, 3, 4, 5)),
         )
 
-    @command(cli, "caches")
-    def caches(session: Session) -> None:
-        """The latent caches in the store."""
-        rows = session.operations.caches()
-        lines = [[r.version, r.task, r.split, r.state, str(r.samples), size(r.bytes), r.note] for r in rows]
-        session.answer(
-            [asdict(row) for row in rows],
-            table(["version", "task", "split", "state", "samples", "size", ""], lines, right=(4, 5)),
-        )
+    caches = listing_group(cli, "caches", "The latent caches in the store.", _answer_caches)
+
+    @command(caches, "build")
+    @click.argument("version")
+    @click.argument("tasks", nargs=-1, required=True)
+    @click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+    def build(session: Session, version: str, tasks: tuple[str, ...], dtype: str) -> None:
+        """Fill the cache VERSION, such as upt_128d_128tok, for TASKS."""
+        done = session.operations.build_caches(version, tasks, dtype=dtype, progress=ProgressLine())
+        session.answer(done, f"{version}: built {len(done.get('built', {}))}, what fitted was kept")
 
     @cli.group("data")
     def data() -> None:
@@ -81,10 +82,10 @@ def register(cli: click.Group) -> None:
     @click.option("--replace", is_flag=True, help="Replace a dataset that differs.")
     def make(session: Session, tasks: tuple[str, ...], samples: int | None, seed: int, replace: bool) -> None:
         """Generate datasets with the built-in reference solvers."""
-        session.operations.make_data(
+        notes = session.operations.make_data(
             tasks, samples=samples, seed=seed, replace=replace, progress=ProgressLine()
         )
-        _answer_datasets(session, tasks)
+        _answer_datasets(session, tasks, notes)
 
     @command(data, "import")
     @click.argument("task")
@@ -92,8 +93,8 @@ def register(cli: click.Group) -> None:
     @click.option("--replace", is_flag=True, help="Replace what the dataset holds.")
     def import_(session: Session, task: str, files: tuple[Path, ...], replace: bool) -> None:
         """Convert raw PDEBench-layout FILES of TASK into the store."""
-        session.operations.import_data(task, files, replace=replace, progress=ProgressLine())
-        _answer_datasets(session, (task,))
+        notes = session.operations.import_data(task, files, replace=replace, progress=ProgressLine())
+        _answer_datasets(session, (task,), notes)
 
     @command(data, "verify")
     @click.argument("tasks", nargs=-1)
@@ -115,7 +116,16 @@ def register(cli: click.Group) -> None:
         session.answer({"deleted": task}, f"deleted {task}")
 
 
-def _answer_datasets(session: Session, tasks: tuple[str, ...]) -> None:
+def _answer_caches(session: Session) -> None:
+    rows = session.operations.caches()
+    lines = [[r.version, r.task, r.split, r.state, str(r.samples), size(r.bytes), r.note] for r in rows]
+    header = ["version", "task", "split", "state", "samples", "size", ""]
+    session.answer([asdict(row) for row in rows], table(header, lines, right=(4, 5)))
+
+
+def _answer_datasets(session: Session, tasks: tuple[str, ...], notes: list[str]) -> None:
+    for note in notes:
+        session.say(f"! {note}")
     rows = [row for row in session.operations.datasets() if row.task in tasks]
     text = "\n".join(
         f"{row.task}: {row.state}, "

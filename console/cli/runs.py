@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from console.api import FollowBatch, LaunchRequest, Level, Preflight, RunRow, RunStatus
-from console.cli.app import Session, command
+from console.cli.app import Session, command, listing_group
 from console.cli.narrate import Narrator, report_text
 from console.cli.render import ProgressLine, duration, number, table
 from console.errors import RunFailedError
@@ -136,19 +136,7 @@ def _register_reading(cli: click.Group) -> None:
 
 
 def _register_history(cli: click.Group) -> None:
-    @cli.group("runs", invoke_without_command=True)
-    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-    @click.option("--home", type=click.Path(path_type=Path, file_okay=False))
-    @click.option("--debug", is_flag=True, hidden=True)
-    @click.pass_context
-    def runs(context: click.Context, as_json: bool, home: Path | None, debug: bool) -> None:
-        """What was run, what it reached, what it cost."""
-        if context.invoked_subcommand is None:
-            from console.home import Home
-
-            session = Session(Operations(Home(home.absolute()) if home else Home.default()), as_json)
-            rows = session.operations.runs()
-            session.answer([run_json(row) for row in rows], _runs_table(rows))
+    runs = listing_group(cli, "runs", "What was run, what it reached, what it cost.", _answer_runs)
 
     @command(runs, "rm")
     @_RUN
@@ -167,6 +155,11 @@ def _register_history(cli: click.Group) -> None:
         """Write a note to RUN."""
         session.operations.note(run, text)
         session.answer({"run": run, "note": text}, f"{run}: {text}")
+
+
+def _answer_runs(session: Session) -> None:
+    rows = session.operations.runs()
+    session.answer([run_json(row) for row in rows], _runs_table(rows))
 
 
 def run_json(row: RunRow) -> dict[str, Any]:

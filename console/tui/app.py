@@ -16,19 +16,10 @@ from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
-from console.tui.messages import (
-    DataChanged,
-    DataProgressed,
-    MoneyRead,
-    OperationFailed,
-    SettingsRead,
-    TeardownEnded,
-    TeardownStepped,
-)
-from console.tui.teardown import Teardowns
+from console.tui.background import DATA_FAILED, BackgroundApp
+from console.tui.messages import MoneyRead, OperationFailed, SettingsRead
 from console.tui.theme import THEMES, variable_defaults
 from console.tui.widgets.top import TopBar
-from ups.errors import UpsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,14 +44,12 @@ def make_screen(name: str) -> "ConsoleScreen":
     return screen
 
 
-_DATA_VERBS = {"make": "making reference data", "verify": "verifying"}
-_DATA_DONE = {"make": "reference data made", "verify": "every byte as recorded"}
 _READING_MONEY = "reading the ledger"
 _POLL_SECONDS = 5.0
 _LEAVE_AGAIN_SECONDS = 3.0
 
 
-class UpsConsole(App[None]):
+class UpsConsole(BackgroundApp):
     """The terminal console over one home."""
 
     TITLE = "ups-console"
@@ -83,21 +72,17 @@ class UpsConsole(App[None]):
     ]
 
     def __init__(self, operations: "Operations") -> None:
-        super().__init__()
+        super().__init__(operations)
         for theme in THEMES:
             self.register_theme(theme)
         # Before the first style is computed: a change of theme later costs a second of them.
         self.set_reactive(App.theme, THEMES[0].name)
         self.stylesheet.set_variables(self.get_css_variables())
-        self.operations = operations
         self.money: Money | None = None
         self.money_read_at = 0.0
         self.money_stale_since: float | None = None
         self.selected_run: str | None = None
         """The run that Live shows and `x` acts on."""
-        self.work_shown: tuple[str, int, int] = ("", 0, 0)
-        """What a data command is doing, how much of how much; empty while none runs."""
-        self.teardowns = Teardowns()
         self._asked_to_leave_at = -_LEAVE_AGAIN_SECONDS
 
     # --- start ------------------------------------------------------------------------------
@@ -160,17 +145,10 @@ class UpsConsole(App[None]):
             show = partial(self.call_later, self.action_show, name)
             yield SystemCommand(f"Show {name.capitalize()}", f"Screen {number}", show)
 
-    def notice(self, text: str, hint: str = "", ink: str = "warn") -> None:
-        """One line at the foot of the screen in front."""
-        from console.tui.widgets.foot import NoticeBar
-
-        for bar in self.screen.query(NoticeBar):
-            bar.show(text, hint, ink)
-
     @on(OperationFailed)
     def _failed(self, message: OperationFailed) -> None:
-        if message.what.startswith("could not "):
-            self._show_work("", 0, 0)
+        if message.what.startswith(DATA_FAILED):
+            self.show_work("", 0, 0)
         if message.what == _READING_MONEY:
             if self.money_stale_since is not None:
                 return  # said once: the top line goes on saying it
@@ -199,135 +177,12 @@ class UpsConsole(App[None]):
         for bar in self.screen.query(TopBar):
             bar.show(self.money, self.money_stale_since)
 
-    # --- data commands ------------------------------------------------------------------------
-
-    def data_command(self, verb: str, tasks: list[str]) -> None:
-        """Make or verify datasets in the background, one command at a time.
-
-        Args:
-            verb: "make" or "verify".
-            tasks: names of tasks; none is all that the store has.
-        """
-        if self.work_shown[0]:
-            self.notice(f"{self.work_shown[0]}: one data command at a time")
-            return
-        self._show_work(_DATA_VERBS[verb], 0, 0)
-        self._run_data_command(verb, tasks)
-
-    @work(thread=True, group="data", exit_on_error=False)
-    def _run_data_command(self, verb: str, tasks: list[str]) -> None:
-        worker = get_current_worker()
-
-        def progress(what: str, done: int, total: int) -> None:
-            if worker.is_cancelled:
-                raise UpsError("the console was left")
-            self.post_message(DataProgressed(verb, what, done, total))
-
-        def command() -> DataChanged:
-            if verb == "make":
-                self.operations.make_data(tasks, progress=progress)
-                return DataChanged(verb, tasks, {})
-            return DataChanged(verb, tasks, self.operations.verify_data(tasks, progress))
-
-        message = attempt(f"could not {verb} {', '.join(tasks) or 'the data'}", command)
-        self.post_message(message or DataChanged(verb, tasks, {}))
-
-    @on(DataProgressed)
-    def _data_progressed(self, message: DataProgressed) -> None:
-        self._show_work(f"{_DATA_VERBS[message.verb]} {message.what}", message.done, message.total)
-
-    @on(DataChanged)
-    def _data_changed(self, message: DataChanged) -> None:
-        self._show_work("", 0, 0)
-        bad = [f"{task} is {state}" for task, state in message.states.items() if state != "verified"]
-        what = ", ".join(message.tasks) or "all data"
-        if bad:
-            self.notice("; ".join(bad), "make or import it again", "bad")
-        else:
-            self.notice(f"{what}: {_DATA_DONE[message.verb]}", ink="good")
-        self._refresh_screen()
-
-    def _show_work(self, what: str, done: int, total: int) -> None:
-        self.work_shown = (what, done, total)
-        from console.tui.widgets.foot import WorkBar
-
-        for bar in self.screen.query(WorkBar):
-            bar.show(what, done, total)
-
-    def _refresh_screen(self) -> None:
+    def things_changed(self) -> None:
         from console.tui.screens.base import ConsoleScreen
 
+        self.read_money()
         if isinstance(self.screen, ConsoleScreen):
             self.screen.refresh_data()
-
-    # --- teardown -----------------------------------------------------------------------------
-
-    def tear_down(self, targets: list[str], loses: str) -> None:
-        """Open the five-second window for these instances or runs."""
-        if self.teardowns.ask(targets, loses):
-            self._show_teardown()
-            self.set_timer(0.25, self._tick_teardown)
-        else:
-            self.notice("it is being torn down already")
-
-    def action_take_back(self) -> None:
-        """Close the window: nothing is torn down."""
-        saved = self.teardowns.take_back()
-        if saved:
-            self._show_teardown()
-            self.notice(f"{', '.join(saved)} stays", "nothing was done", "good")
-
-    def _tick_teardown(self) -> None:
-        begun = self.teardowns.due()
-        if begun and len(self.teardowns.running) == len(begun):
-            self._tear_down(self.teardowns.running[0])
-        if self.teardowns.waiting:
-            self.set_timer(0.25, self._tick_teardown)
-        self._show_teardown()
-
-    @work(thread=True, group="teardown", exit_on_error=False)
-    def _tear_down(self, target: str) -> None:
-        def steps() -> TeardownEnded:
-            for step in self.operations.teardown(target):
-                self.post_message(TeardownStepped(target, step))
-            return TeardownEnded(target, None)
-
-        message = attempt(f"tearing down {target}", steps)
-        if isinstance(message, OperationFailed):
-            message = TeardownEnded(target, f"{message.text} {message.hint}".strip())
-        if message is not None:
-            self.post_message(message)
-
-    @on(TeardownStepped)
-    def _stepped(self, message: TeardownStepped) -> None:
-        step = message.step
-        ink = "good" if step.done else "warn" if step.text.startswith("!") else "text"
-        self.teardowns.note(step.text, ink, "✓" if step.done else "·")
-        self._show_teardown()
-
-    @on(TeardownEnded)
-    def _ended(self, message: TeardownEnded) -> None:
-        if message.error is not None:
-            self.teardowns.note(f"{message.target}: NOT verified: {message.error}", "bad", "✗")
-        self.teardowns.running = [t for t in self.teardowns.running if t != message.target]
-        if self.teardowns.running:
-            self._tear_down(self.teardowns.running[0])
-        elif message.error is None:
-            self.set_timer(15.0, self._forget_teardown)
-        self._show_teardown()
-        self.read_money()
-        self._refresh_screen()
-
-    def _forget_teardown(self) -> None:
-        if not self.teardowns.busy:
-            self.teardowns.lines = []
-            self._show_teardown()
-
-    def _show_teardown(self) -> None:
-        from console.tui.widgets.foot import TeardownBar
-
-        for bar in self.screen.query(TeardownBar):
-            bar.show(self.teardowns.rows())
 
     # --- leaving --------------------------------------------------------------------------------
 
