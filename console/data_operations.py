@@ -1,0 +1,132 @@
+"""What a user can do with tasks, datasets and latent caches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.api import CacheRow, DatasetRow, Progress
+from console.context import Context
+from ups.errors import ConfigError, NotFoundError
+
+if TYPE_CHECKING:
+    from ups.tasks import TaskSpec
+
+
+class DataOperations(Context):
+    """Over the store that the settings name."""
+
+    def tasks(self) -> "list[TaskSpec]":
+        """The 15 tasks."""
+        from ups.tasks import TASK_SPECS
+
+        return list(TASK_SPECS.values())
+
+    def datasets(self) -> list[DatasetRow]:
+        """All 15 tasks, the missing ones included.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        from console.rows import dataset_row
+        from ups import catalog
+
+        entries = {entry.task: entry for entry in catalog.datasets(self.store())}
+        used = self.registry.runs_by_task()
+        return [dataset_row(spec, entries.get(spec.name), used[spec.name]) for spec in self.tasks()]
+
+    def caches(self) -> list[CacheRow]:
+        """The latent caches in the store."""
+        from ups.data import latents
+
+        return [
+            CacheRow(
+                entry.version, entry.task, entry.split, entry.state, entry.bytes, entry.samples, entry.note
+            )
+            for entry in latents.caches(self.store())
+        ]
+
+    def make_data(
+        self,
+        tasks: Sequence[str],
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        replace: bool = False,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Generate datasets with the reference solvers into the store.
+
+        Args:
+            tasks: names of tasks that have a solver.
+            samples: initial conditions per task; None: the solver's default.
+            seed: of the solvers.
+            replace: replace a dataset that differs.
+            progress: told what is being done.
+
+        Returns:
+            What the user should know beside the success.
+
+        Raises:
+            UpsError: unknown task, no solver, store not writable; the store is as it was.
+        """
+        from ups.tasks import task_spec
+
+        for task in tasks:
+            if not task_spec(task).has_solver:
+                raise ConfigError(f"{task} has no built-in solver", hint="import raw files of it instead")
+        arguments = ["make", *tasks, "--store", self.settings.store_url, "--seed", str(seed)]
+        if samples is not None:
+            arguments += ["--samples", str(samples)]
+        return self.remote([*arguments, *_replacing(replace)], progress)[1]
+
+    def import_data(
+        self, task: str, files: Sequence[Path], *, replace: bool = False, progress: Progress | None = None
+    ) -> list[str]:
+        """Convert raw PDEBench-layout files into the store; answers and raises like `make_data`."""
+        from ups.tasks import task_spec
+
+        task_spec(task)
+        for file in files:
+            if not file.is_file():
+                raise NotFoundError(f"there is no file {file}")
+        paths = [str(file.absolute()) for file in files]
+        arguments = ["import", task, *paths, "--store", self.settings.store_url]
+        return self.remote([*arguments, *_replacing(replace)], progress)[1]
+
+    def build_caches(
+        self,
+        version: str,
+        tasks: Sequence[str],
+        *,
+        dtype: str = "float16",
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Fill a latent cache version for tasks; what is there and fits is kept.
+
+        Raises:
+            UpsError: the version's name states no shape, a dataset is missing, the store is full.
+        """
+        arguments = ["precompute", *tasks, "--cache-version", version, "--cache-dtype", dtype]
+        return self.remote([*arguments, "--store", self.settings.store_url], progress)[0]
+
+    def verify_data(self, tasks: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
+        """Read every byte of the datasets; task → its state. Empty `tasks`: all that the store has."""
+        from ups import catalog
+
+        store = self.store()
+        names = tasks or [entry.task for entry in catalog.datasets(store)]
+        return {task: catalog.verify(store, task, progress or _silent).state for task in names}
+
+    def delete_data(self, task: str) -> None:
+        """Remove a dataset from the store. Raises NotFoundError where there is none."""
+        from ups import catalog
+
+        catalog.delete(self.store(), task)
+
+
+def _replacing(replace: bool) -> list[str]:
+    return ["--replace"] if replace else []
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""
