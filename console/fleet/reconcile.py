@@ -3,12 +3,17 @@
 Passive first (mirror what is observed), and nothing is destroyed here: acting is the caller's.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import InstanceKind, InstanceState, Label, ProviderState, RemoteInstance
 from console.fleet.providers.base import Provider
+
+
+SETTLE_S = 90.0
+"""A create call whose answer was lost may show up in the lists so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,10 @@ def kind_of(remote: RemoteInstance, console_id: str, known: Mapping[str, Entry])
     return InstanceKind.ORPHAN if label.console_id == console_id else InstanceKind.OTHER_CONSOLE
 
 
-def reconcile(ledger: Ledger, providers: Iterable[Provider]) -> list[Sighting]:
+def reconcile(ledger: Ledger, providers: Iterable[Provider], *, settle_s: float = SETTLE_S) -> list[Sighting]:
     """Observe every provider once and bring the ledger up to date.
 
+    An intent younger than `settle_s` seconds is somebody's who is renting right now: it is left alone.
     A living entry that its provider no longer lists is *lost* (or *destroyed* where the list is the
     truth itself); one that halted is *stopped*; one whose create was never answered is adopted.
 
@@ -46,13 +52,19 @@ def reconcile(ledger: Ledger, providers: Iterable[Provider]) -> list[Sighting]:
         for remote in listed.values():
             kind = kind_of(remote, ledger.console_id, entries)
             entry = entries.get(remote.label)
-            if entry is not None:
+            if entry is not None and not _being_rented(entry, settle_s):
                 entry = _observe(ledger, entry, remote)
             sightings.append(Sighting(kind, entry, remote))
         for label, entry in entries.items():
             if label not in listed:
-                sightings.append(Sighting(InstanceKind.OURS, _missing(ledger, provider, entry), None))
+                settled = entry if _being_rented(entry, settle_s) else _missing(ledger, provider, entry)
+                sightings.append(Sighting(InstanceKind.OURS, settled, None))
     return sightings
+
+
+def _being_rented(entry: Entry, settle_s: float) -> bool:
+    unanswered = (InstanceState.INTENDED, InstanceState.REQUESTED, InstanceState.AMBIGUOUS)
+    return entry.state in unanswered and time.time() - entry.created < settle_s
 
 
 def _observe(ledger: Ledger, entry: Entry, remote: RemoteInstance) -> Entry:

@@ -70,6 +70,9 @@ def test_a_crash_between_intent_and_answer_is_mended(ledger: Ledger) -> None:
     ledger.move(str(answer_lost), InstanceState.REQUESTED, "")
     instance = provider.add(str(answer_lost))
     reconcile(ledger, [provider])
+    assert ledger.entry(str(never_sent)).state is InstanceState.INTENDED, "somebody may be renting it"
+    assert ledger.entry(str(answer_lost)).state is InstanceState.REQUESTED
+    reconcile(ledger, [provider], settle_s=0.0)
     assert ledger.entry(str(never_sent)).state is InstanceState.ABANDONED
     adopted = ledger.entry(str(answer_lost))
     assert (adopted.state, adopted.provider_id) == (InstanceState.STARTING, instance)
