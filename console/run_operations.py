@@ -55,7 +55,7 @@ class RunOperations(Context):
     def _launcher(self, provider: str) -> "Launcher":
         from console.runs.launch import Launcher
 
-        return Launcher(self.ledger, self.registry, self.provider(provider), self.settings)
+        return Launcher(self.ledger, self.registry, self.provider(provider), self.settings, self.home.locks)
 
     def preflight(self, request: LaunchRequest) -> Preflight:
         """Everything that can be known before paying; changes and spends nothing."""

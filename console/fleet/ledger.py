@@ -97,7 +97,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
+        self.path = path
         self._clock = clock
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ class Ledger:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self._path, timeout=15, isolation_level=None)
+            connection = sqlite3.connect(self.path, timeout=15, isolation_level=None)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA foreign_keys = ON")
@@ -124,7 +124,7 @@ class Ledger:
                 connection.close()
         except sqlite3.Error as error:
             raise StoreError(
-                f"the ledger {self._path} failed: {error}", hint="check the disk and the file's permissions"
+                f"the ledger {self.path} failed: {error}", hint="check the disk and the file's permissions"
             ) from error
 
     @contextmanager

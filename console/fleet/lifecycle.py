@@ -7,9 +7,11 @@ was accepted proves nothing.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from console.errors import ProviderError, TeardownNotVerifiedError
 from console.fleet.ledger import Entry, Ledger
+from console.fleet.locks import FileLock
 from console.fleet.model import InstanceState, Label, Offer
 from console.fleet.providers.base import Provider
 from ups.errors import UpsError
@@ -32,30 +34,38 @@ class RentTerms:
     grace_s: float
 
 
-def rent(ledger: Ledger, provider: Provider, offer: Offer, terms: RentTerms) -> Entry:
+def rent(ledger: Ledger, provider: Provider, offer: Offer, terms: RentTerms, locks: Path) -> Entry:
     """Rent `offer`; the ledger knows of it before the provider does.
+
+    The instance's lock, in `locks`, is held meanwhile: whoever wants to tear it down waits for the answer.
 
     Raises:
         UpsError: refused; the ledger says so.
     """
     label = Label.new(ledger.console_id, terms.deadline)
-    ledger.intend(
-        label,
-        provider=provider.name,
-        what=f"{offer.gpu} ×{offer.num_gpus}" if offer.num_gpus else f"{offer.cpu_cores} cores",
-        usd_per_hour=offer.usd_per_hour,
-        cap_usd=terms.cap_usd,
-        keep=terms.keep,
-        run=terms.run,
-        attempt=terms.attempt,
-    )
-    ledger.move(str(label), InstanceState.REQUESTED, f"offer {offer.id}")
-    try:
-        instance = provider.create(offer, str(label), grace_s=terms.grace_s)
-    except UpsError as error:
-        ledger.move(str(label), InstanceState.REFUSED, error.message)
-        raise
-    return ledger.move(str(label), InstanceState.STARTING, "created", provider_id=instance)
+    with FileLock(lock_path(locks, str(label))):
+        ledger.intend(
+            label,
+            provider=provider.name,
+            what=f"{offer.gpu} ×{offer.num_gpus}" if offer.num_gpus else f"{offer.cpu_cores} cores",
+            usd_per_hour=offer.usd_per_hour,
+            cap_usd=terms.cap_usd,
+            keep=terms.keep,
+            run=terms.run,
+            attempt=terms.attempt,
+        )
+        ledger.move(str(label), InstanceState.REQUESTED, f"offer {offer.id}")
+        try:
+            instance = provider.create(offer, str(label), grace_s=terms.grace_s)
+        except UpsError as error:
+            ledger.move(str(label), InstanceState.REFUSED, error.message)
+            raise
+        return ledger.move(str(label), InstanceState.STARTING, "created", provider_id=instance)
+
+
+def lock_path(locks: Path, label: str) -> Path:
+    """The file by which one actor at a time changes an instance."""
+    return locks / f"{label}.lock"
 
 
 def destroy(

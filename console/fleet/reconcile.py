@@ -11,7 +11,6 @@ from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import InstanceKind, InstanceState, Label, ProviderState, RemoteInstance
 from console.fleet.providers.base import Provider
 
-
 SETTLE_S = 90.0
 """A create call whose answer was lost may show up in the lists so much later."""
 

@@ -41,6 +41,7 @@ class Launcher:
     registry: Registry
     provider: Provider
     settings: Settings
+    locks: Path
 
     # --- before paying ------------------------------------------------------------------------
 
@@ -178,6 +179,7 @@ class Launcher:
                 keep=request.keep,
                 grace_s=KEPT_GRACE_S if request.keep else GRACE_S,
             ),
+            self.locks,
         )
 
     def _spec(self, run: str, name: str, config: "TrainConfig") -> RunSpec:
@@ -252,6 +254,7 @@ class Launcher:
                 keep=entry.keep if entry is not None else False,
                 grace_s=GRACE_S,
             ),
+            self.locks,
         )
         return self.start(new, spec, local)
 

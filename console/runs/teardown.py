@@ -10,7 +10,7 @@ from pathlib import Path
 
 from console.api import TeardownStep
 from console.fleet.ledger import Entry, Ledger
-from console.fleet.lifecycle import destroy
+from console.fleet.lifecycle import destroy, lock_path
 from console.fleet.locks import FileLock
 from console.fleet.model import InstanceState
 from console.fleet.providers.base import Provider
@@ -43,7 +43,7 @@ class Teardown:
             TeardownNotVerifiedError: the instance may still exist.
         """
         yield TeardownStep("sync", f"tearing down {entry.provider_id or entry.label}")
-        with FileLock(self.locks / f"{entry.label}.lock"):
+        with FileLock(lock_path(self.locks, entry.label)):
             entry = self.ledger.entry(entry.label)
             if entry.state is not InstanceState.DESTROYED and entry.run and entry.attempt:
                 yield from self._sync(entry)

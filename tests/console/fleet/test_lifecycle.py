@@ -12,6 +12,10 @@ from tests.simulators.fleet import SimulatedProvider, offer
 TERMS = RentTerms(run="r1", attempt=1, deadline=2e9, cap_usd=1.0, keep=False, grace_s=1.0)
 
 
+def rented(ledger: Ledger, provider: SimulatedProvider) -> Entry:
+    return rent(ledger, provider, offer(), TERMS, ledger.path.parent / "locks")
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.db")
@@ -33,21 +37,21 @@ def test_the_intent_is_written_before_the_provider_is_asked(
     monkeypatch.setattr(
         provider, "create", lambda *_, **__: seen.extend(e.state for e in ledger.entries()) or "18000"
     )
-    rent(ledger, provider, offer(), TERMS)
+    rented(ledger, provider)
     assert seen == [InstanceState.REQUESTED]
 
 
 def test_a_refusal_is_remembered_and_nothing_lives(ledger: Ledger, provider: SimulatedProvider) -> None:
     provider.refuse = "no credit"
     with pytest.raises(ProviderError, match="no credit"):
-        rent(ledger, provider, offer(), TERMS)
+        rented(ledger, provider)
     (entry,) = ledger.entries()
     assert entry.state is InstanceState.REFUSED
     assert not entry.living
 
 
 def test_destroyed_needs_two_lists_without_it(ledger: Ledger, provider: SimulatedProvider) -> None:
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     provider.lingering = 2
     tear_down(ledger, provider, entry)
     assert ledger.entry(entry.label).state is InstanceState.DESTROYED
@@ -55,7 +59,7 @@ def test_destroyed_needs_two_lists_without_it(ledger: Ledger, provider: Simulate
 
 
 def test_a_broken_list_proves_nothing(ledger: Ledger, provider: SimulatedProvider) -> None:
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     provider.broken = 3
     steps = tear_down(ledger, provider, entry)
     assert provider.calls.count("list") == 5
@@ -65,7 +69,7 @@ def test_a_broken_list_proves_nothing(ledger: Ledger, provider: SimulatedProvide
 def test_an_instance_that_stays_is_lost_and_said_so(
     ledger: Ledger, provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     provider.ignores_destroy = True
     with monkeypatch.context() as patch:
         patch.setattr(lifecycle, "ABSENCE_TIMEOUT_S", 0.0)
@@ -80,15 +84,15 @@ def test_an_instance_that_stays_is_lost_and_said_so(
 def test_a_create_without_an_answer_is_found_by_its_label(
     ledger: Ledger, provider: SimulatedProvider
 ) -> None:
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     provider.instances.clear()
     tear_down(ledger, provider, entry)
-    unanswered = rent(ledger, provider, offer(), TERMS)
+    unanswered = rented(ledger, provider)
     assert unanswered.provider_id in provider.instances
 
 
 def test_tearing_down_twice_is_harmless(ledger: Ledger, provider: SimulatedProvider) -> None:
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     tear_down(ledger, provider, entry)
     assert tear_down(ledger, provider, ledger.entry(entry.label)) == ["18000 is destroyed already"]
     assert provider.calls.count("destroy") == 1

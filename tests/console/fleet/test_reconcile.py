@@ -3,13 +3,17 @@ from pathlib import Path
 import pytest
 
 from console.errors import ProviderError
-from console.fleet.ledger import Ledger
+from console.fleet.ledger import Entry, Ledger
 from console.fleet.lifecycle import RentTerms, rent
 from console.fleet.model import InstanceKind, InstanceState, Label
 from console.fleet.reconcile import reconcile
 from tests.simulators.fleet import SimulatedProvider, offer
 
 TERMS = RentTerms(run="r1", attempt=1, deadline=2e9, cap_usd=1.0, keep=False, grace_s=1.0)
+
+
+def rented(ledger: Ledger, provider: SimulatedProvider) -> Entry:
+    return rent(ledger, provider, offer(), TERMS, ledger.path.parent / "locks")
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def kinds(ledger: Ledger, provider: SimulatedProvider) -> dict[str, InstanceKind
 
 def test_each_instance_is_ours_orphan_anothers_or_foreign(ledger: Ledger) -> None:
     provider = SimulatedProvider()
-    ours = rent(ledger, provider, offer(), TERMS).label
+    ours = rented(ledger, provider).label
     orphan = str(Label.new(ledger.console_id, 2e9))
     other = str(Label.new("deadbeef", 2e9))
     for label in (orphan, other, "somebody's box", "ups-looks-like-ours"):
@@ -44,7 +48,7 @@ def test_each_instance_is_ours_orphan_anothers_or_foreign(ledger: Ledger) -> Non
 
 def test_an_instance_that_vanishes_is_lost_not_destroyed(ledger: Ledger) -> None:
     provider = SimulatedProvider()
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     provider.instances.clear()
     reconcile(ledger, [provider])
     assert ledger.entry(entry.label).state is InstanceState.LOST
@@ -52,7 +56,7 @@ def test_an_instance_that_vanishes_is_lost_not_destroyed(ledger: Ledger) -> None
 
 def test_a_halted_instance_is_stopped_and_still_lives(ledger: Ledger) -> None:
     provider = SimulatedProvider()
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     assert entry.provider_id is not None
     provider.halt(entry.provider_id)
     reconcile(ledger, [provider])
@@ -80,7 +84,7 @@ def test_a_crash_between_intent_and_answer_is_mended(ledger: Ledger) -> None:
 
 def test_a_broken_list_changes_no_state(ledger: Ledger) -> None:
     provider = SimulatedProvider()
-    entry = rent(ledger, provider, offer(), TERMS)
+    entry = rented(ledger, provider)
     provider.broken = 1
     with pytest.raises(ProviderError):
         reconcile(ledger, [provider])
