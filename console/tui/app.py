@@ -174,15 +174,16 @@ class UpsConsole(BackgroundApp):
         self._show_top()
 
     def _show_top(self) -> None:
-        for bar in self.screen.query(TopBar):
+        for bar in self.in_front(TopBar):
             bar.show(self.money, self.money_stale_since)
 
     def things_changed(self) -> None:
         from console.tui.screens.base import ConsoleScreen
 
         self.read_money()
-        if isinstance(self.screen, ConsoleScreen):
-            self.screen.refresh_data()
+        front = self.screen_stack[-1] if self.screen_stack else None
+        if isinstance(front, ConsoleScreen):
+            front.refresh_data()
 
     # --- leaving --------------------------------------------------------------------------------
 

@@ -1,0 +1,183 @@
+"""What goes on behind all screens: one data command at a time, and teardowns with their window.
+
+Both belong to the app: switching screens neither hides nor stops them.
+"""
+
+from typing import TYPE_CHECKING, TypeVar
+
+from textual import on, work
+from textual.app import App
+from textual.widget import Widget
+from textual.worker import get_current_worker
+
+from console.tui.attempt import attempt
+from console.tui.messages import (
+    DataChanged,
+    DataProgressed,
+    OperationFailed,
+    TeardownEnded,
+    TeardownStepped,
+)
+from console.tui.teardown import Teardowns
+from ups.errors import UpsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from console.operations import Operations
+
+Shown = TypeVar("Shown", bound=Widget)
+
+_DATA_VERBS = {"make": "making reference data", "verify": "verifying"}
+_DATA_DONE = {"make": "reference data made", "verify": "every byte as recorded"}
+DATA_FAILED = "could not "
+"""Begins the name of every failed data command."""
+
+
+class BackgroundApp(App[None]):
+    """The part of the console that works while screens come and go."""
+
+    def __init__(self, operations: "Operations") -> None:
+        super().__init__()
+        self.operations = operations
+        self.work_shown: tuple[str, int, int] = ("", 0, 0)
+        """What a data command is doing, how much of how much; empty while none runs."""
+        self.teardowns = Teardowns()
+
+    def notice(self, text: str, hint: str = "", ink: str = "warn") -> None:
+        """One line at the foot of the screen in front."""
+        from console.tui.widgets.foot import NoticeBar
+
+        for bar in self.in_front(NoticeBar):
+            bar.show(text, hint, ink)
+
+    def in_front(self, kind: type[Shown]) -> "Iterable[Shown]":
+        """The widgets of a kind on the screen in front; none while the app starts or ends."""
+        return self.screen_stack[-1].query(kind) if self.screen_stack else ()
+
+    def things_changed(self) -> None:
+        """Read the top line and the screen in front again; the console says how."""
+
+    # --- data commands ------------------------------------------------------------------------
+
+    def data_command(self, verb: str, tasks: list[str]) -> None:
+        """Make or verify datasets in the background, one command at a time.
+
+        Args:
+            verb: "make" or "verify".
+            tasks: names of tasks; none is all that the store has.
+        """
+        if self.work_shown[0]:
+            self.notice(f"{self.work_shown[0]}: one data command at a time")
+            return
+        self.show_work(_DATA_VERBS[verb], 0, 0)
+        self._run_data_command(verb, tasks)
+
+    @work(thread=True, group="data", exit_on_error=False)
+    def _run_data_command(self, verb: str, tasks: list[str]) -> None:
+        worker = get_current_worker()
+
+        def progress(what: str, done: int, total: int) -> None:
+            if worker.is_cancelled:
+                raise UpsError("the console was left")
+            self.post_message(DataProgressed(verb, what, done, total))
+
+        def command() -> DataChanged:
+            if verb == "make":
+                self.operations.make_data(tasks, progress=progress)
+                return DataChanged(verb, tasks, {})
+            return DataChanged(verb, tasks, self.operations.verify_data(tasks, progress))
+
+        message = attempt(f"{DATA_FAILED}{verb} {', '.join(tasks) or 'the data'}", command)
+        self.post_message(message or DataChanged(verb, tasks, {}))
+
+    @on(DataProgressed)
+    def _data_progressed(self, message: DataProgressed) -> None:
+        self.show_work(f"{_DATA_VERBS[message.verb]} {message.what}", message.done, message.total)
+
+    @on(DataChanged)
+    def _data_changed(self, message: DataChanged) -> None:
+        self.show_work("", 0, 0)
+        bad = [f"{task} is {state}" for task, state in message.states.items() if state != "verified"]
+        what = ", ".join(message.tasks) or "all data"
+        if bad:
+            self.notice("; ".join(bad), "make or import it again", "bad")
+        else:
+            self.notice(f"{what}: {_DATA_DONE[message.verb]}", ink="good")
+        self.things_changed()
+
+    def show_work(self, what: str, done: int, total: int) -> None:
+        """Show a data command's progress; an empty `what` hides it."""
+        self.work_shown = (what, done, total)
+        from console.tui.widgets.foot import WorkBar
+
+        for bar in self.in_front(WorkBar):
+            bar.show(what, done, total)
+
+    # --- teardown -----------------------------------------------------------------------------
+
+    def tear_down(self, targets: list[str], loses: str) -> None:
+        """Open the five-second window for these instances or runs."""
+        if self.teardowns.ask(targets, loses):
+            self._show_teardown()
+            self.set_timer(0.25, self._tick_teardown)
+        else:
+            self.notice("it is being torn down already")
+
+    def action_take_back(self) -> None:
+        """Close the window: nothing is torn down."""
+        saved = self.teardowns.take_back()
+        if saved:
+            self._show_teardown()
+            self.notice(f"{', '.join(saved)} stays", "nothing was done", "good")
+
+    def _tick_teardown(self) -> None:
+        begun = self.teardowns.due()
+        if begun and len(self.teardowns.running) == len(begun):
+            self._tear_down(self.teardowns.running[0])
+        if self.teardowns.waiting:
+            self.set_timer(0.25, self._tick_teardown)
+        self._show_teardown()
+
+    @work(thread=True, group="teardown", exit_on_error=False)
+    def _tear_down(self, target: str) -> None:
+        def steps() -> TeardownEnded:
+            for step in self.operations.teardown(target):
+                self.post_message(TeardownStepped(target, step))
+            return TeardownEnded(target, None)
+
+        message = attempt(f"tearing down {target}", steps)
+        if isinstance(message, OperationFailed):
+            message = TeardownEnded(target, f"{message.text} {message.hint}".strip())
+        if message is not None:
+            self.post_message(message)
+
+    @on(TeardownStepped)
+    def _stepped(self, message: TeardownStepped) -> None:
+        step = message.step
+        ink = "good" if step.done else "warn" if step.text.startswith("!") else "text"
+        self.teardowns.note(step.text, ink, "✓" if step.done else "·")
+        self._show_teardown()
+
+    @on(TeardownEnded)
+    def _ended(self, message: TeardownEnded) -> None:
+        if message.error is not None:
+            self.teardowns.note(f"{message.target}: NOT verified: {message.error}", "bad", "✗")
+        self.teardowns.running = [t for t in self.teardowns.running if t != message.target]
+        if self.teardowns.running:
+            self._tear_down(self.teardowns.running[0])
+        elif message.error is None:
+            self.set_timer(15.0, self._forget_teardown)
+        self._show_teardown()
+        self.things_changed()
+
+    def _forget_teardown(self) -> None:
+        if not self.teardowns.busy:
+            self.teardowns.lines = []
+            self._show_teardown()
+
+    def _show_teardown(self) -> None:
+        from console.tui.widgets.foot import TeardownBar
+
+        for bar in self.in_front(TeardownBar):
+            bar.show(self.teardowns.rows())
