@@ -17,7 +17,7 @@ from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
 from console.tui.background import DATA_FAILED, BackgroundApp
-from console.tui.messages import MoneyRead, OperationFailed, SettingsRead
+from console.tui.messages import MoneyRead, OperationFailed, Reconciled, SettingsRead
 from console.tui.theme import THEMES, variable_defaults
 from console.tui.widgets.top import TopBar
 
@@ -46,6 +46,7 @@ def make_screen(name: str) -> "ConsoleScreen":
 
 _READING_MONEY = "reading the ledger"
 _POLL_SECONDS = 5.0
+_RECONCILE_SECONDS = 60.0
 _LEAVE_AGAIN_SECONDS = 3.0
 
 
@@ -78,6 +79,7 @@ class UpsConsole(BackgroundApp):
         # Before the first style is computed: a change of theme later costs a second of them.
         self.set_reactive(App.theme, THEMES[0].name)
         self.stylesheet.set_variables(self.get_css_variables())
+        self._started = False
         self.money: Money | None = None
         self.money_read_at = 0.0
         self.money_stale_since: float | None = None
@@ -101,12 +103,26 @@ class UpsConsole(BackgroundApp):
         yield TopBar()
 
     async def _start(self) -> None:
-        """What waits for the first frame."""
-        if len(self.screen_stack) == 1:
-            await self.push_screen("launch")
+        """What waits for the first frame, or for the first key where that comes before it."""
+        if self._started:
+            return
+        self._started = True
+        await self.push_screen("launch")
         self._read_settings()
         self.read_money()
         self.set_interval(_POLL_SECONDS, self.read_money)
+        self._reconcile()
+        self.set_interval(_RECONCILE_SECONDS, self._reconcile)
+
+    @work(thread=True, exclusive=True, group="reconcile", exit_on_error=False)
+    def _reconcile(self) -> None:
+        """Hold the ledger against the providers; end what other consoles left undone."""
+        self._tell(attempt("asking the providers", lambda: Reconciled(self.operations.reconcile())))
+
+    @on(Reconciled)
+    def _reconciled(self, message: Reconciled) -> None:
+        if message.transitions:
+            self.things_changed()
 
     @work(thread=True, exclusive=True, group="settings", exit_on_error=False)
     def _read_settings(self) -> None:
@@ -128,9 +144,8 @@ class UpsConsole(BackgroundApp):
         """Bring a screen to the front."""
         while len(self.screen_stack) > 2:  # help or a question is open
             await self.pop_screen()
-        if len(self.screen_stack) == 1:
-            await self.push_screen(name)
-        elif self.screen is not self.get_screen(name):
+        await self._start()
+        if self.screen is not self.get_screen(name):
             await self.switch_screen(name)
 
     def action_help(self) -> None:

@@ -52,6 +52,14 @@ class MoneyRead(Message):
         return isinstance(message, MoneyRead)
 
 
+class Reconciled(Message):
+    """The ledger was held against the providers."""
+
+    def __init__(self, transitions: "Sequence[Transition]") -> None:
+        super().__init__()
+        self.transitions = transitions
+
+
 class ConfigsRead(Message):
     """The configs that can be launched."""
 

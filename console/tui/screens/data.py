@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from console.api import CacheRow, DatasetRow
-from console.tui.drawing.text import Row, count, number, size
+from console.tui.drawing.text import Row, count, size
 from console.tui.messages import DataRead
 from console.tui.screens.base import ConsoleScreen
 from console.tui.screens.launch import data_state
@@ -177,7 +177,7 @@ def details(row: DatasetRow, caches: Sequence[CacheRow]) -> list[Row]:
             [(f"{name:<6}", "muted"), (f"{split.samples} samples, {shape}, {size(split.bytes)}", "text")]
         )
     for name, values in row.parameters.items():
-        shown = ", ".join(number(value) for value in values[:12]) + (" …" if len(values) > 12 else "")
+        shown = ", ".join(f"{value:g}" for value in values[:12]) + (" …" if len(values) > 12 else "")
         rows.append([(f"{name:<6}", "muted"), (shown, "text")])
     if row.provenance:
         rows.append([("from  ", "muted"), (", ".join(row.provenance), "text")])

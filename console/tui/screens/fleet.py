@@ -118,7 +118,7 @@ class FleetScreen(ConsoleScreen):
         from console.tui.screens.typed_word import TypedWord
 
         rate = sum(row.usd_per_hour for row in ours)
-        question = f"tears down {len(ours)} instances, {usd(rate)}/h in all"
+        question = f"tears down {len(ours)} instance{'s' * (len(ours) != 1)}, {usd(rate)}/h in all"
         self.app.push_screen(
             TypedWord(question, "destroy"), lambda typed: self._all_confirmed(ours, bool(typed))
         )

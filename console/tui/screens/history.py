@@ -65,7 +65,9 @@ class HistoryScreen(ConsoleScreen):
         now = time.time()
         table.set_rows(run_cells(row, tasks, now) for row in message.runs)
         spent = sum(row.usd for row in message.runs)
-        table.note = [(f"{len(message.runs)} runs, {usd(spent)} in all", "muted")]
+        table.note = [
+            (f"{len(message.runs)} run{'s' * (len(message.runs) != 1)}, {usd(spent)} in all", "muted")
+        ]
         self._read_report()
 
     @on(Table.Moved)
@@ -200,7 +202,8 @@ def report_rows(report: Mapping[str, Any]) -> list[Row]:
                 row.append(("  no skill", "warn"))
             rows.append(row)
         rows.append([])
-    gates = report.get("gates") or {}
-    for name, gate in gates.items() if isinstance(gates, Mapping) else ():
-        rows.append([(f"gate {name}: {gate}", "muted")])
+    gates = report.get("gates")
+    if isinstance(gates, Mapping) and gates.get("decision"):
+        rows.append([("gate: ", "muted"), (str(gates["decision"]), "title"),
+                     (f" at {number(gates.get('aggregate'))}", "muted")])  # fmt: skip
     return rows

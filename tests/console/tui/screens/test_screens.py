@@ -6,7 +6,7 @@ import time
 import pytest
 from textual.pilot import Pilot
 
-from console.api import Money, RunStatus
+from console.api import Money, RunStatus, Transition
 from console.errors import TeardownNotVerifiedError
 from console.fleet.model import InstanceKind, InstanceState
 from console.home import Home
@@ -292,7 +292,7 @@ async def test_all_go_only_after_the_typed_word(home: Home) -> None:
         await pilot.press("3")
         await until_seen(pilot, "vast-18342")
         await pilot.press("X")
-        await until_seen(pilot, "tears down 1 instances, $0.29/h", "type destroy")
+        await until_seen(pilot, "tears down 1 instance, $0.29/h", "type destroy")
         await pilot.press(*"yes", "enter")
         await until(pilot, lambda: "type destroy" not in seen(pilot.app))
         assert "tearing down" not in seen(pilot.app)
@@ -425,6 +425,22 @@ async def test_keys_and_theme_come_from_the_settings(home: Home) -> None:
         await until(pilot, lambda: app.theme == "ups-light")
         await pilot.press("2")
         await until_seen(pilot, "No run yet", "^x teardown")
+
+
+async def test_opening_settles_what_other_consoles_left_undone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = fake(home, rows=[])
+
+    def reconcile() -> list[Transition]:
+        operations.rows = [instance(state=InstanceState.DESTROYED)]
+        return operations.transitions("ups-me-1124-aaaa-9")
+
+    monkeypatch.setattr(operations, "reconcile", reconcile)
+    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+        await pilot.press("3")
+        await until_seen(pilot, "✓ vast-18342", "destroyed")
+        operations.ended = True
 
 
 def test_binding_ids_are_unique_and_stable() -> None:
