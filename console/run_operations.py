@@ -110,8 +110,7 @@ class RunOperations(Context):
         entry = instance_of(self.ledger, handle.run)
         if entry is None:
             return status_of(handle.latest, None, process_alive=None, now=time.time())
-        follower = self._follower(handle.run)
-        return follower.status(handle, entry, follower.transport_of(entry))
+        return self._follower(handle.run).catch_up(handle)
 
     def runs(self) -> list[RunRow]:
         """All runs, the newest first."""

@@ -34,7 +34,7 @@ def _register_launching(cli: click.Group) -> None:
     def validate(session: Session, configs: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
         """Check CONFIGs against the schema."""
         found = [session.operations.validate(config, overrides) for config in configs]
-        text = "\n".join(f"{entry.path}: valid, {', '.join(entry.tasks)}" for entry in found)
+        text = "\n".join(": ".join((str(entry.path), ", ".join(("valid", *entry.tasks)))) for entry in found)
         session.answer([asdict(entry) for entry in found], text)
 
     @command(cli, "launch")

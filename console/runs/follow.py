@@ -59,6 +59,18 @@ class Follower:
         finally:
             lock.release()
 
+    def catch_up(self, handle: RunHandle) -> RunStatus:
+        """How a run stands now; one that ended while nobody looked is mirrored before it is judged."""
+        entry = instance_of(self.ledger, handle.run)
+        status = self.status(handle, entry, self.transport_of(entry))
+        if status is not RunStatus.LOST:
+            return status
+        lock = FileLock(self.locks / f"mirror-{handle.run}.lock")
+        try:
+            return self.look(handle, lock, {})
+        finally:
+            lock.release()
+
     def look(self, handle: RunHandle, lock: FileLock, mirrors: dict[int, Mirror]) -> RunStatus:
         """Copy what is new, if the mirror is ours to copy, and say how the run stands.
 

@@ -20,6 +20,13 @@ from ups.events import LOST_AFTER_SECONDS, Event, EventType, decode
 from ups.rundir import RunDirectory
 
 _DONE = {status.value: status for status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.STOPPED)}
+_BEFORE_RUNNING = (
+    InstanceState.INTENDED,
+    InstanceState.REQUESTED,
+    InstanceState.AMBIGUOUS,
+    InstanceState.STARTING,
+    InstanceState.REACHABLE,
+)
 _STARTUP_S = 120.0
 """A run that wrote nothing for so long after its instance became reachable is lost."""
 
@@ -139,13 +146,13 @@ def status_of(
     event = last_event(directory.events_path)
     if event is not None and event.type == EventType.DONE:
         return _DONE.get(str(event.fields.get("status")), RunStatus.FAILED)
+    if event is None and entry is not None and entry.state in _BEFORE_RUNNING:
+        return RunStatus.PENDING if now - entry.created < _STARTUP_S else RunStatus.LOST
     if entry is None or not entry.living:
         refused = entry is not None and entry.state in (InstanceState.REFUSED, InstanceState.ABANDONED)
         return RunStatus.FAILED if refused else RunStatus.LOST
     if process_alive:
         return RunStatus.RUNNING if event is not None else RunStatus.PENDING
-    if entry.state is not InstanceState.RUNNING and event is None and now - entry.created < _STARTUP_S:
-        return RunStatus.PENDING
     if process_alive is False:
         return RunStatus.LOST
     last = event.t if event is not None else entry.created

@@ -130,6 +130,7 @@ def test_a_box_that_nobody_watches_ends_itself(laptop: Laptop) -> None:
     while laptop.processes() and time.monotonic() < until:
         time.sleep(0.2)
     assert laptop.processes() == []
+    assert [row["status"] for row in laptop.json("runs")] == ["succeeded"], "ended while nobody looked"
     laptop.run("reconcile")
     assert [row["state"] for row in laptop.json("fleet")] == ["destroyed"]
     (row,) = laptop.json("runs")
