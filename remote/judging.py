@@ -45,7 +45,7 @@ class Judging:
 
 
 def judge(judging: Judging, progress: Progress) -> dict[str, Any]:
-    """The report, as DESIGN's `evaluate --json` states it; writes the predictions where asked.
+    """The report, as `evaluate --json` prints it; writes the predictions where asked.
 
     Raises:
         UsageError: predictions of more than one task or split were asked for.

@@ -18,7 +18,7 @@ from typing import Any
 
 
 class EventType(StrEnum):
-    """The known event types; fields of each in DESIGN's table, written by `EventWriter`'s callers."""
+    """The known event types; fields of each in docs/architecture.md, written by `EventWriter`'s callers."""
 
     RUN = "run"
     PHASE = "phase"

@@ -31,7 +31,7 @@ class Boundary(StrEnum):
 
 
 class RawLayout(StrEnum):
-    """The layouts in which the field publishes such data; DESIGN of each in `ups.data.raw`."""
+    """The layouts in which the field publishes such data; the schema of each is in `ups.data.raw`."""
 
     FLAT = "flat"
     """`tensor` [N,T,X…] with `t-coordinate`, `x-coordinate`."""
