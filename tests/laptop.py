@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,11 @@ evaluation: {rollout_steps: 4, validation_samples: 4}
 """
 
 
+def _heed_interrupts() -> None:
+    """A shell starts background jobs deaf to Ctrl-C, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Laptop:
     """One home and one store, driven through the installed command."""
 
@@ -52,6 +58,7 @@ class Laptop:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def run(self, *arguments: str, exit_code: int = 0) -> str:
