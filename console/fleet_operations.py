@@ -85,6 +85,8 @@ class FleetOperations(Context):
             yield from self.teardown_of(entry).steps(entry, "teardown")
 
     def _find_instance(self, name: str) -> "Entry | None":
+        from console.runs.registry import instance_of
+
         try:
             return self.ledger.find(name)
         except NotFoundError:
@@ -92,7 +94,7 @@ class FleetOperations(Context):
                 run = self.registry.find(name).run
             except NotFoundError:
                 return None
-            return next(iter(self.ledger.of_run(run)), None)
+            return instance_of(self.ledger, run)
 
     def _destroy_orphan(self, name: str) -> Iterator[TeardownStep]:
         from console.fleet.model import Label

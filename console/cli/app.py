@@ -130,11 +130,10 @@ def main() -> None:
     """Entry point: run, and turn every error into one line and an exit code."""
     arguments = sys.argv[1:]
     as_json, debug = "--json" in arguments, "--debug" in arguments
-    color = False if os.environ.get("NO_COLOR") else None
     try:
         if arguments:  # opening the console must not wait for the commands
             _load_commands()
-        code = cli.main(arguments, standalone_mode=False, prog_name="ups-console", color=color)
+        code = cli.main(arguments, standalone_mode=False, prog_name="ups-console", color=_color())
     except UpsError as error:
         if debug:
             raise
@@ -161,11 +160,16 @@ def _usage(error: click.ClickException) -> str:
     return f"see `{context.command_path} --help`" if context else "see `ups-console --help`"
 
 
+def _color() -> bool | None:
+    """False where the user wants none; None lets click look at the terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def _report(error: dict[str, str], exit_code: int, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
     else:
-        color = False if os.environ.get("NO_COLOR") else None
+        color = _color()
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error['message']}", err=True, color=color)
         if error["hint"]:
             click.echo(f"{click.style('hint:', bold=True)}  {error['hint']}", err=True, color=color)

@@ -11,7 +11,12 @@ from console.cli.render import ProgressLine, size, table
 
 def register(cli: click.Group) -> None:
     """Add the commands of this module."""
+    _register_listings(cli)
+    _register_caches(cli)
+    _register_datasets(cli)
 
+
+def _register_listings(cli: click.Group) -> None:
     @command(cli, "tasks")
     def tasks(session: Session) -> None:
         """The 15 tasks."""
@@ -60,6 +65,8 @@ def register(cli: click.Group) -> None:
             table(["task", "state", "train", "val", "test", "size", ""], lines, right=(2, 3, 4, 5)),
         )
 
+
+def _register_caches(cli: click.Group) -> None:
     caches = listing_group(cli, "caches", "The latent caches in the store.", _answer_caches)
 
     @command(caches, "build")
@@ -71,6 +78,8 @@ def register(cli: click.Group) -> None:
         done = session.operations.build_caches(version, tasks, dtype=dtype, progress=ProgressLine())
         session.answer(done, f"{version}: built {len(done.get('built', {}))}, what fitted was kept")
 
+
+def _register_datasets(cli: click.Group) -> None:
     @cli.group("data")
     def data() -> None:
         """Make, import, verify and delete datasets."""

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import click
 
-from console.api import InstanceRow, Level
+from console.api import InstanceRow
 from console.cli.app import Session, command
-from console.cli.render import duration, table
+from console.cli.render import MARKS, duration, table
 from console.fleet.model import LIVING, InstanceKind
 from ups.errors import UpsError, UsageError
 
@@ -76,9 +76,8 @@ def register(cli: click.Group) -> None:
     def doctor(session: Session) -> None:
         """What is configured and what is missing; spends nothing."""
         checks = session.operations.doctor()
-        mark = {Level.OK: "✓", Level.WARNING: "!", Level.FAILED: "✗"}
         text = "\n".join(
-            f"{mark[check.level]} {check.text}" + (f"\n    {check.hint}" if check.hint else "")
+            f"{MARKS[check.level]} {check.text}" + (f"\n    {check.hint}" if check.hint else "")
             for check in checks
         )
         session.answer([asdict(check) for check in checks], text)

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import click
 
+from console.api import Level
+
+MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILED: "✗"}
+"""How a check's level is shown."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Columns aligned with two spaces between; those in `right` are right-aligned."""

@@ -11,7 +11,7 @@ import click
 from console.api import FollowBatch, LaunchRequest, Level, Preflight, RunRow, RunStatus
 from console.cli.app import Session, command, listing_group
 from console.cli.narrate import Narrator, report_text
-from console.cli.render import ProgressLine, duration, number, table
+from console.cli.render import MARKS, ProgressLine, duration, number, table
 from console.errors import RunFailedError
 from console.operations import Operations
 from ups.errors import NotFoundError
@@ -227,9 +227,8 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
 
 
 def _answer_preflight(session: Session, preflight: Preflight) -> None:
-    mark = {Level.OK: "✓", Level.WARNING: "!", Level.FAILED: "✗"}
     lines = [
-        f"{mark[check.level]} {check.text}" + (f"  ({check.hint})" if check.hint else "")
+        f"{MARKS[check.level]} {check.text}" + (f"  ({check.hint})" if check.hint else "")
         for check in preflight.checks
     ]
     expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
