@@ -280,6 +280,8 @@ class Training(Section):
     """Shift the state by the calibrated velocity × dt first, where that halves persistence error."""
     guards: Guards = Guards()
     """What keeps a rollout from exploding."""
+    skip_nonfinite: int = Field(0, ge=0)
+    """Steps that may be left out because a loss or the gradient is not finite, before the run stops."""
     log_every: int = Field(10, ge=1)
     """Optimizer steps between two points of a task's training curve."""
 

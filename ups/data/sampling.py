@@ -23,19 +23,19 @@ _LARGEST_CHANGE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pairs of one task: a state (or input) and what follows it."""
+    """Windows of one task: a state (or input) and the states that follow it."""
 
     task: str
     inputs: Floats
     """[B, *S, Ci]."""
     targets: Floats
-    """[B, *S, C]."""
+    """[B, K, *S, C], the K states after it, a stride apart; K = 1 for static tasks."""
     parameters: Floats
     """[B, P]."""
     dt: float
-    """Time between the two; 0 for static tasks."""
+    """Time between two of them; 0 for static tasks."""
     stride: int
-    """Stored frames between the two."""
+    """Stored frames between two of them."""
     samples: Integers
     """[B] index of the trajectory in its file."""
     frames: Integers
@@ -57,15 +57,24 @@ class Pairs:
     def __len__(self) -> int:
         return self.fields.samples * max(self.starts, 0)
 
-    def take(self, samples: Integers, frames: Integers) -> Batch:
-        """The pairs that start at these frames of these trajectories."""
+    def most_steps(self, wanted: int) -> int:
+        """How many steps a window can have: as many as wanted, where the trajectories are long enough."""
+        if self.fields.states is None:
+            return 1
+        frames: int = self.fields.states.shape[1]
+        return min(wanted, (frames - 1) // self.stride)
+
+    def take(self, samples: Integers, frames: Integers, steps: int = 1) -> Batch:
+        """The windows of `steps` steps that start at these frames of these trajectories."""
         fields = self.fields
         if fields.states is not None:
-            inputs, targets = fields.states[samples, frames], fields.states[samples, frames + self.stride]
+            inputs = fields.states[samples, frames]
+            later = frames[:, None] + self.stride * np.arange(1, steps + 1)
+            targets = fields.states[samples[:, None], later]
         else:
             assert fields.inputs is not None
             assert fields.targets is not None
-            inputs, targets = fields.inputs[samples], fields.targets[samples]
+            inputs, targets = fields.inputs[samples], fields.targets[samples][:, None]
         return Batch(
             fields.spec.name, np.asarray(inputs), np.asarray(targets), np.asarray(fields.parameters[samples]),
             fields.dt * self.stride, self.stride, samples, frames,
@@ -104,15 +113,20 @@ class PairSampler:
             self._cumulative = None
         self._hard_share = 0.0 if self._cumulative is None else hard_share
 
-    def draw(self, size: int, random: np.random.Generator) -> Batch:
-        """A batch of `size` pairs."""
+    def draw(self, size: int, random: np.random.Generator, steps: int = 1) -> Batch:
+        """A batch of `size` windows of `steps` steps; `steps` may not exceed `pairs.most_steps`.
+
+        A frame that is drawn too late for a window of more than one step counts from the beginning again.
+        """
         chosen = random.integers(len(self.pairs), size=size)
         num_hard = int(size * self._hard_share)
         if num_hard and self._cumulative is not None:
             heights = random.random(num_hard) * self._cumulative[-1]
             drawn = np.searchsorted(self._cumulative, heights, side="right")
             chosen[:num_hard] = np.minimum(drawn, len(self.pairs) - 1)
-        return self.pairs.take(chosen // self.pairs.starts, chosen % self.pairs.starts)
+        samples, frames = chosen // self.pairs.starts, chosen % self.pairs.starts
+        latest = self.pairs.starts - self.pairs.stride * (steps - 1)
+        return self.pairs.take(samples, frames if steps == 1 else frames % latest, steps)
 
 
 class TaskRotation:

@@ -12,6 +12,7 @@ from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation.guards import Guards
 from ups.models import checkpoint as checkpoints
+from ups.models.checkpoint import AVERAGE_FILE, MODEL_FILE
 from ups.models.operator import LatentOperator
 from ups.models.spec import OperatorSpec
 from ups.physics import Symmetry, symmetries, vector_channels
@@ -110,8 +111,8 @@ def load(path: Path, device: str, *, symmetric_average: bool = False) -> Predict
     """
     found = checkpoints.read(path)
     model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
-    weights = found.tensors("ema.safetensors" if found.state["use_ema"] else "model.safetensors")
-    model.load_state_dict(weights)
+    weights = AVERAGE_FILE if found.state["use_ema"] else MODEL_FILE
+    checkpoints.load_weights(model, found, weights)
     config = parse_train_config(found.state["config"], str(found.path / "state.json"))
     guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
     return Predictor(

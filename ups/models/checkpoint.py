@@ -18,14 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ups.config import STAGES
 from ups.errors import NotFoundError, TrainingError
 
 FORMAT = 1
+MODEL_FILE = "model.safetensors"
+"""Weights of the operator."""
+AVERAGE_FILE = "ema.safetensors"
+"""Their running average, where one is kept."""
 _STATE = "state.json"
 _PARTIAL = ".partial-"
+_NAMED_KEYS = 5
+"""Differing keys that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,31 @@ class Checkpoint:
             return {}
         tensors: dict[str, Tensor] = load_file(self.path / file)
         return tensors
+
+
+def load_weights(module: nn.Module, found: Checkpoint, file: str) -> None:
+    """Load one of a checkpoint's files into a module.
+
+    Raises:
+        TrainingError: it is of another architecture; names the keys that differ.
+    """
+    weights, own = found.tensors(file), module.state_dict()
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shaped = [
+        f"{key} is {list(weights[key].shape)}, wanted {list(own[key].shape)}"
+        for key in own.keys() & weights.keys()
+        if weights[key].shape != own[key].shape
+    ]
+    differences = [
+        *(f"{key} is missing" for key in missing), *(f"{key} is unknown" for key in extra), *sorted(shaped),
+    ]  # fmt: skip
+    if differences:
+        more = f" and {len(differences) - _NAMED_KEYS} more" if len(differences) > _NAMED_KEYS else ""
+        raise TrainingError(
+            f"{found.path / file} is of another architecture: {'; '.join(differences[:_NAMED_KEYS])}{more}",
+            hint="it was written under another config or another version: evaluate it there, or train anew",
+        )
+    module.load_state_dict(weights)
 
 
 def write(

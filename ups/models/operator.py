@@ -34,6 +34,16 @@ class Normalisation:
     """[N, P] of the train split."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the operator makes of a state."""
+
+    fields: Tensor
+    """[B, *S, C] in physical units."""
+    latents: Tensor
+    """[B, N, L] the tokens that were decoded, before the refinement."""
+
+
 class GridHead(nn.Module):
     """All that is a grid task's own: codec, positions, condition features, refinement, transport."""
 
@@ -137,6 +147,19 @@ class LatentOperator(nn.Module):
         Returns:
             [B, *S, C] in physical units.
         """
+        return self.advance(task, inputs, parameters, dt, stride, noise=noise).fields
+
+    def advance(
+        self,
+        task: str,
+        inputs: Tensor,
+        parameters: Tensor,
+        dt: Tensor,
+        stride: Tensor,
+        *,
+        noise: float = 0.0,
+    ) -> Step:
+        """As `forward`, with the predicted latents."""
         head = self.head(task)
         static = head.task.spec.static
         index = list(self.heads).index(task)
@@ -147,7 +170,8 @@ class LatentOperator(nn.Module):
         if noise:
             tokens = tokens + noise * torch.randn_like(tokens)
         change = self.trunk(tokens, condition, (head.cos, head.sin), head.position, amp=self.amp)
-        predicted = head.target.decode(change if static else tokens + change)
+        latents = change if static else tokens + change
+        predicted = head.target.decode(latents)
         if head.refinement is not None:
             predicted = predicted + head.refinement(torch.cat([source, predicted], dim=-1), condition)
-        return head.target.denormalise(predicted)
+        return Step(head.target.denormalise(predicted), latents)

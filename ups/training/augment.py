@@ -1,5 +1,7 @@
 """Numpy batches → augmented tensors: every pair is moved by a random symmetry of its equation."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from ups.data.sampling import Batch
 from ups.physics import shift_cells, symmetries, vector_channels
 from ups.tasks import task_spec
-from ups.training.losses import TensorBatch
+from ups.training.batch import TensorBatch
 
 
 def to_device(batch: Batch, device: str) -> TensorBatch:
@@ -34,9 +36,15 @@ def augmented(batch: TensorBatch, random: np.random.Generator) -> TensorBatch:
     maps = symmetries(spec, grid)
     chosen = maps[int(random.integers(len(maps)))] if len(maps) > 1 else maps[0]
     inputs = chosen.apply(inputs, vector_channels(spec, spec.input_fields or spec.fields))
-    targets = chosen.apply(targets, vector_channels(spec, spec.fields))
+    targets = _per_state(lambda states: chosen.apply(states, vector_channels(spec, spec.fields)), targets)
     if spec.periodic:
         cells = torch.from_numpy(random.integers(np.array(grid), size=(len(inputs), len(grid))))
         cells = cells.to(inputs.device)
-        inputs, targets = shift_cells(inputs, cells), shift_cells(targets, cells)
+        steps = cells.repeat_interleave(targets.shape[1], dim=0)
+        inputs, targets = shift_cells(inputs, cells), _per_state(lambda s: shift_cells(s, steps), targets)
     return TensorBatch(batch.task, inputs, targets, batch.parameters, batch.dt, batch.stride)
+
+
+def _per_state(change: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
+    """Apply a change of fields [B, *S, C] to each state of windows [B, K, *S, C]."""
+    return change(windows.flatten(0, 1)).view(windows.shape)

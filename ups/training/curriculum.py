@@ -1,4 +1,4 @@
-"""How the samples of an epoch are shared between the tasks."""
+"""What is learned in an epoch: how samples are shared between the tasks, how many steps are unrolled."""
 
 from collections.abc import Mapping
 
@@ -29,3 +29,16 @@ def task_shares(
                 return {task: nrmse[task] for task in stage.tasks}
             return {task: base[task] for task in stage.tasks}
     return base
+
+
+def rollout_steps(config: TrainConfig, epoch: int) -> int:
+    """Steps that are unrolled in an epoch."""
+    curriculum = config.training.rollout_curriculum
+    if not curriculum.enabled:
+        return 1
+    begun = [
+        steps
+        for steps, first in zip(curriculum.stages, curriculum.epoch_boundaries, strict=True)
+        if epoch >= first
+    ]
+    return begun[-1]

@@ -1,5 +1,7 @@
 """One true curve per task: each point is the mean over that task's own samples since its last point."""
 
+from collections.abc import Mapping
+
 from ups.events import EventType
 from ups.training.job import EventSink
 
@@ -9,7 +11,7 @@ class TaskCurves:
 
     def __init__(self, stage: str, sink: EventSink) -> None:
         self._stage, self._sink = stage, sink
-        self._losses: dict[str, float] = {}
+        self._losses: dict[str, dict[str, tuple[float, int]]] = {}
         self._counts: dict[str, int] = {}
         self._epoch_counts: dict[str, int] = {}
 
@@ -17,19 +19,22 @@ class TaskCurves:
         """Shares are counted per epoch."""
         self._epoch_counts = {}
 
-    def add(self, task: str, loss: float, samples: int) -> None:
-        """Count a micro-batch's mean loss for its task."""
-        self._losses[task] = self._losses.get(task, 0.0) + loss * samples
+    def add(self, task: str, samples: int, losses: Mapping[str, float]) -> None:
+        """Count a micro-batch's mean losses, by name, for its task; `loss` is their weighted sum."""
+        sums = self._losses.setdefault(task, {})
+        for name, value in losses.items():
+            total, count = sums.get(name, (0.0, 0))
+            sums[name] = total + value * samples, count + samples
         self._counts[task] = self._counts.get(task, 0) + samples
         self._epoch_counts[task] = self._epoch_counts.get(task, 0) + samples
 
     def write(self, *, epoch: int, step: int, rate: float, grad_norm: float) -> None:
         """Write a point for each task that had samples since its last one."""
         total = sum(self._epoch_counts.values())
-        for task, count in self._counts.items():
+        for task in self._counts:
             values = {
-                "loss": self._losses[task] / count, "lr": rate, "grad_norm": grad_norm,
-                "share": self._epoch_counts[task] / total,
+                **{name: value / count for name, (value, count) in self._losses[task].items()},
+                "lr": rate, "grad_norm": grad_norm, "share": self._epoch_counts[task] / total,
             }  # fmt: skip
             self._sink.write(
                 EventType.METRIC,

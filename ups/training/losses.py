@@ -1,7 +1,8 @@
-"""The losses of training, and the proof that each can teach something.
+"""The table of losses, and the proof that each can teach something.
 
 A loss with a weight that no parameter can feel is worse than none: its curve falls or not, and
-nothing is learned. `require_reach` stops such a run before its first step.
+nothing is learned. `require_reach` stops such a run before its first step. Another loss is one row of
+`operator_losses`.
 """
 
 import copy
@@ -11,30 +12,37 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ups.config import TrainConfig
 from ups.errors import TrainingError
 from ups.evaluation.metrics import relative_error
 from ups.models.operator import LatentOperator
+from ups.training.batch import Moment, TensorBatch
+
+PROBED_AT = Moment(epoch=float("inf"))
+"""When reach is checked: after every warm-up."""
 
 
 @dataclass(frozen=True, slots=True)
-class TensorBatch:
-    """A batch on the device, augmented."""
+class Prediction:
+    """What the model makes of a batch."""
 
-    task: str
-    inputs: Tensor
-    """[B, *S, Ci]."""
-    targets: Tensor
-    """[B, *S, C]."""
-    parameters: Tensor
-    """[B, P]."""
-    dt: Tensor
-    """[B]."""
-    stride: Tensor
-    """[B] as floats."""
+    states: Tensor
+    """[B, K, *S, C] in physical units, each from the one before it."""
+    latents: Tensor
+    """[B, N, L] predicted tokens of the first step."""
 
 
-Loss = Callable[[LatentOperator, TensorBatch, float], Tensor]
-"""(model, batch, input noise) → scalar."""
+Compute = Callable[[LatentOperator, TensorBatch, Prediction], Tensor]
+"""(model, batch, prediction) → scalar."""
+
+
+def _everywhere(model: LatentOperator, task: str) -> bool:
+    return True
+
+
+def constant(weight: float) -> Callable[[Moment], float]:
+    """A weight that never changes."""
+    return lambda moment: weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +50,30 @@ class WeightedLoss:
     """One term of the objective."""
 
     name: str
-    weight: float
-    compute: Loss
+    weight: Callable[[Moment], float]
+    """0 leaves it out at that moment."""
+    compute: Compute
+    applies: Callable[[LatentOperator, str], bool] = _everywhere
+    """Whether it has a meaning for a task."""
 
 
-def one_step(model: LatentOperator, batch: TensorBatch, noise: float) -> Tensor:
-    """Mean relative L2 error of one step, in physical units."""
-    predicted = model(batch.task, batch.inputs, batch.parameters, batch.dt, batch.stride, noise=noise)
-    return relative_error(predicted, batch.targets).mean()
+def relative_l2(model: LatentOperator, batch: TensorBatch, prediction: Prediction) -> Tensor:
+    """Mean relative L2 error of the predicted states, in physical units."""
+    return relative_error(prediction.states, batch.targets, first=2).mean()
 
 
-OPERATOR_LOSSES = (WeightedLoss("one_step", 1.0, one_step),)
+def operator_losses(config: TrainConfig) -> tuple[WeightedLoss, ...]:
+    """The losses of the operator stage that a config gives a weight."""
+    return (WeightedLoss("relative_l2", constant(1.0), relative_l2),)
 
 
 def require_reach(
-    model: LatentOperator, losses: tuple[WeightedLoss, ...], batches: Mapping[str, TensorBatch]
+    model: LatentOperator,
+    losses: tuple[WeightedLoss, ...],
+    batches: Mapping[str, TensorBatch],
+    predict: Callable[[LatentOperator, TensorBatch], Prediction],
 ) -> None:
-    """Check that every weighted loss has a gradient for every task.
+    """Check that every weighted loss has a gradient for every task for which it has a meaning.
 
     The model is perturbed first: its layers that start at zero hide parameters behind them.
 
@@ -71,15 +86,16 @@ def require_reach(
         for parameter in probe.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=random).to(parameter.device))
     for loss in losses:
-        if not loss.weight:
-            continue
+        weight = loss.weight(PROBED_AT)
         for task, batch in batches.items():
+            if not weight or not loss.applies(probe, task):
+                continue
             probe.zero_grad(set_to_none=True)
-            value = loss.compute(probe, batch, 0.0)
+            value = loss.compute(probe, batch, predict(probe, batch))
             if value.requires_grad:
                 torch.autograd.backward(value)
             if not any(p.grad is not None and bool(p.grad.any()) for p in probe.parameters()):
                 raise TrainingError(
-                    f"the loss {loss.name} (weight {loss.weight:g}) of {task} reaches no parameter",
+                    f"the loss {loss.name} (weight {weight:g}) of {task} reaches no parameter",
                     hint="set its weight to 0",
                 )

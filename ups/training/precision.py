@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ups.config import TrainConfig
+from ups.config import Optimizer, TrainConfig
 
 _AMPERE = (8, 0)
 
@@ -28,10 +28,9 @@ class Precision:
         return torch.bfloat16 if self.muon_bfloat16 else torch.float32
 
 
-def choose(config: TrainConfig, device: str) -> Precision:
-    """The precision for a new run on `device`."""
-    fast = has_fast_bfloat16(device)
-    backend = config.stages.operator.optimizer.muon_backend
+def choose(config: TrainConfig, optimizer: Optimizer, device: str) -> Precision:
+    """The precision for a new stage on `device`."""
+    fast, backend = has_fast_bfloat16(device), optimizer.muon_backend
     return Precision(config.training.amp and fast, backend == "bfloat16" or (backend == "auto" and fast))
 
 

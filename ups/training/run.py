@@ -5,16 +5,21 @@ import torch
 from ups.capabilities import require_supported
 from ups.data.sampling import PairSampler
 from ups.errors import TrainingError
+from ups.evaluation.guards import Guards
 from ups.events import EventReader, EventType
 from ups.models import checkpoint as checkpoints
+from ups.models.operator import LatentOperator
+from ups.models.spec import OperatorSpec
 from ups.training import state as states
 from ups.training.augment import to_device
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
-from ups.training.losses import OPERATOR_LOSSES, require_reach
+from ups.training.losses import operator_losses, require_reach
+from ups.training.objective import predict
 from ups.training.precision import choose
 from ups.training.setup import TaskData, new_operator, open_data
 from ups.training.state import TrainingState
+from ups.training.trainee import OperatorTrainee
 
 __all__ = ["EventSink", "TrainingJob", "TrainingResult", "train"]
 
@@ -39,9 +44,8 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
         for task, entry in data.items()
     }
-    state = _resumed(job, sink) or _started(job, sink, data, samplers)
-    loop = StageLoop(job, sink, data, samplers, state)
-    status = loop.run()
+    trainee, state = _resumed(job, sink) or _started(job, sink, data, samplers)
+    status = StageLoop(job, sink, data, samplers, trainee, state).run()
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
         raise TrainingError(f"no whole checkpoint is left in {job.run_dir.checkpoints}")
@@ -62,26 +66,34 @@ def _set_up_torch(job: TrainingJob) -> None:
 
 def _started(
     job: TrainingJob, sink: EventSink, data: dict[str, TaskData], samplers: dict[str, PairSampler]
-) -> TrainingState:
+) -> tuple[OperatorTrainee, TrainingState]:
     """A new state, and a checkpoint of it: what is decided at the start is decided once."""
     if any(event.type == EventType.METRIC for event in EventReader(job.run_dir.events_path).read()):
         # no checkpoint of an earlier try is whole: its points are void
         sink.write(EventType.RESUMED, stage="operator", epoch=0, step=0, checkpoint=None)
     config, seed = job.spec.config, job.spec.seed
     model, guards = new_operator(config, data, seed)
-    precision = choose(config, job.device)
-    state = states.new_state(config, model, guards, precision, seed, job.device)
+    precision = choose(config, config.stages.operator.optimizer, job.device)
+    model.amp = precision.amp
+    trainee = OperatorTrainee(config, model, guards, job.device)
+    state = states.new_state(config, trainee, model, precision, seed, job.device)
     probes = {task: to_device(sampler.pairs.probe(), job.device) for task, sampler in samplers.items()}
-    require_reach(state.model, OPERATOR_LOSSES, probes)
-    states.save(job.run_dir.checkpoints, "operator", config, state, None)
-    return state
+    require_reach(model, operator_losses(config), probes, predict)
+    states.save(job.run_dir.checkpoints, config, trainee, state, None)
+    return trainee, state
 
 
-def _resumed(job: TrainingJob, sink: EventSink) -> TrainingState | None:
+def _resumed(job: TrainingJob, sink: EventSink) -> tuple[OperatorTrainee, TrainingState] | None:
     found = checkpoints.last(job.run_dir.checkpoints)
     if found is None:
         return None
-    state = states.restore(found, job.spec.config, job.device)
+    config = job.spec.config
+    states.require_same_config(found, config)
+    model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
+    model.amp = bool(found.state["precision"]["amp"])
+    guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
+    trainee = OperatorTrainee(config, model, guards, job.device)
+    state = states.restore(found, config, trainee, model, job.device)
     progress = state.progress
     sink.write(
         EventType.RESUMED, stage=found.stage, epoch=progress.epoch, step=progress.step,
@@ -93,4 +105,4 @@ def _resumed(job: TrainingJob, sink: EventSink) -> TrainingState | None:
             message=f"the run goes on with {torch.get_num_threads()} threads after {state.threads}",
             hint="its figures will differ in the last digits from those of an uninterrupted run",
         )  # fmt: skip
-    return state
+    return trainee, state

@@ -95,7 +95,9 @@ def _transport(task: GridTask, pairs: Pairs) -> float:
     fraction = displacement(task, parameters, torch.full((len(batch),), batch.dt))
     if fraction is None:
         return 0.0
-    return calibrate_transport(torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), fraction)
+    return calibrate_transport(
+        torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets[:, 0]), fraction
+    )
 
 
 def _normalisation(found: Survey, fields: Fields) -> Normalisation:

@@ -12,19 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ups.config import TrainConfig
 from ups.data.sampling import TaskRotation
 from ups.errors import TrainingError
-from ups.evaluation.guards import Guards
 from ups.models import checkpoint as checkpoints
-from ups.models.checkpoint import Checkpoint
-from ups.models.operator import LatentOperator
-from ups.models.spec import OperatorSpec
+from ups.models.checkpoint import Checkpoint, load_weights
 from ups.training.optim import Hybrid
 from ups.training.precision import Precision
+from ups.training.trainee import Trainee, stage_of
 
+OPTIMIZER_FILE = "optimizer.safetensors"
 _RANDOM = "torch_random"
 
 
@@ -44,14 +43,19 @@ class Progress:
     """Last validation error of each task."""
     finished: bool = False
     """The stage is over, by its epochs or its patience."""
+    split: int = 1
+    """Parts in which a micro-batch is computed; 2 once memory has run out."""
+    nonfinite: int = 0
+    """Steps that were left out because a loss or the gradient was not finite."""
 
 
 @dataclass(slots=True)
 class TrainingState:
     """Everything that changes while a stage trains, and what was decided at its start."""
 
-    model: LatentOperator
-    ema: LatentOperator | None
+    module: nn.Module
+    """What is trained."""
+    ema: nn.Module | None
     """Running average of the weights, where the config asks for one."""
     use_ema: bool
     """The average was better at the last validation."""
@@ -59,45 +63,39 @@ class TrainingState:
     rotation: TaskRotation
     random: np.random.Generator
     progress: Progress
-    guards: Mapping[str, Guards]
     precision: Precision
     threads: int
 
     @property
-    def judged(self) -> LatentOperator:
+    def judged(self) -> nn.Module:
         """The weights that validation found better."""
-        return self.ema if self.use_ema and self.ema is not None else self.model
+        return self.ema if self.use_ema and self.ema is not None else self.module
 
 
 def new_state(
-    config: TrainConfig,
-    model: LatentOperator,
-    guards: Mapping[str, Guards],
-    precision: Precision,
-    seed: int,
-    device: str,
+    config: TrainConfig, trainee: Trainee, module: nn.Module, precision: Precision, seed: int, device: str
 ) -> TrainingState:
     """The state before the first step; seeds torch's random stream."""
     torch.manual_seed(seed)
-    return _assemble(config, model.to(device), guards, precision, np.random.default_rng(seed))
+    return _assemble(config, trainee, module.to(device), precision, np.random.default_rng(seed))
 
 
 def save(
-    parent: Path, stage: str, config: TrainConfig, state: TrainingState, score: float | None
+    parent: Path, config: TrainConfig, trainee: Trainee, state: TrainingState, score: float | None
 ) -> Checkpoint:
     """Write a checkpoint of the state and remove those that are neither last nor best."""
     tensors: dict[str, Mapping[str, Tensor]] = {
-        "model.safetensors": state.model.state_dict(),
-        "optimizer.safetensors": {**state.optimizer.state(), **_torch_random()},
+        trainee.file: state.module.state_dict(),
+        **trainee.fixed(),
+        OPTIMIZER_FILE: {**state.optimizer.state(), **_torch_random()},
     }
     if state.ema is not None:
-        tensors["ema.safetensors"] = state.ema.state_dict()
+        tensors[trainee.average_file] = state.ema.state_dict()
     content = {
         "score": score if score is not None and math.isfinite(score) else None,
         "use_ema": state.use_ema,
         "progress": asdict(state.progress),
-        "operator": state.model.spec.to_json(),
-        "guards": {task: guards.to_json() for task, guards in state.guards.items()},
+        **trainee.description(),
         "precision": asdict(state.precision),
         "threads": state.threads,
         "credits": state.rotation.credits,
@@ -105,35 +103,38 @@ def save(
         "config": config.model_dump(mode="json"),
         "torch": torch.__version__,
     }
-    written = checkpoints.write(parent, stage, state.progress.epoch, tensors, content)
+    written = checkpoints.write(parent, trainee.stage, state.progress.epoch, tensors, content)
     checkpoints.prune(parent)
     return written
 
 
-def restore(found: Checkpoint, config: TrainConfig, device: str) -> TrainingState:
+def restore(
+    found: Checkpoint, config: TrainConfig, trainee: Trainee, module: nn.Module, device: str
+) -> TrainingState:
     """The state that a checkpoint holds.
+
+    Args:
+        found: the checkpoint.
+        config: the run's config.
+        trainee: of the checkpoint's stage.
+        module: what is trained, of the checkpoint's shape; its weights are overwritten.
+        device: torch device.
 
     Raises:
         TrainingError: it belongs to another config.
     """
-    if found.state["config"] != config.model_dump(mode="json"):
-        raise TrainingError(
-            f"{found.path} was written under another config than run.yaml's",
-            hint="a changed config is a new run: launch it again",
-        )
-    model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
-    model.load_state_dict(found.tensors("model.safetensors"))
-    guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
+    require_same_config(found, config)
+    load_weights(module, found, trainee.file)
     random = np.random.default_rng()
     random.bit_generator.state = found.state["random"]
     precision = Precision(**found.state["precision"])
-    state = _assemble(config, model.to(device), guards, precision, random)
+    state = _assemble(config, trainee, module.to(device), precision, random)
     state.progress = Progress(**found.state["progress"])
     state.rotation.credits.update(found.state["credits"])
     state.use_ema = found.state["use_ema"]
     if state.ema is not None:
-        state.ema.load_state_dict(found.tensors("ema.safetensors"))
-    optimizer = found.tensors("optimizer.safetensors")
+        load_weights(state.ema, found, trainee.average_file)
+    optimizer = found.tensors(OPTIMIZER_FILE)
     state.optimizer.load(optimizer)
     torch.set_rng_state(optimizer[_RANDOM])
     if device.startswith("cuda") and f"{_RANDOM}_cuda" in optimizer:
@@ -141,23 +142,31 @@ def restore(found: Checkpoint, config: TrainConfig, device: str) -> TrainingStat
     return state
 
 
+def require_same_config(found: Checkpoint, config: TrainConfig) -> None:
+    """Raises TrainingError where a checkpoint was written under another config."""
+    if found.state["config"] != config.model_dump(mode="json"):
+        raise TrainingError(
+            f"{found.path} was written under another config than run.yaml's",
+            hint="a changed config is a new run: launch it again",
+        )
+
+
 def _assemble(
     config: TrainConfig,
-    model: LatentOperator,
-    guards: Mapping[str, Guards],
+    trainee: Trainee,
+    module: nn.Module,
     precision: Precision,
     random: np.random.Generator,
 ) -> TrainingState:
-    model.amp = precision.amp
+    optimizer = stage_of(config, trainee.stage).optimizer
     return TrainingState(
-        model=model,
-        ema=copy.deepcopy(model).eval() if config.training.ema_decay is not None else None,
+        module=module,
+        ema=copy.deepcopy(module).eval() if config.training.ema_decay is not None else None,
         use_ema=False,
-        optimizer=Hybrid(model, config.stages.operator.optimizer, muon_dtype=precision.muon_dtype),
+        optimizer=Hybrid(module, optimizer, muon_dtype=precision.muon_dtype),
         rotation=TaskRotation(config.data.task),
         random=random,
         progress=Progress(),
-        guards=guards,
         precision=precision,
         threads=torch.get_num_threads(),
     )

@@ -68,8 +68,9 @@ def _one_step(predictor: Predictor, fields: Fields, samples: int, batch_size: in
     chosen = np.repeat(np.arange(count), len(frames)), np.tile(frames, count)
     errors, baselines = [], []
     for first in range(0, len(chosen[0]), batch_size):
-        batch = pairs.take(*(index[first : first + batch_size] for index in chosen))
-        inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+        rows = slice(first, first + batch_size)
+        batch = pairs.take(chosen[0][rows], chosen[1][rows])
+        inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets[:, 0])
         parameters = torch.from_numpy(batch.parameters).to(predictor.device)
         predicted = predictor.step(batch.task, inputs.to(predictor.device), parameters, batch.dt).cpu()
         copied = predictor.mean_field(batch.task).cpu().expand_as(targets) if fields.spec.static else inputs

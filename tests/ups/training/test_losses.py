@@ -13,8 +13,10 @@ from ups.data.sampling import PairSampler
 from ups.errors import TrainingError
 from ups.models.operator import LatentOperator
 from ups.training.augment import augmented, to_device
+from ups.training.batch import TensorBatch
 from ups.training.curriculum import task_shares
-from ups.training.losses import OPERATOR_LOSSES, TensorBatch, WeightedLoss, require_reach
+from ups.training.losses import Prediction, WeightedLoss, constant, operator_losses, require_reach
+from ups.training.objective import predict
 from ups.training.setup import new_operator, open_data
 
 Datasets = dict[str, dict[str, Path]]
@@ -28,20 +30,24 @@ def prepared(datasets: Datasets) -> tuple[LatentOperator, dict[str, TensorBatch]
 
 
 def test_the_operator_losses_reach(datasets: Datasets) -> None:
-    require_reach(*prepared(datasets)[:1], OPERATOR_LOSSES, prepared(datasets)[1])
+    model, batches = prepared(datasets)
+    require_reach(model, operator_losses(tiny_config()), batches, predict)
 
 
 @pytest.mark.parametrize("detached", [True, False])
 def test_loss_without_gradient_is_named(datasets: Datasets, detached: bool) -> None:
-    def dead(model: LatentOperator, batch: TensorBatch, noise: float) -> Tensor:
-        predicted = model(batch.task, batch.inputs, batch.parameters, batch.dt, batch.stride)
-        mean: Tensor = predicted.mean()
+    def dead(model: LatentOperator, batch: TensorBatch, prediction: Prediction) -> Tensor:
+        mean = prediction.states.mean()
         return mean.detach() if detached else 0.0 * mean
 
     model, batches = prepared(datasets)
     with pytest.raises(TrainingError, match=r"boundary \(weight 0\.05\) of advection1d reaches no parameter"):
-        require_reach(model, (WeightedLoss("boundary", 0.05, dead),), batches)
-    require_reach(model, (WeightedLoss("boundary", 0.0, dead),), batches)
+        require_reach(model, (WeightedLoss("boundary", constant(0.05), dead),), batches, predict)
+    for unused in (
+        WeightedLoss("boundary", constant(0.0), dead),
+        WeightedLoss("boundary", constant(0.05), dead, applies=lambda model, task: False),
+    ):
+        require_reach(model, (unused,), batches, predict)
 
 
 def test_augmentation_keeps_pairs_together(datasets: Datasets) -> None:
@@ -52,13 +58,13 @@ def test_augmentation_keeps_pairs_together(datasets: Datasets) -> None:
     plain = to_device(batch, "cpu")
     moved = augmented(plain, np.random.default_rng(1))
     assert not torch.equal(moved.inputs, plain.inputs)
-    for before, after in ((plain.inputs, moved.inputs), (plain.targets, moved.targets)):
+    for before, after in ((plain.inputs, moved.inputs), (plain.targets[:, 0], moved.targets[:, 0])):
         torch.testing.assert_close(
             torch.fft.rfft(before, dim=1).abs(), torch.fft.rfft(after, dim=1).abs(), atol=1e-4, rtol=1e-4
         )
-    difference = torch.fft.rfft(moved.targets - moved.inputs, dim=1).abs()
+    difference = torch.fft.rfft(moved.targets[:, 0] - moved.inputs, dim=1).abs()
     torch.testing.assert_close(
-        difference, torch.fft.rfft(plain.targets - plain.inputs, dim=1).abs(), atol=1e-4, rtol=1e-4
+        difference, torch.fft.rfft(plain.targets[:, 0] - plain.inputs, dim=1).abs(), atol=1e-4, rtol=1e-4
     )
 
 

@@ -16,7 +16,7 @@ def test_pairs_are_states_a_stride_apart(tmp_path: Path) -> None:
     batch = pairs.take(np.array([3, 5]), np.array([0, 6]))
     assert fields.states is not None
     np.testing.assert_array_equal(batch.inputs[1], fields.states[5, 6])
-    np.testing.assert_array_equal(batch.targets[1], fields.states[5, 8])
+    np.testing.assert_array_equal(batch.targets[1, 0], fields.states[5, 8])
     assert batch.dt == 0.1
 
 
@@ -26,7 +26,7 @@ def test_static_pairs_are_input_and_answer_whatever_the_stride(tmp_path: Path) -
     assert len(pairs) == 12
     batch = PairSampler(pairs, hard_share=0.7).draw(4, np.random.default_rng(0))
     assert fields.targets is not None
-    np.testing.assert_array_equal(batch.targets, fields.targets[batch.samples])
+    np.testing.assert_array_equal(batch.targets[:, 0], fields.targets[batch.samples])
 
 
 def test_hard_share_is_drawn_in_proportion_to_the_relative_change(tmp_path: Path) -> None:
