@@ -40,9 +40,6 @@ def _stages(config: TrainConfig) -> Iterator[str]:
     for name in config.stages.names:
         if name != "operator":
             yield f"stages.{name}: only the operator stage can be trained: remove the section"
-    rollout = config.training.rollout_curriculum
-    if rollout.enabled and any(steps != 1 for steps in rollout.stages):
-        yield "training.rollout_curriculum: unrolling more than one step is not supported: set enabled: false"
 
 
 def _losses(config: TrainConfig) -> Iterator[str]:

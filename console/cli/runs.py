@@ -49,15 +49,26 @@ def _register_launching(cli: click.Group) -> None:
     @click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), default=12.0, show_default=True,
                   help="After so many hours the instance ends, whatever runs.")  # fmt: skip
     @click.option("--budget", type=click.FloatRange(min=0), help="Cap of this run in USD.")
+    @click.option("--skip-nonfinite", type=click.IntRange(min=0),
+                  help="Pass over so many steps whose loss is not finite before the run stops.")  # fmt: skip
     @click.option("--note", default="", help="Your note in the history.")
     @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
     @click.option("--detach", is_flag=True, help="Return when the run has started.")
     def launch(
-        session: Session, tasks: str | None, budget: float | None, dry_run: bool, detach: bool, **options: Any
+        session: Session,
+        tasks: str | None,
+        overrides: tuple[str, ...],
+        budget: float | None,
+        skip_nonfinite: int | None,
+        dry_run: bool,
+        detach: bool,
+        **options: Any,
     ) -> None:
         """Rent an instance, train CONFIG on it, evaluate, publish, tear down."""
         chosen = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
-        request = LaunchRequest(tasks=chosen, budget_usd=budget, **options)
+        if skip_nonfinite is not None:
+            overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
+        request = LaunchRequest(tasks=chosen, overrides=overrides, budget_usd=budget, **options)
         if dry_run:
             _answer_preflight(session, session.operations.preflight(request))
             return

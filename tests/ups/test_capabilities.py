@@ -22,10 +22,6 @@ def test_embedded_default_is_supported() -> None:
     [
         ("training.lambda_spectral=0.05", "training.lambda_spectral"),
         ("training.physics_priors={enabled: true, lambda_boundary: 0.05}", "physics_priors.lambda_boundary"),
-        (
-            "training.rollout_curriculum={enabled: true, stages: [1, 2], epoch_boundaries: [0, 5]}",
-            "rollout_curriculum",
-        ),
         ("training.compile=true", "training.compile"),
         ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),

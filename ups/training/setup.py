@@ -35,7 +35,7 @@ def open_data(config: TrainConfig, datasets: Mapping[str, Mapping[str, Path]]) -
     """Open the files of every task of a config, in the config's order.
 
     Raises:
-        DataError: a split is missing, empty, or too short for the stride.
+        DataError: a split is missing, empty, smaller than a batch, or too short for the stride.
         NotFoundError: a file is missing.
     """
     found = {}
@@ -50,6 +50,12 @@ def open_data(config: TrainConfig, datasets: Mapping[str, Mapping[str, Path]]) -
             raise DataError(
                 f"{task} has no pair of states {config.training.time_stride} frames apart",
                 hint="make or import more data, or lower training.time_stride",
+            )
+        if len(pairs) < (size := config.training.batch_size_of(task)):
+            raise DataError(
+                f"a batch of {size} is larger than the {config.data.split} split of {task}, which has"
+                f" {len(pairs)} pairs",
+                hint="lower training.batch_size, or make or import more data",
             )
         found[task] = TaskData(pairs, validation)
     return found

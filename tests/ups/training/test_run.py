@@ -144,6 +144,14 @@ def test_stride_too_long_for_the_data_is_refused(tmp_path: Path, datasets: Datas
         run_job(make_job(tmp_path / "run", datasets, tiny_config(time_stride=9)))
 
 
+def test_batch_larger_than_the_data_is_refused(tmp_path: Path, datasets: Datasets) -> None:
+    config = tiny_config(batch_size={"darcy2d": 64, "default": 4})
+    with pytest.raises(
+        DataError, match=r"a batch of 64 is larger than the train split of darcy2d.* 12 pairs"
+    ):
+        run_job(make_job(tmp_path / "run", datasets, config))
+
+
 def test_unsupported_config_is_refused_before_anything_is_written(tmp_path: Path, datasets: Datasets) -> None:
     job = make_job(tmp_path / "run", datasets, tiny_config(lambda_spectral=0.1))
     with pytest.raises(ConfigError, match="lambda_spectral"):
