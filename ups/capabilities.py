@@ -9,8 +9,6 @@ from ups.config import TrainConfig
 from ups.errors import ConfigError
 from ups.tasks import Modality, task_spec
 
-_LARGEST_DIMENSION = 2
-
 
 def unsupported(config: TrainConfig) -> list[str]:
     """One sentence for each thing that cannot be done, naming its key and what to do; [] where all can."""
@@ -27,13 +25,9 @@ def require_supported(config: TrainConfig) -> None:
 
 def _tasks(config: TrainConfig) -> Iterator[str]:
     for name in config.data.task:
-        spec = task_spec(name)
-        if spec.modality is not Modality.GRID:
-            yield f"data.task: {name} lives on a {spec.modality}, which cannot be trained yet: leave it out"
-        elif spec.spatial_dims > _LARGEST_DIMENSION:
-            yield f"data.task: {name} is {spec.spatial_dims}-D, which cannot be trained yet: leave it out"
-    if config.data.patch_size > 1:
-        yield "data.patch_size: pooling the field is not supported: set it to 1"
+        modality = task_spec(name).modality
+        if modality is not Modality.GRID:
+            yield f"data.task: {name} lives on a {modality}, which cannot be trained yet: leave it out"
 
 
 def _stages(config: TrainConfig) -> Iterator[str]:

@@ -26,8 +26,6 @@ def test_embedded_default_is_supported() -> None:
         ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),
-        ("data.task=[compressible_ns3d]", "compressible_ns3d"),
-        ("data.patch_size=2", "data.patch_size"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],
 )
@@ -42,6 +40,13 @@ def test_inverse_losses_are_named_only_where_they_have_a_weight() -> None:
     on = ["training.use_inverse_losses=true", "training.lambda_inv_enc=0.01"]
     assert len(unsupported(load_train_config(LOCAL, on))) == 1
     assert unsupported(load_train_config(LOCAL, on[1:])) == []
+
+
+@pytest.mark.parametrize("override", ["data.task=[compressible_ns3d]", "data.patch_size=2"])
+def test_three_dimensions_and_pooling_are_supported(override: str) -> None:
+    assert (
+        unsupported(load_train_config(LOCAL, ["operator.patch={}", "training.batch_size=2", override])) == []
+    )
 
 
 def test_curriculum_of_tasks_is_supported() -> None:

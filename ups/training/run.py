@@ -12,6 +12,7 @@ from ups.models.operator import LatentOperator
 from ups.models.spec import OperatorSpec
 from ups.training import state as states
 from ups.training.augment import to_device
+from ups.training.bases import warn_of_floors
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
 from ups.training.losses import operator_losses, require_reach
@@ -73,6 +74,7 @@ def _started(
         sink.write(EventType.RESUMED, stage="operator", epoch=0, step=0, checkpoint=None)
     config, seed = job.spec.config, job.spec.seed
     model, guards = new_operator(config, data, seed)
+    warn_of_floors(model, {task: entry.validation for task, entry in data.items()}, config, sink)
     precision = choose(config, config.stages.operator.optimizer, job.device)
     model.amp = precision.amp
     trainee = OperatorTrainee(config, model, guards, job.device)
