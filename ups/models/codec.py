@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ups.models.basis import leading_basis, random_basis
-from ups.models.interpolation import pool, upsample
+from ups.models.interpolation import pool, sample, upsample
 from ups.models.spec import GridTask
 
 
@@ -108,10 +108,34 @@ class FieldCodec(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, latent_dim] → normalised field [B, *S, C]."""
-        patches = tokens @ self.basis
+        patches = self.read(tokens)
         if self.decoder_refinement is not None:
             patches = patches + self.decoder_refinement(tokens)
         return upsample(self._field(patches), self.task.pool, periodic=self.task.spec.periodic)
+
+    def reconstruct(self, field: Tensor) -> Tensor:
+        """What encoder and decoder leave of a field [B, *S, C] in physical units."""
+        return self.denormalise(self.decode(self.encode(self.normalise(field))))
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """What the fixed decoder reads of tokens: [B, N, values] of [B, N, latent_dim]."""
+        return tokens @ self.basis
+
+    def decode_at(self, tokens: Tensor, coordinates: Tensor) -> Tensor:
+        """The decoded field in physical units at points, between the cells by interpolation.
+
+        Args:
+            tokens: [B, N, latent_dim].
+            coordinates: [B, Q, d] in the unit domain.
+
+        Returns:
+            [B, Q, C].
+        """
+        return self.at(self.denormalise(self.decode(tokens)), coordinates)
+
+    def at(self, field: Tensor, coordinates: Tensor) -> Tensor:
+        """A field [B, *S, C] at points [B, Q, d] of the unit domain: [B, Q, C]."""
+        return sample(field, coordinates, periodic=self.task.spec.periodic)
 
     def _patches(self, field: Tensor) -> Tensor:
         """[B, *S, C] → [B, N, values]; S counts pooled cells."""

@@ -80,8 +80,7 @@ class GridHead(nn.Module):
 
     def reconstruct(self, fields: Tensor) -> Tensor:
         """What encoder and decoder leave of states or answers [B, *S, C] in physical units."""
-        codec = self.target
-        return codec.denormalise(codec.decode(codec.encode(codec.normalise(fields))))
+        return self.target.reconstruct(fields)
 
     def unencoded(self, source: Tensor, tokens: Tensor) -> Tensor | None:
         """What the tokens of a normalised state [B, *S, C] do not say of it; a step leaves that unchanged.
