@@ -38,19 +38,15 @@ def _stages(config: TrainConfig) -> Iterator[str]:
 
 def _losses(config: TrainConfig) -> Iterator[str]:
     training = config.training
-    if training.use_inverse_losses and (training.lambda_inv_enc or training.lambda_inv_dec):
-        yield (
-            "training.use_inverse_losses: the encoder is a fixed isometry, which such losses cannot improve:"
-            " set it to false"
-        )
     if training.physics_priors.enabled:
         for name, weight in training.physics_priors.model_dump().items():
             if name.startswith("lambda_") and weight:
                 yield f"training.physics_priors.{name}: this loss is not supported: set it to 0"
-    if training.lambda_spectral:
-        yield "training.lambda_spectral: the spectral loss is not supported: set it to 0"
-    if config.encoder.learning_rate is not None:
-        yield "encoder.learning_rate: the encoder is fixed and learns nothing: leave it null"
+    if config.encoder.learning_rate is not None and not training.learns_codec:
+        yield (
+            "encoder.learning_rate: without inverse losses the encoder is fixed and learns nothing:"
+            " leave it null, or set training.use_inverse_losses"
+        )
 
 
 def _machinery(config: TrainConfig) -> Iterator[str]:

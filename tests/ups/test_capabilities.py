@@ -20,7 +20,6 @@ def test_embedded_default_is_supported() -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("training.lambda_spectral=0.05", "training.lambda_spectral"),
         ("training.physics_priors={enabled: true, lambda_boundary: 0.05}", "physics_priors.lambda_boundary"),
         ("training.compile=true", "training.compile"),
         ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
@@ -36,10 +35,10 @@ def test_what_is_not_supported_is_named(override: str, key: str) -> None:
         require_supported(config)
 
 
-def test_inverse_losses_are_named_only_where_they_have_a_weight() -> None:
-    on = ["training.use_inverse_losses=true", "training.lambda_inv_enc=0.01"]
-    assert len(unsupported(load_train_config(LOCAL, on))) == 1
-    assert unsupported(load_train_config(LOCAL, on[1:])) == []
+def test_rate_of_the_encoder_is_supported_where_the_encoder_learns() -> None:
+    rate, used = "encoder.learning_rate=1e-3", "training.use_inverse_losses=true"
+    assert unsupported(load_train_config(LOCAL, [rate, used, "training.lambda_inv_dec=0.01"])) == []
+    assert len(unsupported(load_train_config(LOCAL, [rate, used]))) == 1
 
 
 @pytest.mark.parametrize("override", ["data.task=[compressible_ns3d]", "data.patch_size=2"])
