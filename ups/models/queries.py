@@ -13,7 +13,7 @@ Strategy = Literal["uniform", "stratified"]
 def query_points(
     strategy: Strategy, num: int, grid: Sequence[int], batch: int, random: torch.Generator | None = None
 ) -> Tensor:
-    """Random points [batch, Q, d] of the unit domain.
+    """Random points [batch, Q, d] of the unit domain; stratified ones in the row-major order of their strata.
 
     Args:
         strategy: `uniform`: anywhere. `stratified`: one in each cell of a coarse grid, which covers the

@@ -23,10 +23,10 @@ from torch import Tensor
 from ups.config import QuerySampling, Training
 from ups.evaluation.metrics import relative_error
 from ups.models.codec import FieldCodec
-from ups.models.operator import GridHead, LatentOperator
+from ups.models.operator import LatentOperator
 from ups.models.queries import query_points
 from ups.training.batch import Moment, TensorBatch
-from ups.training.terms import Prediction, WeightedLoss
+from ups.training.terms import Prediction, WeightedLoss, on_grids
 
 _SETTLED = 1e-3
 """Relative error well below which a codec counts as its own inverse."""
@@ -41,7 +41,7 @@ def inverse_losses(training: Training) -> tuple[WeightedLoss, ...]:
         ("inv_dec", training.lambda_inv_dec, inverse_decoding),
     )
     return tuple(
-        WeightedLoss(name, _rising(weight, training), compute, _has_grid)
+        WeightedLoss(name, _rising(weight, training), compute, on_grids)
         for name, weight, compute in terms
         if weight
     )
@@ -99,7 +99,3 @@ def _rising(weight: float, training: Training) -> Callable[[Moment], float]:
         return full * min(1.0, moment.epoch / warmup) if warmup else full
 
     return at
-
-
-def _has_grid(model: LatentOperator, task: str) -> bool:
-    return isinstance(model.heads[task], GridHead)

@@ -15,16 +15,16 @@ from torch import Tensor
 
 from ups.config import Training
 from ups.evaluation.metrics import relative_error
-from ups.models.operator import GridHead, LatentOperator
+from ups.models.operator import LatentOperator
 from ups.training.batch import TensorBatch
-from ups.training.terms import Prediction, WeightedLoss, constant
+from ups.training.terms import Prediction, WeightedLoss, constant, on_grids
 
 
 def spectral_losses(training: Training) -> tuple[WeightedLoss, ...]:
     """The spectral loss where a config gives it a weight."""
     if not training.lambda_spectral:
         return ()
-    return (WeightedLoss("spectral", constant(training.lambda_spectral), spectral, _has_grid),)
+    return (WeightedLoss("spectral", constant(training.lambda_spectral), spectral, on_grids),)
 
 
 def spectral(model: LatentOperator, batch: TensorBatch, prediction: Prediction) -> Tensor:
@@ -60,7 +60,3 @@ def _cosine_transform(values: Tensor) -> Tensor:
     turn[0] = math.sqrt(1 / count)
     transformed: Tensor = (torch.fft.fft(reordered) * turn).real
     return transformed
-
-
-def _has_grid(model: LatentOperator, task: str) -> bool:
-    return isinstance(model.heads[task], GridHead)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ups.models.operator import LatentOperator
+from ups.models.operator import GridHead, LatentOperator
 from ups.training.batch import Moment, TensorBatch
 
 
@@ -25,6 +25,11 @@ Compute = Callable[[LatentOperator, TensorBatch, Prediction], Tensor]
 
 def _everywhere(model: LatentOperator, task: str) -> bool:
     return True
+
+
+def on_grids(model: LatentOperator, task: str) -> bool:
+    """Whether a task's states live on a grid."""
+    return isinstance(model.heads[task], GridHead)
 
 
 def constant(weight: float) -> Callable[[Moment], float]:
