@@ -38,10 +38,6 @@ def _stages(config: TrainConfig) -> Iterator[str]:
 
 def _losses(config: TrainConfig) -> Iterator[str]:
     training = config.training
-    if training.physics_priors.enabled:
-        for name, weight in training.physics_priors.model_dump().items():
-            if name.startswith("lambda_") and weight:
-                yield f"training.physics_priors.{name}: this loss is not supported: set it to 0"
     if config.encoder.learning_rate is not None and not training.learns_codec:
         yield (
             "encoder.learning_rate: without inverse losses the encoder is fixed and learns nothing:"

@@ -20,7 +20,6 @@ def test_embedded_default_is_supported() -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("training.physics_priors={enabled: true, lambda_boundary: 0.05}", "physics_priors.lambda_boundary"),
         ("training.compile=true", "training.compile"),
         ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),

@@ -18,6 +18,7 @@ from ups.config import Evaluation, Gates
 from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation import metrics
+from ups.evaluation.guarantees import guarantees, states_before
 from ups.evaluation.pdebench import PdebenchMetrics
 from ups.evaluation.predictor import Predictor, load
 from ups.evaluation.rollout import Trajectories, one_step, reconstruction, rollout, trajectories
@@ -48,19 +49,21 @@ def evaluate(
 
     Returns:
         `{"checkpoint", "splits": {split: {"tasks", "aggregate", "ttc"}}, "gates"}`; JSON-able, figures that
-        are not finite are null.
+        are not finite are null. A task's `physics` holds what applies of the checks of `ups.physics`:
+        check → `{"one_step", "one_step_interval", "rollout", "rollout_interval", "true"}`.
     """
     predictor = load(checkpoint, device, symmetric_average=settings.symmetric_average)
     results: dict[str, Any] = {}
     for split in splits:
-        tasks = {
-            task: _evaluate_task(predictor, files[split], settings, progress)
-            for task, files in datasets.items()
-            if split in files
-        }
+        tasks: dict[str, dict[str, Any]] = {}
+        scores: list[_Scores] = []
+        for task, files in datasets.items():
+            if split in files:
+                tasks[task], collected = _evaluate_task(predictor, files[split], settings, progress)
+                scores.append(collected)
         if not tasks:
             raise DataError(f"there is no {split} split of any task to evaluate")
-        results[split] = {"tasks": tasks, "aggregate": _aggregate(tasks), "ttc": _ttc(tasks)}
+        results[split] = {"tasks": tasks, "aggregate": _aggregate(tasks, scores), "ttc": _ttc(tasks)}
     judged = results.get("test") or next(iter(results.values()))
     assert predictor.config is not None
     return {
@@ -97,11 +100,17 @@ class _Scores:
 
     def __init__(self) -> None:
         self._values: dict[str, list[NDArray[np.float64]]] = {}
+        self.checks: dict[str, None] = {}
+        """Checks of `ups.physics` that apply to the task, in their order."""
         self.pdebench = PdebenchMetrics()
         """Of the guarded rollout."""
 
     def add(self, name: str, values: Tensor) -> None:
         self._values.setdefault(name, []).append(values.double().numpy())
+
+    def add_check(self, check: str, kind: str, values: Tensor) -> None:
+        self.checks[check] = None
+        self.add(f"{check} {kind}", values)
 
     def of(self, name: str) -> NDArray[np.float64]:
         return np.concatenate(self._values[name])
@@ -112,7 +121,7 @@ class _Scores:
 
 def _evaluate_task(
     predictor: Predictor, file: Path, settings: Evaluation, progress: Progress
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], _Scores]:
     fields = Fields.open(file)
     what = f"{fields.spec.name} {fields.split}"
     scores, done, steps, static = _Scores(), 0, 0, fields.spec.static
@@ -123,7 +132,7 @@ def _evaluate_task(
         done, steps = done + len(given.true), given.true.shape[1]
         progress(what, done, fields.samples)
     skill = bool(scores.of("one_step").mean() < scores.of("persistence_one_step").mean())
-    return {
+    report = {
         "one_step": scores.mean("one_step"),
         "one_step_interval": _interval(scores, "one_step"),
         "rollout": scores.mean("rollout"),
@@ -142,10 +151,12 @@ def _evaluate_task(
         "stride": predictor.stride,
         **{name: scores.mean(name) for name in _POINTWISE},
         "pdebench": scores.pdebench.result(),
+        "physics": _physics(scores),
     }
+    return report, scores
 
 
-_POINTWISE = ("rmse", "mae", "max_error")
+_POINTWISE = ("rmse", "mse", "mae", "max_error", "relative_l2")
 """Further figures of the guarded rollout."""
 
 
@@ -176,13 +187,53 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
     scores.add("diverged_unguarded", metrics.diverged(error(unguarded)))
     for name, values in metrics.pointwise(guarded, given.true).items():
         scores.add(name, values)
+    scores.add("relative_l2", metrics.relative_error(guarded, given.true))
     scores.pdebench.add(guarded, given.true)
+    true_before = states_before(given, given.true)
+    for kind, states, before in (
+        ("true", given.true, true_before),
+        ("one_step", single, true_before),
+        ("rollout", guarded, states_before(given, guarded)),
+    ):
+        for name, values in guarantees(given, states, before, batch_size=batch_size).items():
+            scores.add_check(name, kind, values)
 
 
-def _aggregate(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _physics(scores: _Scores) -> dict[str, dict[str, Any]]:
+    """check → its figures of one step, of the guarded rollout, and of the true data."""
+    return {
+        name: {
+            "one_step": scores.mean(f"{name} one_step"),
+            "one_step_interval": _interval(scores, f"{name} one_step"),
+            "rollout": scores.mean(f"{name} rollout"),
+            "rollout_interval": _interval(scores, f"{name} rollout"),
+            "true": scores.mean(f"{name} true"),
+        }
+        for name in scores.checks
+    }
+
+
+def _aggregate(tasks: Mapping[str, Mapping[str, Any]], scores: Sequence[_Scores]) -> dict[str, Any]:
+    """Means over tasks; those of a check over the tasks to which it applies."""
     names = ("one_step", "rollout", "persistence_one_step", "persistence_rollout")
     means = {name: _mean_of([task[name] for task in tasks.values()]) for name in names}
-    return {**means, "skill": all(task["skill"] for task in tasks.values())}
+    intervals: dict[str, list[float] | None] = {}
+    for name in names[:2]:
+        values = [of_task.of(name) for of_task in scores]
+        finite = all(np.isfinite(part).all() for part in values)
+        intervals[f"{name}_interval"] = list(metrics.aggregate_interval(values)) if finite else None
+    checks = dict.fromkeys(name for task in tasks.values() for name in task["physics"])
+    physics = {
+        name: {
+            kind: _mean_of(
+                [task["physics"][name][kind] for task in tasks.values() if name in task["physics"]]
+            )
+            for kind in ("one_step", "rollout", "true")
+        }
+        for name in checks
+    }
+    skill = all(task["skill"] for task in tasks.values())
+    return {**means, **intervals, "skill": skill, "physics": physics}
 
 
 def _ttc(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

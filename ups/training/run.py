@@ -15,7 +15,7 @@ from ups.training.augment import to_device
 from ups.training.bases import warn_of_floors
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
-from ups.training.losses import operator_losses, require_reach
+from ups.training.losses import not_applicable, operator_losses, require_reach
 from ups.training.objective import predict
 from ups.training.precision import choose
 from ups.training.setup import TaskData, new_operator, open_data
@@ -80,7 +80,15 @@ def _started(
     trainee = OperatorTrainee(config, model, guards, job.device)
     state = states.new_state(config, trainee, model, precision, seed, job.device)
     probes = {task: to_device(sampler.pairs.probe(), job.device) for task, sampler in samplers.items()}
-    require_reach(model, operator_losses(config), probes, predict)
+    losses = operator_losses(config)
+    require_reach(model, losses, probes, predict)
+    if left_out := not_applicable(model, losses):
+        where = "; ".join(f"{name} of {', '.join(tasks)}" for name, tasks in left_out.items())
+        sink.write(
+            EventType.WARNING, code="not_applicable",
+            message=f"losses without a meaning are left out: {where}",
+            hint="nothing needs to be done",
+        )  # fmt: skip
     states.save(job.run_dir.checkpoints, config, trainee, state, None)
     return trainee, state
 
