@@ -37,9 +37,12 @@ def _tasks(config: TrainConfig) -> Iterator[str]:
 
 
 def _stages(config: TrainConfig) -> Iterator[str]:
-    for name in config.stages.names:
-        if name != "operator":
-            yield f"stages.{name}: only the operator stage can be trained: remove the section"
+    names = config.stages.names
+    if "consistency_distill" in names and "diff_residual" not in names:
+        yield (
+            "stages.consistency_distill: there is no corrector to distil:"
+            " define stages.diff_residual too, or remove the section"
+        )
 
 
 def _losses(config: TrainConfig) -> Iterator[str]:

@@ -23,7 +23,6 @@ def test_embedded_default_is_supported() -> None:
         ("training.lambda_spectral=0.05", "training.lambda_spectral"),
         ("training.physics_priors={enabled: true, lambda_boundary: 0.05}", "physics_priors.lambda_boundary"),
         ("training.compile=true", "training.compile"),
-        ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),
         ("data.task=[compressible_ns3d]", "compressible_ns3d"),
