@@ -11,6 +11,7 @@ from ups.data.fields import Fields
 from ups.data.latents import Shard
 from ups.data.projection import Dtype, Recipe, recipe_of
 from ups.errors import ConfigError, StoreError
+from ups.patches import Edges
 from ups.store import ObjectStore, file_sha256
 
 Progress = Callable[[str, int, int], None]
@@ -25,8 +26,8 @@ class CacheShape:
     dim: int
     tokens: int
     dtype: Dtype = "float16"
-    patch: tuple[tuple[str, int], ...] = ()
-    """(task, patch edge) where a config decides it."""
+    patch: tuple[tuple[str, int | Edges], ...] = ()
+    """(task, patch edge or edges) where a config decides it."""
 
     @classmethod
     def of_version(cls, version: str, *, dim: int | None, tokens: int | None, dtype: Dtype) -> "CacheShape":
@@ -52,7 +53,16 @@ class CacheShape:
 
     @classmethod
     def of_config(cls, config: TrainConfig) -> "CacheShape":
-        """The cache that a run with this config would read."""
+        """The cache that a run with this config would read.
+
+        Raises:
+            ConfigError: the config pools its fields; caches hold them at full resolution.
+        """
+        if config.data.patch_size > 1:
+            raise ConfigError(
+                "data.patch_size: pooled fields are not cached",
+                hint="train without a cache: fields are memory-mapped",
+            )
         dim, tokens = config.latent.dim, config.latent.tokens
         return cls(f"upt_{dim}d_{tokens}tok", dim, tokens, patch=tuple(config.operator.patch.items()))
 

@@ -9,8 +9,6 @@ from ups.config import TrainConfig
 from ups.errors import ConfigError
 from ups.tasks import Modality, task_spec
 
-_LARGEST_DIMENSION = 2
-
 
 def unsupported(config: TrainConfig) -> list[str]:
     """One sentence for each thing that cannot be done, naming its key and what to do; [] where all can."""
@@ -27,17 +25,19 @@ def require_supported(config: TrainConfig) -> None:
 
 def _tasks(config: TrainConfig) -> Iterator[str]:
     for name in config.data.task:
-        spec = task_spec(name)
-        if spec.modality is not Modality.GRID:
-            yield f"data.task: {name} lives on a {spec.modality}, which cannot be trained yet: leave it out"
-        elif spec.spatial_dims > _LARGEST_DIMENSION:
-            yield f"data.task: {name} is {spec.spatial_dims}-D, which cannot be trained yet: leave it out"
-    if config.data.patch_size > 1:
-        yield "data.patch_size: pooling the field is not supported: set it to 1"
+        modality = task_spec(name).modality
+        if modality is not Modality.GRID:
+            yield f"data.task: {name} lives on a {modality}, which cannot be trained yet: leave it out"
 
 
 def _stages(config: TrainConfig) -> Iterator[str]:
-    names = config.stages.names
+    names, pdet = config.stages.names, config.operator.pdet
+    width = pdet.hidden_dim // pdet.num_heads
+    if len(names) > 1 and config.diffusion.hidden_dim % width:
+        yield (
+            f"diffusion.hidden_dim: {config.diffusion.hidden_dim} is no multiple of the operator's head width"
+            f" {width}: set it to operator.pdet.hidden_dim"
+        )
     if "consistency_distill" in names and "diff_residual" not in names:
         yield (
             "stages.consistency_distill: there is no corrector to distil:"
@@ -47,19 +47,15 @@ def _stages(config: TrainConfig) -> Iterator[str]:
 
 def _losses(config: TrainConfig) -> Iterator[str]:
     training = config.training
-    if training.use_inverse_losses and (training.lambda_inv_enc or training.lambda_inv_dec):
-        yield (
-            "training.use_inverse_losses: the encoder is a fixed isometry, which such losses cannot improve:"
-            " set it to false"
-        )
     if training.physics_priors.enabled:
         for name, weight in training.physics_priors.model_dump().items():
             if name.startswith("lambda_") and weight:
                 yield f"training.physics_priors.{name}: this loss is not supported: set it to 0"
-    if training.lambda_spectral:
-        yield "training.lambda_spectral: the spectral loss is not supported: set it to 0"
-    if config.encoder.learning_rate is not None:
-        yield "encoder.learning_rate: the encoder is fixed and learns nothing: leave it null"
+    if config.encoder.learning_rate is not None and not training.learns_codec:
+        yield (
+            "encoder.learning_rate: without inverse losses the encoder is fixed and learns nothing:"
+            " leave it null, or set training.use_inverse_losses"
+        )
 
 
 def _machinery(config: TrainConfig) -> Iterator[str]:

@@ -104,13 +104,13 @@ class Operator(Section):
     """The operator's architecture: a stack of transformer blocks."""
     pdet: Pdet = Pdet()
     """Sizes of the `pdet_stack`."""
-    patch: dict[str, Count] = Field(default_factory=dict)
-    """Patch edge per task in cells; tasks not listed get one that fits `latent.tokens`."""
+    patch: dict[str, Count | tuple[Count, ...]] = Field(default_factory=dict)
+    """Patch edge per task in (pooled) cells, or an edge per axis; tasks not listed get one that fits."""
 
 
 class Encoder(Section):
     learning_rate: float | None = Field(None, gt=0)
-    """Learning rate of the learned encoder refinements; null: the stage's own."""
+    """Learning rate of the learned refinements of encoder and decoder; null: the stage's own."""
 
 
 class Diffusion(Section):
@@ -285,6 +285,11 @@ class Training(Section):
     log_every: int = Field(10, ge=1)
     """Optimizer steps between two points of a task's training curve."""
 
+    @property
+    def learns_codec(self) -> bool:
+        """Whether encoder and decoder have learned refinements: where an inverse loss has a weight."""
+        return self.use_inverse_losses and (self.lambda_inv_enc > 0 or self.lambda_inv_dec > 0)
+
     def batch_size_of(self, task: str) -> int:
         """Samples per micro-batch of a task."""
         if isinstance(self.batch_size, int):
@@ -406,7 +411,7 @@ class TrainConfig(Section):
     latent: Latent = Latent()
     """Size of the latent space that all tasks share."""
     encoder: Encoder = Encoder()
-    """The learned refinements of the encoder."""
+    """The learned refinements of encoder and decoder."""
     operator: Operator = Operator()
     """The operator that steps the latent state."""
     diffusion: Diffusion = Diffusion()

@@ -20,13 +20,10 @@ def test_embedded_default_is_supported() -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("training.lambda_spectral=0.05", "training.lambda_spectral"),
         ("training.physics_priors={enabled: true, lambda_boundary: 0.05}", "physics_priors.lambda_boundary"),
         ("training.compile=true", "training.compile"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),
-        ("data.task=[compressible_ns3d]", "compressible_ns3d"),
-        ("data.patch_size=2", "data.patch_size"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],
 )
@@ -37,10 +34,17 @@ def test_what_is_not_supported_is_named(override: str, key: str) -> None:
         require_supported(config)
 
 
-def test_inverse_losses_are_named_only_where_they_have_a_weight() -> None:
-    on = ["training.use_inverse_losses=true", "training.lambda_inv_enc=0.01"]
-    assert len(unsupported(load_train_config(LOCAL, on))) == 1
-    assert unsupported(load_train_config(LOCAL, on[1:])) == []
+def test_rate_of_the_encoder_is_supported_where_the_encoder_learns() -> None:
+    rate, used = "encoder.learning_rate=1e-3", "training.use_inverse_losses=true"
+    assert unsupported(load_train_config(LOCAL, [rate, used, "training.lambda_inv_dec=0.01"])) == []
+    assert len(unsupported(load_train_config(LOCAL, [rate, used]))) == 1
+
+
+@pytest.mark.parametrize("override", ["data.task=[compressible_ns3d]", "data.patch_size=2"])
+def test_three_dimensions_and_pooling_are_supported(override: str) -> None:
+    assert (
+        unsupported(load_train_config(LOCAL, ["operator.patch={}", "training.batch_size=2", override])) == []
+    )
 
 
 def test_curriculum_of_tasks_is_supported() -> None:
@@ -51,3 +55,14 @@ def test_curriculum_of_tasks_is_supported() -> None:
 def test_asking_costs_no_torch() -> None:
     code = "import ups.capabilities, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_stages_after_the_operator_are_supported() -> None:
+    stages = ["stages.diff_residual={epochs: 2}", "stages.consistency_distill={epochs: 2}"]
+    assert unsupported(load_train_config(LOCAL, stages)) == []
+
+
+def test_corrector_whose_width_does_not_suit_the_operator_is_named() -> None:
+    config = load_train_config(LOCAL, ["stages.diff_residual={epochs: 2}", "diffusion.hidden_dim=100"])
+    (sentence,) = unsupported(config)
+    assert sentence.startswith("diffusion.hidden_dim: 100")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ups import catalog
+from ups import catalog, patches
 from ups.errors import ConfigError, DataError
 from ups.tasks import task_spec
 
@@ -34,8 +34,8 @@ class Part:
     role: Role
     shape: tuple[int, ...]
     """[N, T, *S, C] of states, [N, *S, C] of a static task's inputs and targets."""
-    patch: int
-    """Edge of a patch in cells; divides every axis."""
+    patch: int | patches.Edges
+    """Edge of a patch in cells, or one per axis where they differ; divides every axis."""
     mean: tuple[float, ...]
     """Per channel, of the train split; as are the deviations."""
     std: tuple[float, ...]
@@ -45,14 +45,19 @@ class Part:
         return self.shape[2 if self.role == "state" else 1 : -1]
 
     @property
+    def edges(self) -> patches.Edges:
+        """Cells of a patch along each axis."""
+        return patches.edges_of(self.patch, len(self.grid))
+
+    @property
     def tokens(self) -> tuple[int, ...]:
         """Patches along each axis."""
-        return tuple(cells // self.patch for cells in self.grid)
+        return patches.cut(self.grid, self.edges)
 
     @property
     def values(self) -> int:
         """Values of a patch."""
-        return int(self.patch ** len(self.grid)) * self.shape[-1]
+        return math.prod(self.edges) * self.shape[-1]
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -86,7 +91,13 @@ def fingerprint(recipe: Recipe) -> str:
 
 
 def recipe_of(
-    entry: catalog.DatasetEntry, split: str, *, dim: int, patch: int | None, tokens: int, dtype: Dtype
+    entry: catalog.DatasetEntry,
+    split: str,
+    *,
+    dim: int,
+    patch: int | patches.Edges | None,
+    tokens: int,
+    dtype: Dtype,
 ) -> Recipe:
     """The recipe for one split of a dataset in the store.
 
@@ -94,7 +105,7 @@ def recipe_of(
         entry: the dataset; its manifest states shapes, statistics and hashes.
         split: train, val or test.
         dim: width of a latent token.
-        patch: edge of a patch; None: the smallest that cuts a state into at most `tokens` patches.
+        patch: edge of a patch, or one per axis; None: the one that a model would choose.
         tokens: most patches of a state.
         dtype: of the stored coefficients.
 
@@ -114,8 +125,10 @@ def recipe_of(
     if spec.static:
         shape = (*stored.shape[:-1], len(spec.input_fields))
         parts.insert(0, _part("input", shape, spec.spatial_dims, statistics, "input_"))
-    edge = patch or smallest_patch(target.grid, tokens)
-    cut = tuple(_cut(entry.task, part, edge, dim) for part in parts)
+    cells = dim // max(part.shape[-1] for part in parts)
+    edges = patches.edges_of(patch, spec.spatial_dims) if patch else None
+    edges = edges or patches.choose(target.grid, tokens=tokens, cells=cells)
+    cut = tuple(_cut(entry.task, part, edges, dim) for part in parts)
     return Recipe(entry.task, split, cut, dim, dtype, stored.sha256)
 
 
@@ -127,34 +140,26 @@ def _part(
     return Part(role, shape, 1, statistics[f"{prefix}mean"], statistics[f"{prefix}std"])
 
 
-def _cut(task: str, part: Part, edge: int, dim: int) -> Part:
-    if any(cells % edge for cells in part.grid):
-        raise ConfigError(f"a patch of {edge} cells does not divide the grid {list(part.grid)} of {task}")
-    cut = Part(part.role, part.shape, edge, part.mean, part.std)
+def _cut(task: str, part: Part, edges: patches.Edges, dim: int) -> Part:
+    text = " × ".join(map(str, edges))
+    if not patches.divides(part.grid, edges):
+        raise ConfigError(f"a patch of {text} cells does not divide the grid {list(part.grid)} of {task}")
+    cut = Part(part.role, part.shape, patches.compact(edges), part.mean, part.std)
     if cut.values > dim:
         raise ConfigError(
-            f"a patch of {task} has {cut.values} values ({edge} cells a side), more than a token's {dim}",
-            hint="allow more tokens, or a wider latent",
+            f"a patch of {task} has {cut.values} values ({text} cells), more than a token's {dim}:"
+            " its projection is fitted when a run starts, and cannot be cached before",
+            hint="train without a cache (fields are memory-mapped), or allow more tokens or a wider latent",
         )
     return cut
-
-
-def smallest_patch(grid: tuple[int, ...], tokens: int) -> int:
-    """The smallest edge that divides the grid and makes at most `tokens` patches."""
-    common = math.gcd(*grid)
-    edges = (edge for edge in range(1, common + 1) if common % edge == 0)
-    for edge in edges:
-        if math.prod(cells // edge for cells in grid) <= tokens:
-            return edge
-    raise ConfigError(f"{tokens} tokens are too few for the grid {list(grid)}")
 
 
 def encode(field: Array, part: Part, dtype: Dtype) -> Array:
     """Fields [n, (T,) *S, C] in physical units → coefficients [n, (T,) tokens, values]."""
     normalised = (field - np.asarray(part.mean, np.float32)) / _safe(part.std)
-    dims, edge = len(part.grid), part.patch
+    dims = len(part.grid)
     lead = normalised.shape[: -1 - dims]
-    split = [size for count in part.tokens for size in (count, edge)]
+    split = [size for pair in zip(part.tokens, part.edges, strict=True) for size in pair]
     cut = normalised.reshape(*lead, *split, part.shape[-1])
     first = len(lead)
     order = [
@@ -163,16 +168,16 @@ def encode(field: Array, part: Part, dtype: Dtype) -> Array:
         *range(first + 1, first + 2 * dims, 2),
         cut.ndim - 1,
     ]
-    patches: Array = cut.transpose(order).reshape(*lead, math.prod(part.tokens), part.values)
+    coefficients: Array = cut.transpose(order).reshape(*lead, math.prod(part.tokens), part.values)
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and writing a shard refuses that
-        return patches.astype(dtype)
+        return coefficients.astype(dtype)
 
 
 def decode(coefficients: Array, part: Part) -> Array:
     """The fields that `encode` was given, up to the dtype's rounding."""
-    dims, edge, channels = len(part.grid), part.patch, part.shape[-1]
+    dims, channels = len(part.grid), part.shape[-1]
     lead = coefficients.shape[:-2]
-    cut = coefficients.astype(np.float32).reshape(*lead, *part.tokens, *(edge,) * dims, channels)
+    cut = coefficients.astype(np.float32).reshape(*lead, *part.tokens, *part.edges, channels)
     first = len(lead)
     pairs = [axis for i in range(dims) for axis in (first + i, first + dims + i)]
     field = cut.transpose([*range(first), *pairs, cut.ndim - 1]).reshape(*lead, *part.grid, channels)

@@ -66,9 +66,9 @@ def _shifts(task: GridTask) -> list[tuple[int, ...]]:
     """Shifts of a periodic domain by part of a patch: by whole patches every prediction is the same."""
     if not task.spec.periodic:
         return []
-    dims = len(task.grid)
+    dims, edge = len(task.grid), min(task.edges) * task.pool
     # from the middle of a patch outwards: the farthest from what the operator is equivariant to
-    cells = sorted(range(1, task.patch), key=lambda cell: (abs(2 * cell - task.patch), cell))
+    cells = sorted(range(1, edge), key=lambda cell: (abs(2 * cell - edge), cell))
     return [(cell,) * dims for cell in cells]
 
 

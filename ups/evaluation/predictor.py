@@ -69,6 +69,11 @@ class Predictor:
         assert total is not None
         return self.guard(task, total / len(maps), inputs)
 
+    @torch.no_grad()
+    def reconstruct(self, task: str, fields: Tensor) -> Tensor:
+        """What the encoder and decoder of a task leave of its states or answers [B, *S, C]."""
+        return self.model.head(task).reconstruct(fields)
+
     def guard(self, task: str, predicted: Tensor, previous: Tensor) -> Tensor:
         """The guarded prediction [B, *S, C] of a step from `previous`."""
         guards = self.guards.get(task)

@@ -21,7 +21,7 @@ from ups.evaluation import metrics
 from ups.evaluation.pdebench import PdebenchMetrics
 from ups.evaluation.predictor import Predictor, load
 from ups.evaluation.preparation import search
-from ups.evaluation.rollout import Steps, Trajectories, one_step, rollout, trajectories
+from ups.evaluation.rollout import Steps, Trajectories, one_step, reconstruction, rollout, trajectories
 from ups.evaluation.ttc import Search
 
 Progress = Callable[[str, int, int], None]
@@ -161,6 +161,7 @@ def _figures(predictor: Predictor, scores: _Scores) -> dict[str, Any]:
         "diverged": int(scores.of("diverged").sum()),
         "diverged_unguarded": int(scores.of("diverged_unguarded").sum()),
         "one_step_plain": scores.mean("one_step_plain"),
+        "reconstruction": scores.mean("reconstruction"),
         "symmetric_average": predictor.averages(task),
         "samples": scores.fields.samples,
         "steps": scores.steps,
@@ -189,10 +190,12 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
     averaged = predictor.averages(given.task)
     plain = one_step(predictor.plain(), given, batch_size=batch_size) if averaged else single
     copied_step, copied_rollout = given.baseline(predictor)
+    encoded = reconstruction(predictor, given, batch_size=batch_size)
     for name, predicted in (
         ("one_step", single), ("one_step_plain", plain),
         ("rollout", guarded), ("rollout_unguarded", unguarded),
         ("persistence_one_step", copied_step), ("persistence_rollout", copied_rollout),
+        ("reconstruction", encoded),
     ):  # fmt: skip
         scores.add(name, error(predicted).mean(dim=1))
     scores.add("diverged", metrics.diverged(error(guarded)))

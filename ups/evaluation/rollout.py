@@ -111,6 +111,16 @@ def one_step(predictor: Steps, given: Trajectories, *, batch_size: int) -> Tenso
     return torch.cat(parts).view_as(given.true)
 
 
+def reconstruction(predictor: Predictor, given: Trajectories, *, batch_size: int) -> Tensor:
+    """What encoding and decoding leave [B, T, *S, C] of the true states: the floor of the encoder."""
+    flat = given.true.flatten(0, 1)
+    parts = [
+        predictor.reconstruct(given.task, flat[first : first + batch_size].to(predictor.device)).cpu()
+        for first in range(0, len(flat), batch_size)
+    ]
+    return torch.cat(parts).view_as(given.true)
+
+
 def rollout(predictor: Steps, given: Trajectories) -> Tensor:
     """Predictions [B, T, *S, C], each from the prediction before it."""
     if given.static:

@@ -1,7 +1,7 @@
 """The corrector: a few-step denoiser of what the operator leaves wrong.
 
-The residual of a prediction, target − prediction, is encoded by the task's fixed codec and scaled to unit
-size by what training pairs show. Between it (angle 0) and pure noise (angle π/2) lie
+The residual of a prediction, target − prediction, is encoded by the fixed part of the task's codec and
+scaled to unit size by what training pairs show. Between it (angle 0) and pure noise (angle π/2) lie
 z = cos φ · r + sin φ · ε, the variance-preserving path in angles of Salimans and Ho, *Progressive
 Distillation* (arXiv:2202.00512). The network predicts r, not v as there: its head starts at zero, and a
 residual of zero leaves the operator's prediction as it is. A few deterministic DDIM steps (Song et al.,
@@ -184,9 +184,9 @@ class CorrectedOperator(nn.Module):
         given = situation(self.operator, task, inputs, parameters, dt, stride, predicted)
         head = self.head(task)
         # By the isometry, white noise in field space is white noise among the latents that can be decoded.
-        start = None if draw is None else head.target.encode(draw)
+        start = None if draw is None else head.target.project(draw)
         residual = self.corrector.sample(head, given, start)
-        correction = self.corrector.scale(task) * head.target.decode(residual)
+        correction = self.corrector.scale(task) * head.target.unproject(residual)
         corrected: Tensor = predicted + correction * head.target.std
         return corrected
 
@@ -204,8 +204,8 @@ def situation(
     head = operator.head(task)
     return Situation(
         task,
-        head.source.encode(head.source.normalise(head.carried(inputs, parameters, dt))),
-        head.target.encode(head.target.normalise(predicted)),
+        head.source.project(head.source.normalise(head.carried(inputs, parameters, dt))),
+        head.target.project(head.target.normalise(predicted)),
         head.features(parameters, dt, stride),
     )
 
@@ -214,7 +214,7 @@ def residual_tokens(operator: LatentOperator, task: str, predicted: Tensor, targ
     """What a prediction lacks [B, N, L], in units of the normalised field."""
     head = operator.head(task)
     normalise = head.target.normalise
-    return head.target.encode(normalise(target) - normalise(predicted))
+    return head.target.project(normalise(target) - normalise(predicted))
 
 
 def residual_scale(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:

@@ -55,9 +55,12 @@ class GridHead(nn.Module):
         self.task = task
         fields, inputs = len(task.spec.fields), len(task.spec.input_fields)
         role = "target" if task.spec.static else "state"
-        self.target = FieldCodec(task, fields, spec.latent_dim, role=role, mean_field=task.spec.static)
+        width, learned = spec.latent_dim, spec.codec_hidden
+        self.target = FieldCodec(
+            task, fields, width, role=role, mean_field=task.spec.static, refinement=learned
+        )
         self.input = (
-            FieldCodec(task, inputs, spec.latent_dim, role="input", mean_field=False)
+            FieldCodec(task, inputs, width, role="input", mean_field=False, refinement=learned)
             if task.spec.static
             else None
         )
@@ -74,6 +77,19 @@ class GridHead(nn.Module):
     def source(self) -> FieldCodec:
         """The codec of what is stepped from; a time stepper has one for both."""
         return self.target if self.input is None else self.input
+
+    def reconstruct(self, fields: Tensor) -> Tensor:
+        """What encoder and decoder leave of states or answers [B, *S, C] in physical units."""
+        return self.target.reconstruct(fields)
+
+    def unencoded(self, source: Tensor, tokens: Tensor) -> Tensor | None:
+        """What the tokens of a normalised state [B, *S, C] do not say of it; a step leaves that unchanged.
+
+        None where the tokens say all, and for a static task, whose answer is no change of its input.
+        """
+        if self.task.spec.static or self.source.lossless:
+            return None
+        return source - self.source.decode(tokens)
 
     def carried(self, inputs: Tensor, parameters: Tensor, dt: Tensor) -> Tensor:
         """The input after the transport skip, where the task has one."""
@@ -167,11 +183,14 @@ class LatentOperator(nn.Module):
         condition = functional.silu(embedded + self.task_embedding[index])
         source = head.source.normalise(head.carried(inputs, parameters, dt))
         tokens = head.source.encode(source)
+        unencoded = head.unencoded(source, tokens)
         if noise:
             tokens = tokens + noise * torch.randn_like(tokens)
         change = self.trunk(tokens, condition, (head.cos, head.sin), head.position, amp=self.amp)
         latents = change if static else tokens + change
         predicted = head.target.decode(latents)
+        if unencoded is not None:
+            predicted = predicted + unencoded
         if head.refinement is not None:
             predicted = predicted + head.refinement(torch.cat([source, predicted], dim=-1), condition)
         return Step(head.target.denormalise(predicted), latents)

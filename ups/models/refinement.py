@@ -10,9 +10,12 @@ from torch.nn import functional
 
 from ups.models.spec import GridTask, OperatorSpec
 
-_CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+_CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+    1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d,
+}  # fmt: skip
 _KERNEL_1D = 7
-_KERNEL_2D = 5
+_PLAIN_KERNELS = {2: 5, 3: 3}
+"""By dimensions: a cube of 5 cells would cost more than the transformer."""
 
 
 class PlainRefinement(nn.Module):
@@ -23,9 +26,9 @@ class PlainRefinement(nn.Module):
         self.pad = _Padding(task)
         outputs = [*(channels,) * (layers - 1), len(task.spec.fields)]
         inputs = [width_in, *outputs[:-1]]
-        convolution = _CONVOLUTIONS[len(task.grid)]
+        convolution, self.kernel = _CONVOLUTIONS[len(task.grid)], _PLAIN_KERNELS[len(task.grid)]
         self.layers = nn.ModuleList(
-            convolution(i, o, _KERNEL_2D) for i, o in zip(inputs, outputs, strict=True)
+            convolution(i, o, self.kernel) for i, o in zip(inputs, outputs, strict=True)
         )
         self.film = nn.Linear(condition, 2 * outputs[0])
         _zero(self.film, self.layers[-1])
@@ -34,7 +37,7 @@ class PlainRefinement(nn.Module):
         """Correction [B, *S, C] from fields [B, *S, width_in] and condition [B, W]."""
         hidden = fields.movedim(-1, 1)
         for index, layer in enumerate(self.layers):
-            hidden = layer(self.pad(hidden, _KERNEL_2D // 2))
+            hidden = layer(self.pad(hidden, self.kernel // 2))
             if index == 0:
                 gain, bias = _film(self.film(condition), hidden)
                 hidden = hidden * (1 + gain) + bias
@@ -71,7 +74,7 @@ class DilatedRefinement(nn.Module):
 
 
 def refinement(task: GridTask, spec: OperatorSpec) -> nn.Module | None:
-    """The refinement of a task: dilated in 1-D, plain in 2-D; None where it is left out."""
+    """The refinement of a task: dilated in 1-D, plain in 2-D and 3-D; None where it is left out."""
     if not spec.refinement_layers:
         return None
     width_in = len(task.spec.input_fields or task.spec.fields) + len(task.spec.fields)

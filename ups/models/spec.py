@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ups import patches
 from ups.config import TrainConfig
 from ups.errors import ConfigError
 from ups.tasks import TaskSpec, task_spec
@@ -21,21 +22,37 @@ class GridTask:
     task: str
     grid: tuple[int, ...]
     """Cells along each axis."""
-    patch: int
-    """Edge of a patch in cells."""
+    patch: int | patches.Edges
+    """Edge of a patch in (pooled) cells; several give each axis its own."""
     dt: float
     """Time of one predicted step in the training data, in the task's unit; 0 for static tasks."""
     transport: float = 0.0
     """Multiple of velocity × dt by which the state is shifted first; 0 leaves it out."""
+    pool: int = 1
+    """Cells along each axis that are averaged before anything is cut."""
 
     @property
     def spec(self) -> TaskSpec:
         return task_spec(self.task)
 
     @property
+    def coarse(self) -> tuple[int, ...]:
+        """Cells along each axis after pooling."""
+        return tuple(cells // self.pool for cells in self.grid)
+
+    @property
+    def edges(self) -> patches.Edges:
+        """Cells of a patch along each axis, after pooling."""
+        return patches.edges_of(self.patch, len(self.grid))
+
+    @property
+    def patch_cells(self) -> int:
+        return math.prod(self.edges)
+
+    @property
     def tokens(self) -> tuple[int, ...]:
         """Patches along each axis."""
-        return tuple(cells // self.patch for cells in self.grid)
+        return patches.cut(self.coarse, self.edges)
 
     @property
     def num_tokens(self) -> int:
@@ -57,6 +74,8 @@ class OperatorSpec:
     dropout: float
     refinement_channels: int
     refinement_layers: int
+    codec_hidden: int = 0
+    """Hidden width of the learned refinements of encoder and decoder; 0 leaves them out."""
 
     @property
     def head_dim(self) -> int:
@@ -67,14 +86,23 @@ class OperatorSpec:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "OperatorSpec":
-        tasks = tuple(GridTask(**{**task, "grid": tuple(task["grid"])}) for task in content["tasks"])
-        return cls(**{**content, "tasks": tasks})
+        return cls(**{**content, "tasks": tuple(_grid_task(task) for task in content["tasks"])})
+
+
+def _grid_task(content: Mapping[str, Any]) -> GridTask:
+    patch = content["patch"]
+    given = {"grid": tuple(content["grid"]), "patch": patch if isinstance(patch, int) else tuple(patch)}
+    return GridTask(**{**content, **given})
 
 
 def operator_spec(config: TrainConfig, tasks: tuple[GridTask, ...]) -> OperatorSpec:
-    """The operator that a config describes, for tasks whose grids are known."""
+    """The operator that a config describes, for tasks whose grids are known.
+
+    Raises:
+        ConfigError: the attention heads are too narrow to tell positions apart.
+    """
     pdet, refinement = config.operator.pdet, config.training.refinement
-    return OperatorSpec(
+    spec = OperatorSpec(
         tasks=tasks,
         latent_dim=config.latent.dim,
         hidden_dim=pdet.hidden_dim,
@@ -86,58 +114,59 @@ def operator_spec(config: TrainConfig, tasks: tuple[GridTask, ...]) -> OperatorS
         dropout=pdet.dropout,
         refinement_channels=refinement.channels,
         refinement_layers=refinement.layers,
+        codec_hidden=config.latent.dim // 2 if config.training.learns_codec else 0,
     )
+    for task in tasks:
+        if spec.head_dim < 2 * len(task.grid):
+            raise ConfigError(
+                f"operator.pdet.num_heads: {spec.head_dim} dimensions a head cannot hold positions on the"
+                f" {len(task.grid)} axes of {task.task}",
+                hint=f"at most {pdet.hidden_dim // (2 * len(task.grid))} heads",
+            )
+    return spec
 
 
-def choose_patch(config: TrainConfig, task: str, grid: tuple[int, ...]) -> int:
-    """The patch edge of a task: `operator.patch` where given, else the smallest that fits.
+def choose_patch(config: TrainConfig, task: str, grid: tuple[int, ...]) -> patches.Edges:
+    """The patch of a task: `operator.patch` where given, else the one that `ups.patches` chooses.
+
+    Args:
+        config: the experiment; where it pools the field, patches count pooled cells.
+        task: the task.
+        grid: cells along each axis, before pooling.
 
     Raises:
-        ConfigError: the patch does not divide the grid, or does not fit the latent space.
+        ConfigError: the pooling or the patch does not divide the grid, or makes too many tokens.
     """
-    spec = task_spec(task)
+    factor = config.data.patch_size
+    if any(cells % factor for cells in grid):
+        raise ConfigError(
+            f"data.patch_size is {factor}, which does not divide the grid {_text(grid)} of {task}",
+            hint=f"use one of {', '.join(map(str, patches.divisors(grid)))}",
+        )
+    coarse = tuple(cells // factor for cells in grid)
     given = config.operator.patch.get(task)
     if given is not None:
-        if any(cells % given for cells in grid):
-            raise ConfigError(
-                f"operator.patch.{task} is {given}, which does not divide the grid {_text(grid)}",
-                hint=f"use one of {', '.join(map(str, _divisors(grid)))}",
-            )
-        _check_fits(config, spec, grid, given)
-        return given
-    for patch in _divisors(grid):
-        if _num_tokens(grid, patch) <= config.latent.tokens:
-            _check_fits(config, spec, grid, patch)
-            return patch
-    raise ConfigError(f"latent.tokens {config.latent.tokens} is too few for the grid {_text(grid)} of {task}")
-
-
-def _check_fits(config: TrainConfig, spec: TaskSpec, grid: tuple[int, ...], patch: int) -> None:
+        return _given(config, task, coarse, patches.edges_of(given, len(coarse)))
+    spec = task_spec(task)
     channels = max(len(spec.fields), len(spec.input_fields))
-    values = patch ** len(grid) * channels
-    if values > config.latent.dim:
+    return patches.choose(coarse, tokens=config.latent.tokens, cells=config.latent.dim // channels)
+
+
+def _given(config: TrainConfig, task: str, grid: tuple[int, ...], edges: patches.Edges) -> patches.Edges:
+    if not patches.divides(grid, edges):
         raise ConfigError(
-            f"a patch of {spec.name} ({patch} cells a side, {channels} channels) has {values} values,"
-            f" more than latent.dim {config.latent.dim}",
-            hint=f"set operator.patch.{spec.name} smaller and latent.tokens larger, or raise latent.dim",
+            f"operator.patch.{task} is {_text(edges)}, which does not divide the grid {_text(grid)}",
+            hint=f"use one of {', '.join(map(str, patches.divisors(grid)))}, or a list with an edge per axis",
         )
-    tokens = _num_tokens(grid, patch)
+    tokens = math.prod(patches.cut(grid, edges))
     if tokens > config.latent.tokens:
         raise ConfigError(
-            f"operator.patch.{spec.name} {patch} makes {tokens} tokens of the grid {_text(grid)},"
+            f"operator.patch.{task} {_text(edges)} makes {tokens} tokens of the grid {_text(grid)},"
             f" more than latent.tokens {config.latent.tokens}",
             hint=f"set latent.tokens to {tokens}, or the patch larger",
         )
+    return edges
 
 
-def _num_tokens(grid: tuple[int, ...], patch: int) -> int:
-    return math.prod(cells // patch for cells in grid)
-
-
-def _divisors(grid: tuple[int, ...]) -> list[int]:
-    common = math.gcd(*grid)
-    return [edge for edge in range(1, common + 1) if common % edge == 0]
-
-
-def _text(grid: tuple[int, ...]) -> str:
-    return " × ".join(map(str, grid))
+def _text(cells: tuple[int, ...]) -> str:
+    return " × ".join(map(str, cells))

@@ -64,7 +64,7 @@ class CompanionObjective(nn.Module):
             )
             residual = residual_tokens(self.operator, batch.task, predicted, target)
             residual = residual / corrector.scale(batch.task)
-            noise = self.operator.head(batch.task).target.encode(torch.randn_like(target))
+            noise = self.operator.head(batch.task).target.project(torch.randn_like(target))
         if self.teacher is None:
             name, (loss, found) = "denoising", self._denoising(given, residual, noise)
         else:
@@ -110,7 +110,7 @@ class CompanionObjective(nn.Module):
         head, critic = self._head(given), self.module.critic
         mix = 2 * torch.rand(len(found), device=found.device) - 1
         moved = mix[:, None, None] * self.module.corrector.scale(given.task) * found
-        candidate = predicted + head.target.decode(moved) * head.target.std
+        candidate = predicted + head.target.unproject(moved) * head.target.std
         other = Situation(given.task, given.tokens, given.predicted + moved, given.features)
         truth = _log_error(predicted, target), _log_error(candidate, target)
         wrong = critic(head, given) - truth[0], critic(head, other) - truth[1]

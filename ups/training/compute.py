@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ups.config import TrainConfig
 from ups.training.batch import TensorBatch
 from ups.training.losses import PROBED_AT
-from ups.training.optim import Hybrid
+from ups.training.optim import Hybrid, groups_of
 from ups.training.trainee import Trainee
 
 
@@ -36,7 +36,7 @@ def flops_per_sample(
     """
     probe = copy.deepcopy(module).train()
     objective = trainee.objective(probe)
-    optimizer = Hybrid(probe, trainee.schedule.optimizer, muon_dtype=torch.float32)
+    optimizer = Hybrid(probe, trainee.schedule.optimizer, muon_dtype=torch.float32, groups=groups_of(config))
     total = sum(shares.values())
     gradients = sizes = 0.0
     for task, share in shares.items():

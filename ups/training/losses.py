@@ -7,7 +7,6 @@ nothing is learned. `require_reach` stops such a run before its first step. Anot
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,44 +16,22 @@ from ups.errors import TrainingError
 from ups.evaluation.metrics import relative_error
 from ups.models.operator import LatentOperator
 from ups.training.batch import Moment, TensorBatch
+from ups.training.inverse_losses import inverse_losses
+from ups.training.spectral_loss import spectral_losses
+from ups.training.terms import Prediction, WeightedLoss, constant
+
+__all__ = [
+    "PROBED_AT",
+    "Prediction",
+    "WeightedLoss",
+    "constant",
+    "operator_losses",
+    "relative_l2",
+    "require_reach",
+]
 
 PROBED_AT = Moment(epoch=float("inf"))
 """When reach is checked: after every warm-up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the model makes of a batch."""
-
-    states: Tensor
-    """[B, K, *S, C] in physical units, each from the one before it."""
-    latents: Tensor
-    """[B, N, L] predicted tokens of the first step."""
-
-
-Compute = Callable[[LatentOperator, TensorBatch, Prediction], Tensor]
-"""(model, batch, prediction) → scalar."""
-
-
-def _everywhere(model: LatentOperator, task: str) -> bool:
-    return True
-
-
-def constant(weight: float) -> Callable[[Moment], float]:
-    """A weight that never changes."""
-    return lambda moment: weight
-
-
-@dataclass(frozen=True, slots=True)
-class WeightedLoss:
-    """One term of the objective."""
-
-    name: str
-    weight: Callable[[Moment], float]
-    """0 leaves it out at that moment."""
-    compute: Compute
-    applies: Callable[[LatentOperator, str], bool] = _everywhere
-    """Whether it has a meaning for a task."""
 
 
 def relative_l2(model: LatentOperator, batch: TensorBatch, prediction: Prediction) -> Tensor:
@@ -64,7 +41,11 @@ def relative_l2(model: LatentOperator, batch: TensorBatch, prediction: Predictio
 
 def operator_losses(config: TrainConfig) -> tuple[WeightedLoss, ...]:
     """The losses of the operator stage that a config gives a weight."""
-    return (WeightedLoss("relative_l2", constant(1.0), relative_l2),)
+    return (
+        WeightedLoss("relative_l2", constant(1.0), relative_l2),
+        *inverse_losses(config.training),
+        *spectral_losses(config.training),
+    )
 
 
 def require_reach(

@@ -6,13 +6,15 @@ machine) before its first step.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ups.config import Optimizer as OptimizerConfig
+from ups.config import TrainConfig
 
 Named = Sequence[tuple[str, nn.Parameter]]
 
@@ -21,7 +23,7 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _MATCH_ADAMW_RMS = 0.2
 
 
-class _Half(Protocol):
+class _Part(Protocol):
     def step(self, rate: float) -> None: ...
     def state(self) -> dict[str, Tensor]: ...
     def load(self, state: Mapping[str, Tensor]) -> None: ...
@@ -132,49 +134,83 @@ class AdamW:
             self._second[name].copy_(state[f"second/{name}"])
 
 
-class Hybrid:
-    """The optimizer of a stage: its halves, their learning rates, and the state that a checkpoint keeps."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that AdamW trains at a rate of their own."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, *, muon_dtype: torch.dtype) -> None:
+    name: str
+    rate: float
+    """Full learning rate."""
+    holds: Callable[[str], bool]
+    """Whether a parameter of this name belongs to it."""
+
+
+class Hybrid:
+    """The optimizer of a stage: its parts, their learning rates, and the state that a checkpoint keeps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: OptimizerConfig,
+        *,
+        muon_dtype: torch.dtype,
+        groups: Sequence[Group] = (),
+    ) -> None:
         """Args:
         model: parameters of its blocks with two or more dimensions go to Muon, modulations excepted.
         config: the stage's optimizer section.
         muon_dtype: precision of the Newton–Schulz iteration.
+        groups: take their parameters first, and leave the rest to Muon and AdamW.
         """
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        grouped = {group: [item for item in named if group.holds(item[0])] for group in groups}
+        named = [item for item in named if not any(group.holds(item[0]) for group in groups)]
         matrices = [item for item in named if config.name == "muon_hybrid" and _is_block_matrix(*item)]
         rest = [item for item in named if not any(item[1] is matrix for _, matrix in matrices)]
-        self._halves: dict[str, tuple[_Half, float]] = {}
+        self._parts: dict[str, tuple[_Part, float]] = {}
         if matrices:
             muon = Muon(
                 matrices, momentum=config.muon_momentum, weight_decay=config.weight_decay,
                 iterations=config.muon_ns_steps, dtype=muon_dtype,
             )  # fmt: skip
-            self._halves["muon"] = (muon, config.lr)
+            self._parts["muon"] = (muon, config.lr)
         adamw_rate = (config.adamw_lr or config.lr * 2 / 3) if matrices else config.lr
         adamw = AdamW(rest, betas=config.betas, weight_decay=config.weight_decay)
-        self._halves["adamw"] = (adamw, adamw_rate)
+        self._parts["adamw"] = (adamw, adamw_rate)
+        for group, members in grouped.items():
+            if members:
+                part = AdamW(members, betas=config.betas, weight_decay=config.weight_decay)
+                self._parts[group.name] = (part, group.rate)
         self.rate = config.lr
-        """The first half's learning rate, the one that is shown."""
+        """The first part's learning rate, the one that is shown."""
 
     def step(self, factor: float) -> None:
         """One update of all parameters at `factor` times the full learning rates."""
-        for half, rate in self._halves.values():
-            half.step(rate * factor)
+        for part, rate in self._parts.values():
+            part.step(rate * factor)
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on."""
-        return {f"{half}/{key}": value for half in self._halves for key, value in self._half_state(half)}
+        return {f"{part}/{key}": value for part in self._parts for key, value in self._part_state(part)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        for name, (half, _) in self._halves.items():
+        for name, (part, _) in self._parts.items():
             prefix = f"{name}/"
-            half.load(
+            part.load(
                 {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             )
 
-    def _half_state(self, name: str) -> Iterable[tuple[str, Tensor]]:
-        return self._halves[name][0].state().items()
+    def _part_state(self, name: str) -> Iterable[tuple[str, Tensor]]:
+        return self._parts[name][0].state().items()
+
+
+def groups_of(config: TrainConfig) -> tuple[Group, ...]:
+    """The parameter groups that a config gives a learning rate of their own."""
+    rate = config.encoder.learning_rate
+    if rate is None:
+        return ()
+    owners = ("encoder_refinement", "decoder_refinement")
+    return (Group("codec", rate, lambda name: any(owner in name.split(".") for owner in owners)),)
 
 
 def rate_factor(done: float, warmup: float) -> float:

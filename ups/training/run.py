@@ -10,8 +10,10 @@ from ups.data.sampling import PairSampler
 from ups.errors import TrainingError
 from ups.events import EventReader, EventType
 from ups.models import checkpoint as checkpoints
+from ups.models.operator import LatentOperator
 from ups.training import ledger as ledgers
 from ups.training import state as states
+from ups.training.bases import warn_of_floors
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop, Totals
 from ups.training.setup import open_data
@@ -93,7 +95,11 @@ def _started(stages: Stages, sink: EventSink) -> Begun:
     events = EventReader(stages.job.run_dir.events_path).read()
     if any(event.type == EventType.METRIC for event in events):
         sink.write(EventType.RESUMED, stage=FIRST, epoch=0, step=0, checkpoint=None)
-    return _begun(stages, FIRST, {})
+    trainee, state = _begun(stages, FIRST, {})
+    files = {task: entry.validation for task, entry in stages.data.items()}
+    assert isinstance(state.module, LatentOperator)
+    warn_of_floors(state.module, files, stages.config, sink)
+    return trainee, state
 
 
 def _begun(stages: Stages, name: str, ledger: ledgers.Ledger) -> Begun:

@@ -1,7 +1,7 @@
 """From files and a config to everything that a stage trains with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from ups.models.operator import LatentOperator, Normalisation
 from ups.models.spec import GridTask, OperatorSpec, choose_patch, operator_spec
 from ups.models.transport import calibrate as calibrate_transport
 from ups.physics import symmetries
+from ups.training.bases import fit_bases
 
 _CALIBRATION_PAIRS = 256
 
@@ -77,6 +78,7 @@ def new_operator(
         torch.manual_seed(seed)
         model = LatentOperator(spec)
     model.set_normalisation({task: _normalisation(surveys[task], data[task].pairs.fields) for task in data})
+    fit_bases(model, {task: entry.pairs for task, entry in data.items()}, augment=config.training.augment)
     guards = {task: calibrate(surveys[task], config.training.guards) for task in data}
     return model, guards
 
@@ -85,11 +87,12 @@ def _grid_task(config: TrainConfig, pairs: Pairs) -> GridTask:
     fields = pairs.fields
     grid = tuple(fields.grid)
     task = GridTask(
-        fields.spec.name, grid, choose_patch(config, fields.spec.name, grid), fields.dt * pairs.stride
-    )
+        fields.spec.name, grid, choose_patch(config, fields.spec.name, grid), fields.dt * pairs.stride,
+        pool=config.data.patch_size,
+    )  # fmt: skip
     if config.training.transport_skip == "off" or not fields.spec.periodic or fields.spec.static:
         return task
-    return GridTask(task.task, task.grid, task.patch, task.dt, _transport(task, pairs))
+    return replace(task, transport=_transport(task, pairs))
 
 
 def _transport(task: GridTask, pairs: Pairs) -> float:

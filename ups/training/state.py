@@ -19,7 +19,7 @@ from ups.data.sampling import TaskRotation
 from ups.errors import TrainingError
 from ups.models import checkpoint as checkpoints
 from ups.models.checkpoint import Checkpoint, load_weights
-from ups.training.optim import Hybrid
+from ups.training.optim import Hybrid, groups_of
 from ups.training.precision import Precision
 from ups.training.trainee import Trainee
 
@@ -164,7 +164,9 @@ def _assemble(
         module=module,
         ema=copy.deepcopy(module).eval() if config.training.ema_decay is not None else None,
         use_ema=False,
-        optimizer=Hybrid(module, trainee.schedule.optimizer, muon_dtype=precision.muon_dtype),
+        optimizer=Hybrid(
+            module, trainee.schedule.optimizer, muon_dtype=precision.muon_dtype, groups=groups_of(config)
+        ),
         rotation=TaskRotation(config.data.task),
         random=random,
         progress=Progress(),

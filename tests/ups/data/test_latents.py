@@ -16,8 +16,9 @@ from ups import catalog
 from ups.data import latents
 from ups.data.fields import Fields
 from ups.data.latents import CacheReader, caches, complete, publish_shards, split_folder, write_shards
-from ups.data.projection import Part, Recipe, decode, encode, fingerprint, recipe_of, smallest_patch
+from ups.data.projection import Part, Recipe, decode, encode, fingerprint, recipe_of
 from ups.errors import ConfigError, DataError, StoreError
+from ups.patches import compact
 from ups.store import DirectoryStore, ObjectStore
 
 VERSION = "upt_16d_8tok"
@@ -27,12 +28,13 @@ RECIPE = Recipe("advection1d", "train", (PART,), 16, "float32", "a" * 64)
 
 @st.composite
 def parts(draw: st.DrawFn) -> Part:
-    dims, patch, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    grid = tuple(patch * draw(st.integers(1, 3)) for _ in range(dims))
+    dims, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    edges = tuple(draw(st.integers(1, 3)) for _ in range(dims))
+    grid = tuple(edge * draw(st.integers(1, 3)) for edge in edges)
     lead = (2, 3) if (state := draw(st.booleans())) else (2,)
     mean = tuple(draw(st.floats(-3, 3)) for _ in range(channels))
     std = tuple(draw(st.just(0.0) | st.floats(0.1, 10)) for _ in range(channels))
-    return Part("state" if state else "target", (*lead, *grid, channels), patch, mean, std)
+    return Part("state" if state else "target", (*lead, *grid, channels), compact(edges), mean, std)
 
 
 class TestProjection:
@@ -50,10 +52,10 @@ class TestProjection:
         from ups.models.codec import FieldCodec
         from ups.models.spec import GridTask
 
-        part = Part("state", (2, 8, 12, 2), 4, (0.3, -1.0), (2.0, 0.5))
+        part = Part("state", (2, 8, 12, 2), (4, 3), (0.3, -1.0), (2.0, 0.5))
         part = replace(part, role="target")
         codec = FieldCodec(
-            GridTask("reaction_diffusion2d", (8, 12), 4, 0.1), 2, 32, role="state", mean_field=False
+            GridTask("reaction_diffusion2d", (8, 12), (4, 3), 0.1), 2, 32, role="state", mean_field=False
         )
         codec.mean.copy_(torch.tensor(part.mean))
         codec.std.copy_(torch.tensor(part.std))
@@ -61,18 +63,6 @@ class TestProjection:
         tokens = codec.encode(codec.normalise(torch.from_numpy(field)))
         embedded = torch.from_numpy(encode(field, part, "float32")) @ codec.basis.T
         torch.testing.assert_close(embedded, tokens)
-
-    @pytest.mark.parametrize(
-        ("grid", "tokens", "edge"), [((64,), 16, 4), ((64, 64), 64, 8), ((48, 64), 100, 8)]
-    )
-    def test_the_smallest_patch_that_fits_is_chosen(
-        self, grid: tuple[int, ...], tokens: int, edge: int
-    ) -> None:
-        assert smallest_patch(grid, tokens) == edge
-
-    def test_too_few_tokens_are_refused(self) -> None:
-        with pytest.raises(ConfigError, match="3 tokens are too few"):
-            smallest_patch((9, 16), 3)
 
 
 class TestFingerprint:

@@ -230,7 +230,7 @@ def test_units_of_a_reward_do_not_matter() -> None:
 
 def test_sources_take_turns_and_end() -> None:
     assert len(recipes(DARCY, 20, corrector=False, noise=False)) == 8
-    assert len(recipes(ADVECTION, 20, corrector=False, noise=False)) == ADVECTION.patch
+    assert len(recipes(ADVECTION, 20, corrector=False, noise=False)) == ADVECTION.edges[0]
     assert len(recipes(GridTask("advection1d", (32,), 1, 0.05), 20, corrector=False, noise=False)) == 1
     mixed = recipes(DARCY, 7, corrector=True, noise=True)
     assert len(set(mixed)) == 7

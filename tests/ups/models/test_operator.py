@@ -1,5 +1,6 @@
 """The joint operator: what it predicts untrained, what it is equivariant to, what it listens to."""
 
+import pytest
 import torch
 
 from ups.models.operator import LatentOperator, Normalisation
@@ -27,17 +28,35 @@ def perturbed(model: LatentOperator) -> LatentOperator:
 @torch.no_grad()
 def step(model: LatentOperator, task: str, inputs: torch.Tensor, parameter: float = 0.4) -> torch.Tensor:
     ones = torch.ones(len(inputs))
-    return model(task, inputs, parameter * ones[:, None], 0.05 * ones, ones)
+    parameters = (parameter * ones[:, None]).expand(-1, len(model.head(task).task.spec.parameters))
+    return model(task, inputs, parameters, 0.05 * ones, ones)
 
 
 ADVECTION = GridTask("advection1d", (32,), 4, 0.05)
 BURGERS = GridTask("burgers1d", (32,), 4, 0.05)
+COARSE = GridTask("burgers1d", (32,), 4, 0.05, pool=2)
+PROJECTED = GridTask("reaction_diffusion2d", (8, 8), 4, 0.05)
+CUBE = GridTask("compressible_ns3d", (8, 8, 8), (2, 1, 1), 0.05)
 DARCY = GridTask("darcy2d", (8, 8), 4, 0.0)
 
 
 def test_untrained_time_stepper_stands_still() -> None:
     state = torch.randn(2, 32, 1)
     torch.testing.assert_close(step(operator(ADVECTION), "advection1d", state), state)
+
+
+@pytest.mark.parametrize("task", [COARSE, PROJECTED, CUBE], ids=["pooled", "projected", "3-D"])
+def test_untrained_time_stepper_stands_still_whatever_its_tokens_leave_out(task: GridTask) -> None:
+    state = torch.randn(2, *task.grid, len(task.spec.fields))
+    torch.testing.assert_close(step(operator(task), task.task, state), state)
+
+
+def test_cube_is_equivariant_to_shifts_by_patches_along_each_axis() -> None:
+    model, state = perturbed(operator(CUBE)), torch.randn(1, 8, 8, 8, 5)
+    ahead = step(model, "compressible_ns3d", state)
+    for axis, cells in ((1, 2), (2, 3), (3, 5)):
+        shifted = step(model, "compressible_ns3d", state.roll(cells, axis))
+        torch.testing.assert_close(shifted, ahead.roll(cells, axis), atol=1e-4, rtol=1e-3)
 
 
 def test_untrained_time_stepper_with_transport_skip_carries() -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ups.config import Optimizer
-from ups.training.optim import AdamW, Hybrid, Muon, rate_factor
+from tests.ups.training.jobs import tiny_config
+from ups.config import Encoder, Optimizer
+from ups.training.optim import AdamW, Group, Hybrid, Muon, groups_of, rate_factor
 
 
 class Net(nn.Module):
@@ -107,6 +108,28 @@ def test_only_block_matrices_go_to_muon() -> None:
     assert "adamw/first/head.weight" in state
     assert "adamw/first/trunk.blocks.0.bias" in state
     assert "adamw/first/trunk.blocks.0.weight" not in state
+
+
+def test_group_has_a_rate_and_a_state_of_its_own() -> None:
+    net, x = Net(), torch.randn(8, 8)
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    group = Group("last", 1e-5, lambda name: name.startswith("head."))
+    optimizer = Hybrid(net, Optimizer(lr=1e-2), muon_dtype=torch.float32, groups=[group])
+    net(x).square().mean().backward()
+    optimizer.step(1.0)
+    moved = {name: float((p - before[name]).abs().max().detach()) for name, p in net.named_parameters()}
+    assert all((size < 2e-5) == name.startswith("head.") for name, size in moved.items())
+    state = optimizer.state()
+    assert "last/first/head.weight" in state
+    assert "adamw/first/head.weight" not in state
+
+
+def test_only_refinements_of_the_codec_get_the_rate_of_the_encoder() -> None:
+    assert groups_of(tiny_config()) == ()
+    (group,) = groups_of(tiny_config().model_copy(update={"encoder": Encoder(learning_rate=1e-4)}))
+    assert group.rate == 1e-4
+    assert group.holds("heads.darcy2d.target.decoder_refinement.up.weight")
+    assert not group.holds("heads.darcy2d.refinement.layers.0.weight")
 
 
 def test_rate_rises_and_then_falls_to_zero() -> None:
