@@ -31,9 +31,18 @@ def _tasks(config: TrainConfig) -> Iterator[str]:
 
 
 def _stages(config: TrainConfig) -> Iterator[str]:
-    for name in config.stages.names:
-        if name != "operator":
-            yield f"stages.{name}: only the operator stage can be trained: remove the section"
+    names, pdet = config.stages.names, config.operator.pdet
+    width = pdet.hidden_dim // pdet.num_heads
+    if len(names) > 1 and config.diffusion.hidden_dim % width:
+        yield (
+            f"diffusion.hidden_dim: {config.diffusion.hidden_dim} is no multiple of the operator's head width"
+            f" {width}: set it to operator.pdet.hidden_dim"
+        )
+    if "consistency_distill" in names and "diff_residual" not in names:
+        yield (
+            "stages.consistency_distill: there is no corrector to distil:"
+            " define stages.diff_residual too, or remove the section"
+        )
 
 
 def _losses(config: TrainConfig) -> Iterator[str]:

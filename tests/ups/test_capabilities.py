@@ -21,7 +21,6 @@ def test_embedded_default_is_supported() -> None:
     ("override", "key"),
     [
         ("training.compile=true", "training.compile"),
-        ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
@@ -55,3 +54,14 @@ def test_curriculum_of_tasks_is_supported() -> None:
 def test_asking_costs_no_torch() -> None:
     code = "import ups.capabilities, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_stages_after_the_operator_are_supported() -> None:
+    stages = ["stages.diff_residual={epochs: 2}", "stages.consistency_distill={epochs: 2}"]
+    assert unsupported(load_train_config(LOCAL, stages)) == []
+
+
+def test_corrector_whose_width_does_not_suit_the_operator_is_named() -> None:
+    config = load_train_config(LOCAL, ["stages.diff_residual={epochs: 2}", "diffusion.hidden_dim=100"])
+    (sentence,) = unsupported(config)
+    assert sentence.startswith("diffusion.hidden_dim: 100")

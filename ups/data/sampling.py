@@ -80,10 +80,11 @@ class Pairs:
             fields.dt * self.stride, self.stride, samples, frames,
         )  # fmt: skip
 
-    def probe(self) -> Batch:
-        """Two fixed pairs, to try something on."""
+    def probe(self, steps: int = 1) -> Batch:
+        """Two fixed windows, to try something on."""
         chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
-        return self.take(chosen // self.starts, chosen % self.starts)
+        latest = self.starts - self.stride * (steps - 1)
+        return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
 
 
 def relative_changes(pairs: Pairs) -> Floats:

@@ -12,9 +12,9 @@ from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation.guards import Guards
 from ups.models import checkpoint as checkpoints
-from ups.models.checkpoint import AVERAGE_FILE, MODEL_FILE
+from ups.models.companions import model_of
+from ups.models.corrector import CorrectedOperator
 from ups.models.operator import LatentOperator
-from ups.models.spec import OperatorSpec
 from ups.physics import Symmetry, symmetries, vector_channels
 
 
@@ -22,7 +22,7 @@ from ups.physics import Symmetry, symmetries, vector_channels
 class Predictor:
     """Steps physical states forward. Immutable: a variant is made with `unguarded` or `plain`."""
 
-    model: LatentOperator
+    model: LatentOperator | CorrectedOperator
     guards: Mapping[str, Guards]
     device: torch.device
     stride: int
@@ -115,12 +115,9 @@ def load(path: Path, device: str, *, symmetric_average: bool = False) -> Predict
         TrainingError: a damaged checkpoint.
     """
     found = checkpoints.read(path)
-    model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
-    weights = AVERAGE_FILE if found.state["use_ema"] else MODEL_FILE
-    checkpoints.load_weights(model, found, weights)
     config = parse_train_config(found.state["config"], str(found.path / "state.json"))
     guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
     return Predictor(
-        model.to(device).eval(), guards, torch.device(device), config.training.time_stride,
+        model_of(found).to(device).eval(), guards, torch.device(device), config.training.time_stride,
         symmetric_average, config,
     )  # fmt: skip

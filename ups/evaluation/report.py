@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ups.config import Evaluation, Gates
+from ups.config import Evaluation, Gates, Ttc
 from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation import metrics
 from ups.evaluation.guarantees import guarantees, states_before
 from ups.evaluation.pdebench import PdebenchMetrics
 from ups.evaluation.predictor import Predictor, load
-from ups.evaluation.rollout import Trajectories, one_step, reconstruction, rollout, trajectories
+from ups.evaluation.preparation import search
+from ups.evaluation.rollout import Steps, Trajectories, one_step, reconstruction, rollout, trajectories
+from ups.evaluation.ttc import Search
 
 Progress = Callable[[str, int, int], None]
 """(what, done, total)."""
@@ -36,6 +38,7 @@ def evaluate(
     settings: Evaluation,
     device: str,
     progress: Progress = lambda what, done, total: None,
+    ttc: Ttc | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on whole splits.
 
@@ -46,30 +49,41 @@ def evaluate(
         settings: batch size, rollout length, symmetric averaging.
         device: torch device.
         progress: called with the samples evaluated of each task and split.
+        ttc: test-time compute to judge beside; null or not enabled: symmetric averaging alone.
 
     Returns:
         `{"checkpoint", "splits": {split: {"tasks", "aggregate", "ttc"}}, "gates"}`; JSON-able, figures that
         are not finite are null. A task's `physics` holds what applies of the checks of `ups.physics`:
         check → `{"one_step", "one_step_interval", "rollout", "rollout_interval", "true"}`.
+
+    Raises:
+        ConfigError: a reward of the test-time compute cannot tell a task's candidates apart.
+        DataError: nobody has the split, or a file does not suit the checkpoint.
     """
     predictor = load(checkpoint, device, symmetric_average=settings.symmetric_average)
     results: dict[str, Any] = {}
     for split in splits:
-        tasks: dict[str, dict[str, Any]] = {}
-        scores: list[_Scores] = []
-        for task, files in datasets.items():
-            if split in files:
-                tasks[task], collected = _evaluate_task(predictor, files[split], settings, progress)
-                scores.append(collected)
-        if not tasks:
+        held = {task: files[split] for task, files in datasets.items() if split in files}
+        if not held:
             raise DataError(f"there is no {split} split of any task to evaluate")
-        results[split] = {"tasks": tasks, "aggregate": _aggregate(tasks, scores), "ttc": _ttc(tasks)}
-    judged = results.get("test") or next(iter(results.values()))
+        found = (
+            search(checkpoint, predictor, held, ttc, chunk=settings.batch_size)
+            if ttc is not None and ttc.enabled
+            else None
+        )
+        judged = {task: _judge(predictor, file, settings, progress, found) for task, file in held.items()}
+        tasks = {task: _figures(predictor, scores) for task, scores in judged.items()}
+        results[split] = {
+            "tasks": tasks,
+            "aggregate": _aggregate(tasks, list(judged.values())),
+            "ttc": _averaging(tasks) if found is None else _searching(judged, found),
+        }
+    decisive = results.get("test") or next(iter(results.values()))
     assert predictor.config is not None
     return {
         "checkpoint": str(checkpoint.name),
         "splits": results,
-        "gates": gates(judged["aggregate"]["one_step"], predictor.config.gates),
+        "gates": gates(decisive["aggregate"]["one_step"], predictor.config.gates),
     }
 
 
@@ -98,7 +112,10 @@ def gates(aggregate: float | None, thresholds: Gates) -> dict[str, Any]:
 class _Scores:
     """Per-sample figures of one task, collected batch by batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.steps = 0
+        """Of a rollout."""
         self._values: dict[str, list[NDArray[np.float64]]] = {}
         self.checks: dict[str, None] = {}
         """Checks of `ups.physics` that apply to the task, in their order."""
@@ -119,20 +136,28 @@ class _Scores:
         return _finite(float(self.of(name).mean()))
 
 
-def _evaluate_task(
-    predictor: Predictor, file: Path, settings: Evaluation, progress: Progress
-) -> tuple[dict[str, Any], _Scores]:
+def _judge(
+    predictor: Predictor, file: Path, settings: Evaluation, progress: Progress, found: Search | None
+) -> _Scores:
+    """Score one task's file."""
     fields = Fields.open(file)
-    what = f"{fields.spec.name} {fields.split}"
-    scores, done, steps, static = _Scores(), 0, 0, fields.spec.static
+    scores, done = _Scores(fields), 0
     for given in trajectories(
         fields, predictor, batch_size=settings.batch_size, steps=settings.rollout_steps
     ):
         _score(scores, predictor, given, settings.batch_size)
-        done, steps = done + len(given.true), given.true.shape[1]
-        progress(what, done, fields.samples)
+        if found is not None:
+            _score_search(scores, found, given, settings.batch_size)
+        done, scores.steps = done + len(given.true), 0 if given.static else given.true.shape[1]
+        progress(f"{fields.spec.name} {fields.split}", done, fields.samples)
+    return scores
+
+
+def _figures(predictor: Predictor, scores: _Scores) -> dict[str, Any]:
+    """A task's entry in the report."""
+    task = scores.fields.spec.name
     skill = bool(scores.of("one_step").mean() < scores.of("persistence_one_step").mean())
-    report = {
+    return {
         "one_step": scores.mean("one_step"),
         "one_step_interval": _interval(scores, "one_step"),
         "rollout": scores.mean("rollout"),
@@ -145,15 +170,14 @@ def _evaluate_task(
         "diverged_unguarded": int(scores.of("diverged_unguarded").sum()),
         "one_step_plain": scores.mean("one_step_plain"),
         "reconstruction": scores.mean("reconstruction"),
-        "symmetric_average": predictor.averages(fields.spec.name),
-        "samples": fields.samples,
-        "steps": 0 if static else steps,
+        "symmetric_average": predictor.averages(task),
+        "samples": scores.fields.samples,
+        "steps": scores.steps,
         "stride": predictor.stride,
         **{name: scores.mean(name) for name in _POINTWISE},
         "pdebench": scores.pdebench.result(),
         "physics": _physics(scores),
     }
-    return report, scores
 
 
 _POINTWISE = ("rmse", "mse", "mae", "max_error", "relative_l2")
@@ -213,6 +237,16 @@ def _physics(scores: _Scores) -> dict[str, dict[str, Any]]:
     }
 
 
+def _score_search(scores: _Scores, found: Search, given: Trajectories, batch_size: int) -> None:
+    """Add what a search, the average of its candidates, and neither of them make of a batch."""
+    ways: dict[str, Steps] = {"off": found.predictor, "average": found.averaging(), "on": found}
+    for way, steps in ways.items():
+        single = one_step(steps, given, batch_size=batch_size)
+        rolled = single if given.static else rollout(steps, given)
+        for name, predicted in (("one_step", single), ("rollout", rolled)):
+            scores.add(f"{name}_{way}", metrics.relative_error(predicted, given.true, first=2).mean(dim=1))
+
+
 def _aggregate(tasks: Mapping[str, Mapping[str, Any]], scores: Sequence[_Scores]) -> dict[str, Any]:
     """Means over tasks; those of a check over the tasks to which it applies."""
     names = ("one_step", "rollout", "persistence_one_step", "persistence_rollout")
@@ -236,15 +270,42 @@ def _aggregate(tasks: Mapping[str, Mapping[str, Any]], scores: Sequence[_Scores]
     return {**means, **intervals, "skill": skill, "physics": physics}
 
 
-def _ttc(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One-step nRMSE without and with the test-time compute that the settings allow: symmetric averaging."""
-    off = {name: task["one_step_plain"] for name, task in tasks.items()}
-    on = {name: task["one_step"] for name, task in tasks.items()}
+def _averaging(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One-step nRMSE without and with the symmetric averaging that the settings allow."""
     used = any(task["symmetric_average"] for task in tasks.values())
     return {
-        "off": {"aggregate": _mean_of(list(off.values())), "tasks": off},
-        "on": {"aggregate": _mean_of(list(on.values())), "tasks": on} if used else None,
+        "off": _over_tasks({name: task["one_step_plain"] for name, task in tasks.items()}),
+        "average": None,
+        "on": _over_tasks({name: task["one_step"] for name, task in tasks.items()}) if used else None,
     }
+
+
+def _searching(judged: Mapping[str, _Scores], found: Search) -> dict[str, Any]:
+    """nRMSE of the plain prediction, of the candidates' average, and of those that the search chose."""
+
+    def way(name: str) -> dict[str, Any]:
+        one_step, rolled = (
+            _over_tasks({task: scores.mean(f"{what}_{name}") for task, scores in judged.items()})
+            for what in ("one_step", "rollout")
+        )
+        return {**one_step, "rollout": rolled}
+
+    return {
+        "off": way("off"),
+        "average": way("average"),
+        "on": way("on") if found.terms else None,
+        "search": {
+            task: {
+                "candidates": len(found.recipes[task]),
+                "terms": {entry.term.name: entry.weight for entry in found.terms.get(task, ())},
+            }
+            for task in judged
+        },
+    }
+
+
+def _over_tasks(figures: Mapping[str, float | None]) -> dict[str, Any]:
+    return {"aggregate": _mean_of(list(figures.values())), "tasks": dict(figures)}
 
 
 def _mean_of(values: list[float | None]) -> float | None:

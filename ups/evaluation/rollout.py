@@ -6,6 +6,7 @@ report's figures and a file of predictions cannot differ.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,17 @@ from torch import Tensor
 from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation.predictor import Predictor
+
+
+class Steps(Protocol):
+    """What steps physical states forward: a `Predictor`, or a search among its candidates."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def step(self, task: str, inputs: Tensor, parameters: Tensor, dt: float) -> Tensor:
+        """As `Predictor.step`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,7 @@ def trajectories(
         )  # fmt: skip
 
 
-def one_step(predictor: Predictor, given: Trajectories, *, batch_size: int) -> Tensor:
+def one_step(predictor: Steps, given: Trajectories, *, batch_size: int) -> Tensor:
     """Predictions [B, T, *S, C] of each state from the true one before it."""
     if given.static:
         return _step(predictor, given, given.initial, given.parameters)[:, None]
@@ -109,7 +121,7 @@ def reconstruction(predictor: Predictor, given: Trajectories, *, batch_size: int
     return torch.cat(parts).view_as(given.true)
 
 
-def rollout(predictor: Predictor, given: Trajectories) -> Tensor:
+def rollout(predictor: Steps, given: Trajectories) -> Tensor:
     """Predictions [B, T, *S, C], each from the prediction before it."""
     if given.static:
         return _step(predictor, given, given.initial, given.parameters)[:, None]
@@ -120,7 +132,7 @@ def rollout(predictor: Predictor, given: Trajectories) -> Tensor:
     return torch.stack(states, dim=1)
 
 
-def _step(predictor: Predictor, given: Trajectories, inputs: Tensor, parameters: Tensor) -> Tensor:
+def _step(predictor: Steps, given: Trajectories, inputs: Tensor, parameters: Tensor) -> Tensor:
     device = predictor.device
     return predictor.step(given.task, inputs.to(device), parameters.to(device), given.dt).cpu()
 
