@@ -255,7 +255,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             boundary=Boundary.WALL, domain=(_UNIT, _UNIT), dt=0.005,
             layout=RawLayout.INCOMPRESSIBLE, raw_datasets=("velocity", "particles", "force", "t"),
             raw_files="ns_incom_inhom_2d_*.h5", short="ns2d", vector_fields=("velocity_x", "velocity_y"),
-            divergence_free=True,
+            divergence_free=True, has_solver=True,
         ),
         TaskSpec(
             name="allen_cahn2d", title="Allen–Cahn, 2-D", equation="∂u/∂t = ε²Δu + u − u³",
