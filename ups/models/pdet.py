@@ -1,6 +1,6 @@
 """`pdet_stack`: the transformer that advances latent tokens, shared by all tasks.
 
-Few, wide blocks: adaptive layer norm that starts as the identity (adaLN-Zero), RMS-normalised
+Few, wide blocks: adaptive layer norm that starts as the identity (adaLN-Zero), normalised
 queries and keys with a learned gain, axial rotary positions, SiLU. Measured choices; the notes in
 docs/learning.md say what each is worth.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional
 from ups.models.spec import GridTask, OperatorSpec
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosine and sine of each token's rotary angles, [N, 1, head_dim / 2]."""
+"""Cosine and sine of each token's rotary angles."""
 
 
 def rotary_angles(task: GridTask, head_dim: int) -> Tensor:
@@ -38,6 +38,11 @@ def rotary_angles(task: GridTask, head_dim: int) -> Tensor:
     return angles[:, None]
 
 
+def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Adaptive layer norm: tokens [B, N, W] normalised, then scaled and shifted by [B, 1, W]."""
+    return torch.addcmul(shift, functional.layer_norm(tokens, tokens.shape[-1:]), 1 + scale)
+
+
 class Block(nn.Module):
     """Attention and MLP, each modulated and gated by the condition."""
 
@@ -58,33 +63,41 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, tokens: Tensor, condition: Tensor, rotation: Rotation) -> Tensor:
-        """tokens [B, N, W], condition [B, W] → tokens [B, N, W]."""
+        """tokens [B, N, W], condition [B, W] → tokens [B, N, W].
+
+        The rotation is [N, head_dim]: the cosine, and the sine with the sign of what it is added to.
+        """
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
             self.modulation(condition)[:, None].float().chunk(6, dim=-1)
         )
-        width = tokens.shape[-1:]
-        attended = self._attend(functional.layer_norm(tokens, width) * (1 + scale_a) + shift_a, rotation)
-        tokens = tokens + gate_a * self._drop(attended)
-        hidden = functional.layer_norm(tokens, width) * (1 + scale_m) + shift_m
-        advanced: Tensor = tokens + gate_m * self._drop(self.down(functional.silu(self.up(hidden))))
-        return advanced
+        attended = self._drop(self._attend(modulated(tokens, scale_a, shift_a), rotation))
+        tokens = torch.addcmul(tokens, gate_a, attended.float())
+        hidden = self.up(modulated(tokens, scale_m, shift_m))
+        update = self._drop(self.down(functional.silu(hidden)))
+        return torch.addcmul(tokens, gate_m, update.float())
 
     def _attend(self, hidden: Tensor, rotation: Rotation) -> Tensor:
         batch, num_tokens, width = hidden.shape
         qkv = functional.linear(hidden, self.qkv.flatten(0, 1))
-        qkv = qkv.view(batch, num_tokens, 3, self.num_heads, self.head_dim)
-        query_key, value = qkv[:, :, :2].float(), qkv[:, :, 2].transpose(1, 2)
+        # one copy, after which each head's tokens lie together
+        qkv = (
+            qkv.view(batch, num_tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).contiguous()
+        )
+        query_key, value = qkv[:2].float(), qkv[2]
+        scale = self.head_dim**-0.5
         if self.qk_norm:
-            query_key = functional.rms_norm(query_key, query_key.shape[-1:]) * self.gain
-        first, second = query_key.chunk(2, dim=-1)
-        cos, sin = (part[:, None] for part in rotation)
-        rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-        query, key = rotated.to(value.dtype).permute(2, 0, 3, 1, 4)
+            query_key = functional.layer_norm(query_key, query_key.shape[-1:])
+            # the gains of query and key only ever meet in their product
+            scale = scale * self.gain.prod(dim=0)[:, None]  # [heads, 1, 1]
+        cos, sin = rotation
+        swapped = query_key.roll(self.head_dim // 2, dims=-1)
+        query, key = torch.addcmul(query_key * cos, swapped, sin).unbind(0)
+        query, key = (query * scale).to(value.dtype), key.to(value.dtype)
         if hidden.is_cuda:
-            mixed = functional.scaled_dot_product_attention(query, key, value)
+            mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
         else:
             # The fused CPU kernel's backward is several times slower at such lengths.
-            scores = (query @ key.transpose(-1, -2)).float() * self.head_dim**-0.5
+            scores = (query @ key.transpose(-1, -2)).float()
             mixed = scores.softmax(dim=-1).to(value.dtype) @ value
         projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num_tokens, width))
         return projected
@@ -124,17 +137,20 @@ class PdetStack(nn.Module):
         Args:
             tokens: [B, N, latent_dim].
             condition: [B, W].
-            rotation: rotary angles of the tokens.
+            rotation: of the tokens' rotary angles, [N, 1, head_dim / 2].
             position: learned embedding [N, W] where the domain has edges, else None.
             amp: run the blocks in bfloat16.
         """
+        cos, sin = (part[:, 0] for part in rotation)
+        # a pair lies half a head apart: (a, b) → (a·cos − b·sin, b·cos + a·sin)
+        turned = torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
         hidden = self.embed(tokens)
         if position is not None:
             hidden = hidden + position
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=amp):
             for block in self.blocks:
-                hidden = block(hidden, condition, rotation)
+                hidden = block(hidden, condition, turned)
         scale, shift = self.final_modulation(condition)[:, None].chunk(2, dim=-1)
-        hidden = functional.layer_norm(hidden.float(), hidden.shape[-1:]) * (1 + scale) + shift
+        hidden = modulated(hidden.float(), scale, shift)
         change: Tensor = self.head(hidden)
         return change
