@@ -26,7 +26,6 @@ def test_embedded_default_is_supported() -> None:
             "training.rollout_curriculum={enabled: true, stages: [1, 2], epoch_boundaries: [0, 5]}",
             "rollout_curriculum",
         ),
-        ("training.compile=true", "training.compile"),
         ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),

@@ -1,5 +1,6 @@
 """`train`: one run's training in its run directory, from wherever it stands."""
 
+import numpy as np
 import torch
 
 from ups.capabilities import require_supported
@@ -12,6 +13,8 @@ from ups.models.operator import LatentOperator
 from ups.models.spec import OperatorSpec
 from ups.training import state as states
 from ups.training.augment import to_device
+from ups.training.batch import TensorBatch
+from ups.training.compilation import compile_blocks, rehearsal
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
 from ups.training.losses import operator_losses, require_reach
@@ -45,6 +48,10 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         for task, entry in data.items()
     }
     trainee, state = _resumed(job, sink) or _started(job, sink, data, samplers)
+    if config.training.compile:
+        batches = [_micro_batch(job, sampler) for sampler in samplers.values()]
+        objective = trainee.objective(state.module)
+        compile_blocks(state.module, rehearsal(state.module, objective, batches, job.device), sink)
     status = StageLoop(job, sink, data, samplers, trainee, state).run()
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
@@ -62,6 +69,14 @@ def _set_up_torch(job: TrainingJob) -> None:
     torch.backends.cudnn.benchmark = job.spec.config.benchmark
     if job.spec.config.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _micro_batch(job: TrainingJob, sampler: PairSampler) -> TensorBatch:
+    """Samples of a task, as many as are trained on at a time."""
+    pairs = sampler.pairs
+    size = job.spec.config.training.batch_size_of(pairs.fields.spec.name)
+    chosen = np.arange(size) % len(pairs)
+    return to_device(pairs.take(chosen // pairs.starts, chosen % pairs.starts), job.device)
 
 
 def _started(
