@@ -46,11 +46,15 @@ def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention and MLP, each modulated and gated by the condition."""
 
+    kept_share: Tensor
+    """Share of the samples for which a branch is computed; a tensor, so that all blocks compile to one."""
+
     def __init__(self, spec: OperatorSpec, drop_path: float) -> None:
         super().__init__()
         width, inner = spec.hidden_dim, round(spec.hidden_dim * spec.mlp_ratio)
         self.num_heads, self.head_dim = spec.num_heads, spec.head_dim
-        self.qk_norm, self.dropout, self.drop_path = spec.qk_norm, spec.dropout, drop_path
+        self.qk_norm, self.dropout, self.drops_paths = spec.qk_norm, spec.dropout, drop_path > 0
+        self.register_buffer("kept_share", torch.tensor(1 - drop_path), persistent=False)
         # Three matrices in one tensor: one product, and the optimizer still sees each matrix alone.
         self.qkv = nn.Parameter(torch.empty(3, width, width))
         nn.init.uniform_(self.qkv, -(width**-0.5), width**-0.5)
@@ -108,10 +112,9 @@ class Block(nn.Module):
             return update
         if self.dropout:
             update = functional.dropout(update, self.dropout)
-        if self.drop_path:
-            keep = 1 - self.drop_path
-            kept = torch.rand(update.shape[0], 1, 1, device=update.device) < keep
-            update = update * kept / keep
+        if self.drops_paths:
+            kept = torch.rand(update.shape[0], 1, 1, device=update.device) < self.kept_share
+            update = update * kept / self.kept_share
         return update
 
 
