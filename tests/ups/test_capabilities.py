@@ -24,7 +24,6 @@ def test_embedded_default_is_supported() -> None:
         ("training.compile=true", "training.compile"),
         ("stages.diff_residual={epochs: 2}", "stages.diff_residual"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
-        ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],
 )
@@ -56,3 +55,8 @@ def test_curriculum_of_tasks_is_supported() -> None:
 def test_asking_costs_no_torch() -> None:
     code = "import ups.capabilities, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_meshes_and_particles_are_supported() -> None:
+    config = load_train_config(LOCAL, ["data.task=[advection1d, darcy2d_mesh, particles_advect]"])
+    assert unsupported(config) == []

@@ -5,7 +5,7 @@ one after another, and `offsets` says where each begins. Free of torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.fields import map_dataset, read_file
+from ups.data.geometry import PointGeometry, along_edges, gathered, nearest, periods
 from ups.data.points import Indices, PointBlock, PointSample
 from ups.tasks import Modality, TaskSpec
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
+
+
+_REMEMBERED_BYTES = 256 * 1024 * 1024
+"""Of neighbour lists, per file."""
+
+
+class Neighbourhoods:
+    """Neighbour lists by sample and frame: finding them takes longer than all else that a batch needs."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], NDArray[np.uint16] | Indices] = {}
+        self._bytes = 0
+
+    def get(self, key: tuple[int, int]) -> Indices | None:
+        found = self._found.get(key)
+        return None if found is None else found.astype(np.int32)
+
+    def put(self, key: tuple[int, int], neighbours: Indices) -> None:
+        """Remember, while there is room."""
+        small = neighbours.astype(np.uint16) if len(neighbours) < 2**16 else neighbours
+        if self._bytes + small.nbytes <= _REMEMBERED_BYTES:
+            self._found[key] = small
+            self._bytes += small.nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +83,7 @@ class PointFields:
     """[N] index within that source."""
     provenance: tuple[Mapping[str, Any], ...]
     """The raw files or solver requests that the samples come from."""
+    _known: Neighbourhoods = field(default_factory=Neighbourhoods, repr=False)
 
     @classmethod
     def open(cls, path: Path) -> "PointFields":
@@ -108,6 +133,35 @@ class PointFields:
     def start(self, row: int) -> Floats:
         """What one sample starts from: equal values mean an equal start."""
         return self.block(row).samples[0].start
+
+    def positions_at(self, row: int, frame: int) -> Floats:
+        """[P, D] of a sample in a frame; a mesh has one frame."""
+        own = self.positions[self.points(row)]
+        return np.asarray(own if own.ndim == 2 else own[:, frame])
+
+    def neighbours(self, row: int, frame: int) -> Indices:
+        """[P, K] of a sample: along a mesh's edges, else the nearest particles of a frame."""
+        mesh = self.spec.modality is Modality.MESH
+        key = (row, 0 if mesh else frame)
+        found = self._known.get(key)
+        if found is None:
+            positions = self.positions_at(row, frame)
+            if mesh:
+                found = along_edges(self.triangles(row), positions)
+            else:
+                found = nearest(positions, periods(self.spec))
+            self._known.put(key, found)
+        return found
+
+    def geometry(self, rows: Integers, frames: Integers) -> PointGeometry:
+        """Of a batch: these frames of these samples."""
+        pairs = [(int(row), int(frame)) for row, frame in zip(rows, frames, strict=True)]
+        return gathered(
+            self.spec,
+            [self.positions_at(*pair) for pair in pairs],
+            [self.neighbours(*pair) for pair in pairs],
+            [np.asarray(self.boundary[self.points(row)], np.bool_) for row, _ in pairs],
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PointFields.open, (self.path,)

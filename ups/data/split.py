@@ -7,7 +7,9 @@ import h5py
 
 from ups.data.fields import Fields
 from ups.data.point_fields import PointFields
+from ups.data.point_sampling import PointPairs
 from ups.data.points import PointBlock, PointDiscretisation
+from ups.data.sampling import Pairs
 from ups.data.source import AnyBlock, AnyDiscretisation, Block, Discretisation
 from ups.errors import DataError, NotFoundError
 
@@ -29,6 +31,11 @@ def open_split(path: Path) -> Split:
     except OSError as error:
         raise DataError(f"{path} is no HDF5 file: {error}", hint="make or import the dataset again") from None
     return PointFields.open(path) if on_points else Fields.open(path)
+
+
+def pairs_of(fields: Split, *, stride: int = 1) -> Pairs | PointPairs:
+    """The training pairs of a split."""
+    return Pairs(fields, stride=stride) if isinstance(fields, Fields) else PointPairs(fields, stride=stride)
 
 
 def discretisation_of(parts: Sequence[Split]) -> AnyDiscretisation:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ups.config import Evaluation, Gates
-from ups.data.fields import Fields
+from ups.data.split import open_split
 from ups.errors import DataError
 from ups.evaluation import metrics
 from ups.evaluation.pdebench import PdebenchMetrics
@@ -113,7 +113,7 @@ class _Scores:
 def _evaluate_task(
     predictor: Predictor, file: Path, settings: Evaluation, progress: Progress
 ) -> dict[str, Any]:
-    fields = Fields.open(file)
+    fields = open_split(file)
     what = f"{fields.spec.name} {fields.split}"
     scores, done, steps, static = _Scores(), 0, 0, fields.spec.static
     for given in trajectories(
@@ -141,7 +141,7 @@ def _evaluate_task(
         "steps": 0 if static else steps,
         "stride": predictor.stride,
         **{name: scores.mean(name) for name in _POINTWISE},
-        "pdebench": scores.pdebench.result(),
+        "pdebench": scores.pdebench.result() if scores.pdebench.samples else None,
     }
 
 
@@ -174,9 +174,11 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
         scores.add(name, error(predicted).mean(dim=1))
     scores.add("diverged", metrics.diverged(error(guarded)))
     scores.add("diverged_unguarded", metrics.diverged(error(unguarded)))
-    for name, values in metrics.pointwise(guarded, given.true).items():
+    share = None if given.points is None else given.points.mask.float().mean(dim=1)
+    for name, values in metrics.pointwise(guarded, given.true, share).items():
         scores.add(name, values)
-    scores.pdebench.add(guarded, given.true)
+    if given.points is None:
+        scores.pdebench.add(guarded, given.true)
 
 
 def _aggregate(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
