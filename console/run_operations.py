@@ -182,6 +182,7 @@ class RunOperations(Context):
         data: Path | None = None,
         task: str | None = None,
         predictions: Path | None = None,
+        ttc: bool = False,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Judge a run's best checkpoint, or a checkpoint's path, here.
@@ -193,6 +194,7 @@ class RunOperations(Context):
             data: a raw or converted file whose samples are all evaluated instead; needs `task`.
             task: task of `data`.
             predictions: write predictions and truth to this npz.
+            ttc: choose among several candidates of each step too, beside not doing so.
             progress: told what is being done.
         """
         from console.runs import runtime
@@ -208,6 +210,8 @@ class RunOperations(Context):
                 arguments += [option, str(value.absolute())]
         if task is not None:
             arguments += ["--task", task]
+        if ttc:
+            arguments.append("--ttc")
         record, _ = self.remote(arguments, progress)
         return dict(record["report"])
 

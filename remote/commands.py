@@ -185,6 +185,7 @@ def _declare_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="TASK", help="task of --data")
     parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="write predictions and truth")
     parser.add_argument("--config", type=Path, metavar="EVAL", help="evaluation config")
+    parser.add_argument("--ttc", action="store_true", help="choose among candidates too, beside not doing so")
     _store_option(parser)
 
 
@@ -203,6 +204,7 @@ def _evaluate(options: Options, output: Output) -> int:
         task=options.task,
         predictions=options.predictions,
         config=options.config,
+        ttc=options.ttc,
     )
     report = judge(judging, output.progress)
     output.done(_table(report), report=report)

@@ -9,7 +9,7 @@ from typing import Any
 
 from remote.hydrate import Datasets
 from remote.publish import content_sha256
-from ups.config import Evaluation
+from ups.config import Evaluation, Ttc
 from ups.errors import NotFoundError, StoreError
 from ups.events import finite
 from ups.rundir import RunDirectory, RunSpec
@@ -44,12 +44,25 @@ def write_report(
     report = {
         "run": spec.run,
         **finite(report),
+        "stages": _stages(directory, checkpoint),
         "checkpoint": checkpoint.relative_to(directory.root).as_posix(),
         "checkpoint_sha256": content_sha256(checkpoint),
         "data_sha256": {task: dict(spec.datasets[task]) for task in spec.tasks},
     }
     write_json(directory.report_path, report)
     return report
+
+
+def _stages(directory: RunDirectory, checkpoint: Path) -> Report:
+    """Each stage beside the same compute spent on the operator; {} where the run has kept no record."""
+    from ups.models import checkpoint as checkpoints
+    from ups.training import ledger
+
+    records = ledger.read(directory)
+    if not records:
+        return {}
+    found: Report = finite(ledger.comparison(records, checkpoints.read(checkpoint).stage))
+    return found
 
 
 def _with_splits(datasets: Datasets, splits: Sequence[str]) -> list[tuple[str, Mapping[str, Path]]]:
@@ -92,10 +105,12 @@ def judge(
     settings: Evaluation,
     device: str,
     progress: Progress,
+    ttc: Ttc,
 ) -> Report:
     """The report of any checkpoint on any converted files.
 
     Raises:
+        ConfigError: a reward of the test-time compute cannot tell a task's candidates apart.
         NotFoundError: no task of the datasets is one the checkpoint knows.
     """
     from ups.evaluation.report import evaluate
@@ -106,7 +121,7 @@ def judge(
     if not held:
         raise NotFoundError(f"{checkpoint} was trained on {', '.join(known)}, not on {', '.join(datasets)}")
     found = checkpoints.read(checkpoint)
-    report: Report = finite(evaluate(found.path, held, splits, settings, device, progress))
+    report: Report = finite(evaluate(found.path, held, splits, settings, device, progress, ttc))
     return report
 
 

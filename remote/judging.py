@@ -42,6 +42,8 @@ class Judging:
     task: str | None = None
     predictions: Path | None = None
     config: Path | None = None
+    ttc: bool = False
+    """Use test-time compute, whatever the config says."""
 
 
 def judge(judging: Judging, progress: Progress) -> dict[str, Any]:
@@ -61,7 +63,8 @@ def judge(judging: Judging, progress: Progress) -> dict[str, Any]:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ups-evaluate-")))
         files = _files(judging, splits, scratch, progress)
-        report = evaluate.judge(judging.target, files, splits, settings, device, progress)
+        ttc = config.ttc.model_copy(update={"enabled": config.ttc.enabled or judging.ttc})
+        report = evaluate.judge(judging.target, files, splits, settings, device, progress, ttc)
         if judging.predictions is not None:
             _write_predictions(judging, files, splits, settings, device, progress)
     return {"run": spec.run if spec else None, **report}

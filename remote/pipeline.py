@@ -22,6 +22,7 @@ from remote.hydrate import Datasets, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256
 from remote.telemetry import Telemetry
+from ups.course import course
 from ups.errors import TrainingError, UpsError
 from ups.events import Event, EventType, PhaseState
 from ups.rundir import RunDirectory, RunSpec
@@ -142,7 +143,7 @@ class Attempt:
                 EventType.RUN,
                 name=self._spec.name,
                 tasks=list(self._spec.tasks),
-                stages=list(self._spec.stages),
+                stages=list(course(self._spec.stages)),
                 device=device,
                 world_size=1,
                 code_version=self._spec.code_version,

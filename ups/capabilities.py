@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ups.config import TrainConfig
 from ups.errors import ConfigError
+from ups.tasks import Modality, task_spec
 
 
 def unsupported(config: TrainConfig) -> list[str]:
@@ -23,17 +24,28 @@ def require_supported(config: TrainConfig) -> None:
 
 
 def _stages(config: TrainConfig) -> Iterator[str]:
-    for name in config.stages.names:
-        if name != "operator":
-            yield f"stages.{name}: only the operator stage can be trained: remove the section"
+    names, pdet = config.stages.names, config.operator.pdet
+    width = pdet.hidden_dim // pdet.num_heads
+    if len(names) > 1 and config.diffusion.hidden_dim % width:
+        yield (
+            f"diffusion.hidden_dim: {config.diffusion.hidden_dim} is no multiple of the operator's head width"
+            f" {width}: set it to operator.pdet.hidden_dim"
+        )
+    off_grid = [name for name in config.data.task if task_spec(name).modality is not Modality.GRID]
+    if len(names) > 1 and off_grid:
+        yield (
+            f"stages.{names[1]}: correctors are for grids: remove the section, or leave"
+            f" {' and '.join(off_grid)} out of data.task"
+        )
+    if "consistency_distill" in names and "diff_residual" not in names:
+        yield (
+            "stages.consistency_distill: there is no corrector to distil:"
+            " define stages.diff_residual too, or remove the section"
+        )
 
 
 def _losses(config: TrainConfig) -> Iterator[str]:
     training = config.training
-    if training.physics_priors.enabled:
-        for name, weight in training.physics_priors.model_dump().items():
-            if name.startswith("lambda_") and weight:
-                yield f"training.physics_priors.{name}: this loss is not supported: set it to 0"
     if config.encoder.learning_rate is not None and not training.learns_codec:
         yield (
             "encoder.learning_rate: without inverse losses the encoder is fixed and learns nothing:"

@@ -199,9 +199,9 @@ class Refinement(Section):
     """The field-space network after the decoder."""
 
     channels: int = Field(16, ge=1)
-    """Width in 2-D; 1-D uses 1.5 times as many."""
+    """Width in 2-D and 3-D; 1-D uses 1.5 times as many."""
     layers: int = Field(2, ge=0)
-    """Convolutions in 2-D; 1-D uses twice as many, dilated. 0 leaves it out."""
+    """Convolutions in 2-D and 3-D; 1-D uses twice as many, dilated. 0 leaves it out."""
 
 
 class Guards(Section):

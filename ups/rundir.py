@@ -5,6 +5,7 @@
     run.log         raw stdout and stderr, for people
     checkpoints/    safetensors and state.json, atomic
     rollouts/       {task}-{step}.npz
+    stages.json     what each stage has cost and reached
     report.json     the evaluation
 
 Free of torch.
@@ -80,6 +81,10 @@ class RunDirectory:
     @property
     def rollouts(self) -> Path:
         return self.root / "rollouts"
+
+    @property
+    def stages_path(self) -> Path:
+        return self.root / "stages.json"
 
     @property
     def report_path(self) -> Path:

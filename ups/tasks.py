@@ -30,6 +30,25 @@ class Boundary(StrEnum):
     MIXED = "mixed"
 
 
+class Law(StrEnum):
+    """The equations whose residual can be computed; `ups.physics.residual` holds how."""
+
+    ADVECTION = "advection"
+    """∂u/∂t + β ∂u/∂x = 0."""
+    BURGERS = "burgers"
+    """∂u/∂t + ∂(u²/2)/∂x = (ν/π) ∂²u/∂x²."""
+    FISHER = "fisher"
+    """∂u/∂t = ν Δu + ρ u(1−u)."""
+    ALLEN_CAHN = "allen_cahn"
+    """∂u/∂t = ε²Δu + u − u³."""
+    FITZHUGH_NAGUMO = "fitzhugh_nagumo"
+    """∂u/∂t = DᵤΔu + u − u³ − k − v;  ∂v/∂t = DᵥΔv + u − v."""
+    CONTINUITY = "continuity"
+    """∂ρ/∂t + ∇·(ρv) = 0: only the first of the compressible equations."""
+    DARCY = "darcy"
+    """−∇·(a ∇u) = β."""
+
+
 class RawLayout(StrEnum):
     """The layouts in which the field publishes such data; the schema of each is in `ups.data.raw`."""
 
@@ -61,6 +80,21 @@ class Parameter:
     """Value where a raw file does not state it; None means that it must."""
     velocity: bool = False
     """A speed along the first axis at which the state is carried: value × dt is a displacement."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedValue:
+    """A value that a field is held at along one end of an axis.
+
+    It is meant in the centre of the ghost cell, half a cell outside of the domain: so do the published
+    generators and the built-in solvers.
+    """
+
+    field: str
+    axis: int
+    high: bool
+    """At the upper end of the axis rather than the lower."""
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +131,18 @@ class TaskSpec:
     """Mirroring and (in squares and cubes) exchanging axes maps solutions to solutions."""
     vector_fields: tuple[str, ...] = ()
     """Channels that are the components, axis by axis, of a vector, and turn with the axes."""
+    divergence_free: bool = False
+    """The vector of `vector_fields` has no divergence."""
+    conserved: tuple[str, ...] = ()
+    """Channels whose mean over the domain no solution changes."""
+    positive: tuple[str, ...] = ()
+    """Channels that are negative in no solution."""
+    fixed: tuple[FixedValue, ...] = ()
+    """Dirichlet conditions; what else happens at the border, `boundary` says."""
+    law: Law | None = None
+    """The equation by which a prediction can be checked."""
+    constants: tuple[tuple[str, float], ...] = ()
+    """Numbers in `law` that are the same for all samples."""
 
     @property
     def static(self) -> bool:
@@ -107,9 +153,18 @@ class TaskSpec:
     def periodic(self) -> bool:
         return self.boundary is Boundary.PERIODIC
 
+    def constant(self, name: str) -> float:
+        """The value of one of `constants`."""
+        return dict(self.constants)[name]
+
+    def parameter_column(self, name: str) -> int:
+        """Position of a parameter among `parameters`."""
+        return [parameter.name for parameter in self.parameters].index(name)
+
 
 _UNIT = (0.0, 1.0)
 _NU = Parameter("nu", "Nu", "ν", logarithmic=True)
+_ZERO_AROUND = tuple(FixedValue("u", axis, high, 0.0) for axis in (0, 1) for high in (False, True))
 _CNS = ("density", "pressure", "velocity_x", "velocity_y", "velocity_z")
 _CNS_RAW = ("density", "pressure", "Vx", "Vy", "Vz")
 
@@ -136,6 +191,11 @@ def _compressible(dims: int, dt: float, domain: tuple[float, float], files: str)
         raw_files=files,
         short=f"cns{dims}d",
         vector_fields=_CNS[2 : 2 + dims],
+        conserved=("density",),
+        positive=("density", "pressure"),
+        # In more dimensions a stored step carries even the longest wave too far for a check.
+        law=Law.CONTINUITY if dims == 1 else None,
+        constants=(("gamma", 5 / 3),),
     )
 
 
@@ -149,6 +209,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             parameters=(Parameter("beta", "beta", "β", velocity=True),),
             layout=RawLayout.FLAT, raw_datasets=("tensor",), raw_files="1D_Advection_Sols_beta*.hdf5",
             has_solver=True, short="advection", isotropic=False,
+            conserved=("u",), law=Law.ADVECTION,
         ),
         TaskSpec(
             name="burgers1d", title="Burgers, 1-D", equation="∂u/∂t + ∂(u²/2)/∂x = (ν/π) ∂²u/∂x²",
@@ -156,6 +217,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             boundary=Boundary.PERIODIC, domain=(_UNIT,), dt=0.01, parameters=(_NU,),
             layout=RawLayout.FLAT, raw_datasets=("tensor",), raw_files="1D_Burgers_Sols_Nu*.hdf5",
             has_solver=True, short="burgers", vector_fields=("u",),
+            conserved=("u",), law=Law.BURGERS,
         ),
         TaskSpec(
             name="diffusion_sorption1d", title="Diffusion–sorption, 1-D",
@@ -164,6 +226,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             boundary=Boundary.MIXED, domain=(_UNIT,), dt=5.0,
             layout=RawLayout.SEED_GROUPS, raw_datasets=("data",), raw_files="1D_diff-sorp_NA_NA.h5",
             short="diff-sorp", isotropic=False,
+            positive=("u",), fixed=(FixedValue("u", 0, high=False, value=1.0),),
         ),
         TaskSpec(
             name="reaction_diffusion1d", title="Reaction–diffusion (Fisher), 1-D",
@@ -173,6 +236,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             parameters=(Parameter("nu", "nu", "ν", logarithmic=True), Parameter("rho", "rho", "ρ")),
             layout=RawLayout.FLAT, raw_datasets=("tensor",), raw_files="ReacDiff_Nu*_Rho*.hdf5",
             short="fisher",
+            positive=("u",), law=Law.FISHER,
         ),
         TaskSpec(
             name="darcy2d", title="Darcy flow, 2-D", equation="−∇·(a ∇u) = β",
@@ -181,6 +245,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             parameters=(Parameter("beta", "beta", "β"),), input_fields=("a",),
             layout=RawLayout.PAIR, raw_datasets=("nu", "tensor"), raw_files="2D_DarcyFlow_beta*_Train.hdf5",
             has_solver=True, short="darcy",
+            positive=("u",), fixed=_ZERO_AROUND, law=Law.DARCY,
         ),
         TaskSpec(
             name="navier_stokes2d", title="Incompressible Navier–Stokes, 2-D",
@@ -190,18 +255,21 @@ TASK_SPECS: dict[str, TaskSpec] = {
             boundary=Boundary.WALL, domain=(_UNIT, _UNIT), dt=0.005,
             layout=RawLayout.INCOMPRESSIBLE, raw_datasets=("velocity", "particles", "force", "t"),
             raw_files="ns_incom_inhom_2d_*.h5", short="ns2d", vector_fields=("velocity_x", "velocity_y"),
+            divergence_free=True, has_solver=True,
         ),
         TaskSpec(
             name="allen_cahn2d", title="Allen–Cahn, 2-D", equation="∂u/∂t = ε²Δu + u − u³",
             modality=Modality.GRID, spatial_dims=2, fields=("u",), units=("1",),
             boundary=Boundary.PERIODIC, domain=(_UNIT, _UNIT), dt=0.1,
             parameters=(Parameter("epsilon", "epsilon", "ε", logarithmic=True),), short="allen-cahn",
+            law=Law.ALLEN_CAHN,
         ),
         TaskSpec(
             name="cahn_hilliard2d", title="Cahn–Hilliard, 2-D", equation="∂u/∂t = Δ(u³ − u − ε²Δu)",
             modality=Modality.GRID, spatial_dims=2, fields=("u",), units=("1",),
             boundary=Boundary.PERIODIC, domain=(_UNIT, _UNIT), dt=0.1,
             parameters=(Parameter("epsilon", "epsilon", "ε", logarithmic=True),), short="cahn-hill",
+            conserved=("u",),
         ),
         TaskSpec(
             name="reaction_diffusion2d", title="Reaction–diffusion (FitzHugh–Nagumo), 2-D",
@@ -210,6 +278,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             boundary=Boundary.NEUMANN, domain=((-1.0, 1.0), (-1.0, 1.0)), dt=0.05,
             layout=RawLayout.SEED_GROUPS, raw_datasets=("data",), raw_files="2D_diff-react_NA_NA.h5",
             has_solver=True, short="react-diff",
+            law=Law.FITZHUGH_NAGUMO, constants=(("Du", 1e-3), ("Dv", 5e-3), ("k", 5e-3)),
         ),
         TaskSpec(
             name="shallow_water2d", title="Shallow water (radial dam break), 2-D",
@@ -218,6 +287,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             boundary=Boundary.OUTFLOW, domain=((-2.5, 2.5), (-2.5, 2.5)), dt=0.01,
             layout=RawLayout.SEED_GROUPS, raw_datasets=("data",), raw_files="2D_rdb_NA_NA.h5",
             short="shallow",
+            positive=("height",),
         ),
         _compressible(1, 0.01, (-1.0, 1.0), "1D_CFD_*_Train.hdf5"),
         _compressible(2, 0.05, _UNIT, "2D_CFD_*_Train.hdf5"),
@@ -227,7 +297,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             modality=Modality.MESH, spatial_dims=2, fields=("u",), units=("1",),
             boundary=Boundary.DIRICHLET, domain=(_UNIT, _UNIT), dt=0.0,
             parameters=(Parameter("beta", "beta", "β"),), input_fields=("a",),
-            has_solver=True, short="darcy mesh",
+            has_solver=True, short="darcy mesh", positive=("u",),
         ),
         TaskSpec(
             name="particles_advect", title="Particles in a flow", equation="dx/dt = v(x, t)",

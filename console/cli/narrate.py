@@ -82,4 +82,28 @@ def report_text(report: Mapping[str, Any]) -> str:
         ]
         header = [f"{split} split", "one-step nRMSE", "copy", "rollout nRMSE", "copy", "skill"]
         parts.append(table(header, rows, right=(1, 2, 3, 4)))
+        if "search" in (content.get("ttc") or {}):
+            parts.append(_ttc_text(content["ttc"]))
+    if len(report.get("stages") or {}) > 1:
+        parts.append(_stages_text(report["stages"]))
     return "\n\n".join(parts)
+
+
+def _ttc_text(ttc: Mapping[str, Any]) -> str:
+    """One step without test-time compute, with the average of the candidates, with the chosen ones."""
+    rows = [
+        [task, *(number(ttc[way]["tasks"][task]) if ttc[way] else "–" for way in ("off", "average", "on"))]
+        for task in ttc["off"]["tasks"]
+    ]
+    return table(["one-step nRMSE", "one", "average", "chosen"], rows, right=(1, 2, 3))
+
+
+def _stages_text(stages: Mapping[str, Any]) -> str:
+    """Each stage's validation beside the operator continued with as much compute."""
+    rows = []
+    for stage, content in stages.items():
+        continued = content.get("operator_continued") or {}
+        used = "stage" if content["used"] else "operator continued" if continued.get("used") else ""
+        scores = (number(content["score"]), number(continued["score"]) if continued else "–")
+        rows.append([stage, *scores, used])
+    return table(["stage", "validation nRMSE", "operator continued", "used"], rows, right=(1, 2))

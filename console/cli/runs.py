@@ -138,6 +138,7 @@ def _register_reading(cli: click.Group) -> None:
     @click.option("--data", type=click.Path(path_type=Path), help="Evaluate every sample of this file.")
     @click.option("--task", help="Task of --data, or the one task to evaluate.")
     @click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions and truth here.")
+    @click.option("--ttc", is_flag=True, help="Choose among candidates of each step, beside not doing so.")
     def evaluate(session: Session, target: str, data: Path | None, **options: Any) -> None:
         """Judge the checkpoint of a run, or at a path, again."""
         if data is not None and not data.is_file():

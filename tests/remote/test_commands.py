@@ -226,6 +226,25 @@ class TestEvaluate:
         assert list(splits) == ["val"]
         assert splits["val"]["tasks"]["advection1d"]["steps"] == 2
 
+    @pytest.mark.parametrize("by_config", [False, True])
+    def test_test_time_compute_is_judged_beside_none(
+        self,
+        trained: tuple[RunDirectory, DirectoryStore],
+        tmp_path: Path,
+        capsys: Capture,
+        *,
+        by_config: bool,
+    ) -> None:
+        run, store = trained
+        config = tmp_path / "eval.yaml"
+        config.write_text(f"ttc: {{enabled: {by_config}, candidates: 3}}\nevaluation: {{rollout_steps: 2}}\n")
+        arguments = ["evaluate", str(run.root), "--store", store.url, "--config", str(config), "--json"]
+        assert main([*arguments, *([] if by_config else ["--ttc"])]) == 0
+        ttc = records(capsys)[-1]["report"]["splits"]["test"]["ttc"]
+        assert ttc["search"]["advection1d"]["candidates"] == 3
+        for way in ("off", "average", "on"):
+            assert ttc[way]["tasks"]["advection1d"] > 0
+
 
 class TestMakeAndImport:
     def test_make_fills_the_store_and_twice_is_once(self, tmp_path: Path, capsys: Capture) -> None:

@@ -63,9 +63,9 @@ def test_an_empty_store_has_none(tmp_path: Path) -> None:
         catalog.dataset(empty, "burgers1d")
     assert "data make burgers1d" in missing.value.hint
     with pytest.raises(NotFoundError) as missing:
-        catalog.dataset(empty, "navier_stokes2d")
+        catalog.dataset(empty, "shallow_water2d")
     assert "data make" not in missing.value.hint  # it has no solver
-    assert "data import navier_stokes2d" in missing.value.hint
+    assert "data import shallow_water2d" in missing.value.hint
 
 
 def test_foreign_objects_are_no_datasets(store: DirectoryStore) -> None:

@@ -31,6 +31,8 @@ class Layout:
     parameters: tuple[float, ...]
     groups: tuple[str, ...] = ()
     """SEED_GROUPS: the groups, one a sample."""
+    stacked: tuple[str, ...] = ()
+    """INCOMPRESSIBLE: the datasets [N, T, *S, C] whose channels, one after another, are the state."""
 
 
 def read_layout(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
@@ -106,10 +108,45 @@ def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     return Layout(discretisation, len(groups), _parameters(spec, path, file), groups)
 
 
+def _read_incompressible(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+    """`velocity` [N, T, X, Y, 2] and `particles` [N, T, X, Y, 1] are the state, at the times `t` [N, T].
+
+    `force` [N, X, Y, 2] differs from sample to sample and is no part of the state: it is left out. There
+    are no coordinates: the cells fill the domain.
+    """
+    axes = ("x", "y", "z")[: spec.spatial_dims]
+    velocity, particles, force, time = spec.raw_datasets
+    parts = [
+        _dataset(spec, path, file, name, ("N", "T", *axes, str(channels)))
+        for name, channels in ((velocity, len(spec.vector_fields)), (particles, 1))
+    ]
+    pushed = _dataset(spec, path, file, force, ("N", *axes, str(len(spec.vector_fields))))
+    stored = _dataset(spec, path, file, time, ("N", "T"))
+    samples, frames, *grid = parts[0].shape[:-1]
+    if parts[1].shape[:-1] != (samples, frames, *grid) or pushed.shape[:-1] != (samples, *grid):
+        raise DataError(
+            f"{path}: {velocity} {_sizes(parts[0])}, {particles} {_sizes(parts[1])} and {force} "
+            f"{_sizes(pushed)} are not of the same samples, frames and cells"
+        )
+    if len(stored) != samples:
+        raise DataError(f"{path}: {time} is of {len(stored)} samples, {velocity} of {samples}")
+    of_samples: Doubles = stored[()].astype(np.float64)
+    times = _times(path, time, of_samples[0], frames)
+    if np.abs(of_samples[:, :frames] - times).max() > 0.01 * (times[1] - times[0]):
+        raise DataError(f"{path}: the samples' frames lie at different times ({time})")
+    coordinates = tuple(
+        low + (np.arange(cells) + 0.5) * ((high - low) / cells)
+        for cells, (low, high) in zip(grid, spec.domain, strict=True)
+    )
+    discretisation = Discretisation(spec, times, axes, coordinates)
+    return Layout(discretisation, samples, _parameters(spec, path, file), stacked=(velocity, particles))
+
+
 _READERS: dict[RawLayout | None, Callable[[TaskSpec, Path, h5py.File], Layout]] = {
     RawLayout.FLAT: _read_flat,
     RawLayout.PAIR: _read_pair,
     RawLayout.SEED_GROUPS: _read_seed_groups,
+    RawLayout.INCOMPRESSIBLE: _read_incompressible,
 }
 
 
@@ -147,7 +184,7 @@ def _parameters(spec: TaskSpec, path: Path, file: h5py.File) -> tuple[float, ...
     return tuple(values)
 
 
-def _times(path: Path, name: str, dataset: h5py.Dataset, frames: int) -> Doubles:
+def _times(path: Path, name: str, dataset: h5py.Dataset | Doubles, frames: int) -> Doubles:
     """The frames' times; PDEBench stores one more than there are frames, past the end."""
     if len(dataset) not in (frames, frames + 1):
         raise DataError(f"{path}: {name} has {len(dataset)} entries for {frames} frames")

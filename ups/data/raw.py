@@ -23,7 +23,7 @@ from ups.tasks import TASK_SPECS, TaskSpec, task_spec
 
 Floats = NDArray[np.float32]
 
-IMPORTABLE = ("advection1d", "burgers1d", "darcy2d", "reaction_diffusion2d")
+IMPORTABLE = ("advection1d", "burgers1d", "darcy2d", "navier_stokes2d", "reaction_diffusion2d")
 """Tasks whose raw files this version imports."""
 
 
@@ -90,6 +90,9 @@ class RawFile:
                 file[name]["data"].read_direct(states[row])
                 self._finite(f"{name}/data", states[row : row + 1], rows.start + row)
             return Block(None, states)
+        if self.layout.stacked:
+            parts = [self._read(file, name, rows) for name in self.layout.stacked]
+            return Block(None, np.concatenate(parts, axis=-1))
         if self.spec.static:
             inputs, answers = (self._read(file, name, rows) for name in self.spec.raw_datasets)
             return Block(inputs[..., None], answers[:, 0, ..., None])

@@ -70,8 +70,8 @@ class PairSource(Protocol):
         """The windows of `steps` steps that start at these frames of these trajectories."""
         ...
 
-    def probe(self) -> Batch:
-        """Two fixed pairs, to try something on."""
+    def probe(self, steps: int = 1) -> Batch:
+        """Two fixed windows, to try something on."""
         ...
 
     def changes(self) -> Floats | None:
@@ -114,10 +114,11 @@ class Pairs:
             fields.dt * self.stride, self.stride, samples, frames,
         )  # fmt: skip
 
-    def probe(self) -> Batch:
-        """Two fixed pairs, to try something on."""
+    def probe(self, steps: int = 1) -> Batch:
+        """Two fixed windows, to try something on."""
         chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
-        return self.take(chosen // self.starts, chosen % self.starts)
+        latest = self.starts - self.stride * (steps - 1)
+        return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
 
     def changes(self) -> Floats | None:
         """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ of each pair; None for static tasks. Reads the file once."""

@@ -4,6 +4,8 @@ nRMSE of a sample is ‖pred − true‖₂ / ‖true‖₂ over space and chann
 own variants are in `ups.evaluation.pdebench`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ def diverged(errors: Tensor) -> Tensor:
 
 
 def pointwise(predicted: Tensor, true: Tensor, share: Tensor | None = None) -> dict[str, Tensor]:
-    """RMSE, MAE and largest error of each sample [B], of [B, T, *S, C].
+    """MSE, RMSE, MAE and largest error of each sample [B], of [B, T, *S, C].
 
     Args:
         predicted: zero where the truth is padded with zeros.
@@ -42,8 +44,10 @@ def pointwise(predicted: Tensor, true: Tensor, share: Tensor | None = None) -> d
     """
     error = (predicted - true).flatten(1)
     known = error.new_ones(len(error)) if share is None else share.to(error.dtype)
+    mse = error.square().mean(dim=1) / known
     return {
-        "rmse": (error.square().mean(dim=1) / known).sqrt(),
+        "mse": mse,
+        "rmse": mse.sqrt(),
         "mae": error.abs().mean(dim=1) / known,
         "max_error": error.abs().amax(dim=1),
     }
@@ -51,7 +55,24 @@ def pointwise(predicted: Tensor, true: Tensor, share: Tensor | None = None) -> d
 
 def interval(values: NDArray[np.float64], *, resamples: int = 1000) -> tuple[float, float]:
     """95 % bootstrap interval of the mean over samples [N]; the same values give the same interval."""
-    random = np.random.default_rng(len(values))
-    means = values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
+    return _percentiles(_resampled(values, resamples, np.random.default_rng(len(values))))
+
+
+def aggregate_interval(tasks: Sequence[NDArray[np.float64]], *, resamples: int = 1000) -> tuple[float, float]:
+    """The same of the mean over tasks of their means over samples; each task is resampled by itself."""
+    random = np.random.default_rng(len(tasks))
+    return _percentiles(np.mean([_resampled(values, resamples, random) for values in tasks], axis=0))
+
+
+def _resampled(
+    values: NDArray[np.float64], resamples: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Means [resamples] of as many samples, drawn with replacement."""
+    drawn = random.integers(len(values), size=(resamples, len(values)))
+    means: NDArray[np.float64] = values[drawn].mean(axis=1)
+    return means
+
+
+def _percentiles(means: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)

@@ -18,7 +18,11 @@ _BANDS = {"fRMSE_low": (0, 4), "fRMSE_mid": (4, 12), "fRMSE_high": (12, None)}
 class PdebenchMetrics:
     """Collects batches of predictions; `result` are the metrics over all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, lengths: Sequence[float] = ()) -> None:
+        """Args:
+        lengths: of the domain along each axis, a factor of fRMSE; 1 where PDEBench is not told.
+        """
+        self._extent = math.prod(lengths)
         self.samples = 0
         """Counted so far; points have none, since these metrics need a grid."""
         self._grid: Sequence[int] = ()
@@ -50,7 +54,7 @@ class PdebenchMetrics:
         assert self._largest is not None
         means = {name: total / self.samples for name, total in self._sums.items()}
         cells = math.prod(self._grid)
-        spectrum = means["fRMSE"].sqrt() / cells  # [T, C, shells]
+        spectrum = means["fRMSE"].sqrt() * (self._extent / cells)  # [T, C, shells]
         values = {
             "RMSE": means["RMSE"].mean(),
             "nRMSE": means["nRMSE"].mean(),
@@ -63,7 +67,11 @@ class PdebenchMetrics:
 
 
 def _boundary(error: Tensor) -> Tensor:
-    """Root mean square over the outermost cells [B, T, C]; a corner counts once for each of its edges."""
+    """Root mean square over the outermost cells; a corner counts once for each of its edges.
+
+    Returns:
+        [B, T, C]; in three dimensions [B, T, 1], because there PDEBench adds the channels under the root.
+    """
     total, count = error.new_zeros(()), 0
     for axis in range(2, error.dim() - 1):
         for index in (0, error.shape[axis] - 1):
@@ -71,7 +79,7 @@ def _boundary(error: Tensor) -> Tensor:
             total = total + edge.square().sum(dim=2)
             count += edge.shape[2]
     mean: Tensor = total / count
-    return mean.sqrt()
+    return (mean.sum(dim=-1, keepdim=True) if error.dim() == 6 else mean).sqrt()
 
 
 def _shells(error: Tensor) -> Tensor:

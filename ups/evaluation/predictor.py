@@ -13,10 +13,11 @@ from ups.data.split import Split
 from ups.errors import DataError
 from ups.evaluation.guards import Guards
 from ups.models import checkpoint as checkpoints
-from ups.models.checkpoint import AVERAGE_FILE, MODEL_FILE
+from ups.models.companions import model_of
+from ups.models.corrector import CorrectedOperator
 from ups.models.geometry import Geometry
 from ups.models.operator import LatentOperator
-from ups.models.spec import GridTask, OperatorSpec
+from ups.models.spec import GridTask
 from ups.physics import Symmetry, symmetries, vector_channels
 
 
@@ -24,7 +25,7 @@ from ups.physics import Symmetry, symmetries, vector_channels
 class Predictor:
     """Steps physical states forward. Immutable: a variant is made with `unguarded` or `plain`."""
 
-    model: LatentOperator
+    model: LatentOperator | CorrectedOperator
     guards: Mapping[str, Guards]
     device: torch.device
     stride: int
@@ -74,6 +75,7 @@ class Predictor:
             else:
                 moved = geometry.at(symmetry.move(geometry.positions, spec.domain))
                 turned = symmetry.turn(inputs, source)
+                assert isinstance(self.model, LatentOperator), "correctors are for grids"
                 image = self.model(task, turned, parameters, times, strides, geometry=moved)
                 predicted = symmetry.inverse().turn(image, target)
             total = predicted if total is None else total + predicted
@@ -84,7 +86,7 @@ class Predictor:
     @torch.no_grad()
     def reconstruct(self, task: str, fields: Tensor, geometry: Geometry | None = None) -> Tensor:
         """What the encoder and decoder of a task leave of its states or answers [B, *S, C]."""
-        return self.model.reconstruct(task, fields, geometry)
+        return self.model.head(task).on(geometry).reconstruct(fields)
 
     def guard(self, task: str, predicted: Tensor, previous: Tensor) -> Tensor:
         """The guarded prediction [B, *S, C] of a step from `previous`."""
@@ -132,12 +134,9 @@ def load(path: Path, device: str, *, symmetric_average: bool = False) -> Predict
         TrainingError: a damaged checkpoint.
     """
     found = checkpoints.read(path)
-    model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
-    weights = AVERAGE_FILE if found.state["use_ema"] else MODEL_FILE
-    checkpoints.load_weights(model, found, weights)
     config = parse_train_config(found.state["config"], str(found.path / "state.json"))
     guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
     return Predictor(
-        model.to(device).eval(), guards, torch.device(device), config.training.time_stride,
+        model_of(found).to(device).eval(), guards, torch.device(device), config.training.time_stride,
         symmetric_average, config,
     )  # fmt: skip

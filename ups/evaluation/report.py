@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ups.config import Evaluation, Gates
-from ups.data.split import open_split
+from ups.config import Evaluation, Gates, Ttc
+from ups.data.split import Split, open_split
 from ups.errors import DataError
 from ups.evaluation import metrics
+from ups.evaluation.guarantees import guarantees, states_before
 from ups.evaluation.pdebench import PdebenchMetrics
 from ups.evaluation.predictor import Predictor, load
-from ups.evaluation.rollout import Trajectories, one_step, reconstruction, rollout, trajectories
+from ups.evaluation.preparation import search
+from ups.evaluation.rollout import Steps, Trajectories, one_step, reconstruction, rollout, trajectories
+from ups.evaluation.ttc import Search
 
 Progress = Callable[[str, int, int], None]
 """(what, done, total)."""
@@ -35,6 +38,7 @@ def evaluate(
     settings: Evaluation,
     device: str,
     progress: Progress = lambda what, done, total: None,
+    ttc: Ttc | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on whole splits.
 
@@ -45,28 +49,41 @@ def evaluate(
         settings: batch size, rollout length, symmetric averaging.
         device: torch device.
         progress: called with the samples evaluated of each task and split.
+        ttc: test-time compute to judge beside; null or not enabled: symmetric averaging alone.
 
     Returns:
         `{"checkpoint", "splits": {split: {"tasks", "aggregate", "ttc"}}, "gates"}`; JSON-able, figures that
-        are not finite are null.
+        are not finite are null. A task's `physics` holds what applies of the checks of `ups.physics`:
+        check → `{"one_step", "one_step_interval", "rollout", "rollout_interval", "true"}`.
+
+    Raises:
+        ConfigError: a reward of the test-time compute cannot tell a task's candidates apart.
+        DataError: nobody has the split, or a file does not suit the checkpoint.
     """
     predictor = load(checkpoint, device, symmetric_average=settings.symmetric_average)
     results: dict[str, Any] = {}
     for split in splits:
-        tasks = {
-            task: _evaluate_task(predictor, files[split], settings, progress)
-            for task, files in datasets.items()
-            if split in files
-        }
-        if not tasks:
+        held = {task: files[split] for task, files in datasets.items() if split in files}
+        if not held:
             raise DataError(f"there is no {split} split of any task to evaluate")
-        results[split] = {"tasks": tasks, "aggregate": _aggregate(tasks), "ttc": _ttc(tasks)}
-    judged = results.get("test") or next(iter(results.values()))
+        found = (
+            search(checkpoint, predictor, held, ttc, chunk=settings.batch_size)
+            if ttc is not None and ttc.enabled
+            else None
+        )
+        judged = {task: _judge(predictor, file, settings, progress, found) for task, file in held.items()}
+        tasks = {task: _figures(predictor, scores) for task, scores in judged.items()}
+        results[split] = {
+            "tasks": tasks,
+            "aggregate": _aggregate(tasks, list(judged.values())),
+            "ttc": _averaging(tasks) if found is None else _searching(judged, found),
+        }
+    decisive = results.get("test") or next(iter(results.values()))
     assert predictor.config is not None
     return {
         "checkpoint": str(checkpoint.name),
         "splits": results,
-        "gates": gates(judged["aggregate"]["one_step"], predictor.config.gates),
+        "gates": gates(decisive["aggregate"]["one_step"], predictor.config.gates),
     }
 
 
@@ -95,13 +112,22 @@ def gates(aggregate: float | None, thresholds: Gates) -> dict[str, Any]:
 class _Scores:
     """Per-sample figures of one task, collected batch by batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Split) -> None:
+        self.fields = fields
+        self.steps = 0
+        """Of a rollout."""
         self._values: dict[str, list[NDArray[np.float64]]] = {}
+        self.checks: dict[str, None] = {}
+        """Checks of `ups.physics` that apply to the task, in their order."""
         self.pdebench = PdebenchMetrics()
         """Of the guarded rollout."""
 
     def add(self, name: str, values: Tensor) -> None:
         self._values.setdefault(name, []).append(values.double().numpy())
+
+    def add_check(self, check: str, kind: str, values: Tensor) -> None:
+        self.checks[check] = None
+        self.add(f"{check} {kind}", values)
 
     def of(self, name: str) -> NDArray[np.float64]:
         return np.concatenate(self._values[name])
@@ -110,18 +136,26 @@ class _Scores:
         return _finite(float(self.of(name).mean()))
 
 
-def _evaluate_task(
-    predictor: Predictor, file: Path, settings: Evaluation, progress: Progress
-) -> dict[str, Any]:
+def _judge(
+    predictor: Predictor, file: Path, settings: Evaluation, progress: Progress, found: Search | None
+) -> _Scores:
+    """Score one task's file."""
     fields = open_split(file)
-    what = f"{fields.spec.name} {fields.split}"
-    scores, done, steps, static = _Scores(), 0, 0, fields.spec.static
+    scores, done = _Scores(fields), 0
     for given in trajectories(
         fields, predictor, batch_size=settings.batch_size, steps=settings.rollout_steps
     ):
         _score(scores, predictor, given, settings.batch_size)
-        done, steps = done + len(given.true), given.true.shape[1]
-        progress(what, done, fields.samples)
+        if found is not None:
+            _score_search(scores, found, given, settings.batch_size)
+        done, scores.steps = done + len(given.true), 0 if given.static else given.true.shape[1]
+        progress(f"{fields.spec.name} {fields.split}", done, fields.samples)
+    return scores
+
+
+def _figures(predictor: Predictor, scores: _Scores) -> dict[str, Any]:
+    """A task's entry in the report."""
+    task = scores.fields.spec.name
     skill = bool(scores.of("one_step").mean() < scores.of("persistence_one_step").mean())
     return {
         "one_step": scores.mean("one_step"),
@@ -136,16 +170,17 @@ def _evaluate_task(
         "diverged_unguarded": int(scores.of("diverged_unguarded").sum()),
         "one_step_plain": scores.mean("one_step_plain"),
         "reconstruction": scores.mean("reconstruction"),
-        "symmetric_average": predictor.averages(fields.spec.name),
-        "samples": fields.samples,
-        "steps": 0 if static else steps,
+        "symmetric_average": predictor.averages(task),
+        "samples": scores.fields.samples,
+        "steps": scores.steps,
         "stride": predictor.stride,
         **{name: scores.mean(name) for name in _POINTWISE},
         "pdebench": scores.pdebench.result() if scores.pdebench.samples else None,
+        "physics": _physics(scores),
     }
 
 
-_POINTWISE = ("rmse", "mae", "max_error")
+_POINTWISE = ("rmse", "mse", "mae", "max_error", "relative_l2")
 """Further figures of the guarded rollout."""
 
 
@@ -177,25 +212,102 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
     share = None if given.points is None else given.points.mask.float().mean(dim=1)
     for name, values in metrics.pointwise(guarded, given.true, share).items():
         scores.add(name, values)
+    scores.add("relative_l2", metrics.relative_error(guarded, given.true))
     if given.points is None:
         scores.pdebench.add(guarded, given.true)
+    true_before = states_before(given, given.true)
+    for kind, states, before in (
+        ("true", given.true, true_before),
+        ("one_step", single, true_before),
+        ("rollout", guarded, states_before(given, guarded)),
+    ):
+        for name, values in guarantees(given, states, before, batch_size=batch_size).items():
+            scores.add_check(name, kind, values)
 
 
-def _aggregate(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _physics(scores: _Scores) -> dict[str, dict[str, Any]]:
+    """check → its figures of one step, of the guarded rollout, and of the true data."""
+    return {
+        name: {
+            "one_step": scores.mean(f"{name} one_step"),
+            "one_step_interval": _interval(scores, f"{name} one_step"),
+            "rollout": scores.mean(f"{name} rollout"),
+            "rollout_interval": _interval(scores, f"{name} rollout"),
+            "true": scores.mean(f"{name} true"),
+        }
+        for name in scores.checks
+    }
+
+
+def _score_search(scores: _Scores, found: Search, given: Trajectories, batch_size: int) -> None:
+    """Add what a search, the average of its candidates, and neither of them make of a batch."""
+    ways: dict[str, Steps] = {"off": found.predictor, "average": found.averaging(), "on": found}
+    for way, steps in ways.items():
+        single = one_step(steps, given, batch_size=batch_size)
+        rolled = single if given.static else rollout(steps, given)
+        for name, predicted in (("one_step", single), ("rollout", rolled)):
+            scores.add(f"{name}_{way}", metrics.relative_error(predicted, given.true, first=2).mean(dim=1))
+
+
+def _aggregate(tasks: Mapping[str, Mapping[str, Any]], scores: Sequence[_Scores]) -> dict[str, Any]:
+    """Means over tasks; those of a check over the tasks to which it applies."""
     names = ("one_step", "rollout", "persistence_one_step", "persistence_rollout")
     means = {name: _mean_of([task[name] for task in tasks.values()]) for name in names}
-    return {**means, "skill": all(task["skill"] for task in tasks.values())}
+    intervals: dict[str, list[float] | None] = {}
+    for name in names[:2]:
+        values = [of_task.of(name) for of_task in scores]
+        finite = all(np.isfinite(part).all() for part in values)
+        intervals[f"{name}_interval"] = list(metrics.aggregate_interval(values)) if finite else None
+    checks = dict.fromkeys(name for task in tasks.values() for name in task["physics"])
+    physics = {
+        name: {
+            kind: _mean_of(
+                [task["physics"][name][kind] for task in tasks.values() if name in task["physics"]]
+            )
+            for kind in ("one_step", "rollout", "true")
+        }
+        for name in checks
+    }
+    skill = all(task["skill"] for task in tasks.values())
+    return {**means, **intervals, "skill": skill, "physics": physics}
 
 
-def _ttc(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One-step nRMSE without and with the test-time compute that the settings allow: symmetric averaging."""
-    off = {name: task["one_step_plain"] for name, task in tasks.items()}
-    on = {name: task["one_step"] for name, task in tasks.items()}
+def _averaging(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One-step nRMSE without and with the symmetric averaging that the settings allow."""
     used = any(task["symmetric_average"] for task in tasks.values())
     return {
-        "off": {"aggregate": _mean_of(list(off.values())), "tasks": off},
-        "on": {"aggregate": _mean_of(list(on.values())), "tasks": on} if used else None,
+        "off": _over_tasks({name: task["one_step_plain"] for name, task in tasks.items()}),
+        "average": None,
+        "on": _over_tasks({name: task["one_step"] for name, task in tasks.items()}) if used else None,
     }
+
+
+def _searching(judged: Mapping[str, _Scores], found: Search) -> dict[str, Any]:
+    """nRMSE of the plain prediction, of the candidates' average, and of those that the search chose."""
+
+    def way(name: str) -> dict[str, Any]:
+        one_step, rolled = (
+            _over_tasks({task: scores.mean(f"{what}_{name}") for task, scores in judged.items()})
+            for what in ("one_step", "rollout")
+        )
+        return {**one_step, "rollout": rolled}
+
+    return {
+        "off": way("off"),
+        "average": way("average"),
+        "on": way("on") if found.terms else None,
+        "search": {
+            task: {
+                "candidates": len(found.recipes[task]),
+                "terms": {entry.term.name: entry.weight for entry in found.terms.get(task, ())},
+            }
+            for task in judged
+        },
+    }
+
+
+def _over_tasks(figures: Mapping[str, float | None]) -> dict[str, Any]:
+    return {"aggregate": _mean_of(list(figures.values())), "tasks": dict(figures)}
 
 
 def _mean_of(values: list[float | None]) -> float | None:

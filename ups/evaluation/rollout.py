@@ -6,6 +6,7 @@ report's figures and a file of predictions cannot differ.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,19 @@ from ups.errors import DataError
 from ups.evaluation.points import PointPaths, moved, paths
 from ups.evaluation.predictor import Predictor
 from ups.models.geometry import Geometry
+
+
+class Steps(Protocol):
+    """What steps physical states forward: a `Predictor`, or a search among its candidates."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def step(
+        self, task: str, inputs: Tensor, parameters: Tensor, dt: float, geometry: Geometry | None = None
+    ) -> Tensor:
+        """As `Predictor.step`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +129,7 @@ def _point_trajectories(
     )  # fmt: skip
 
 
-def one_step(predictor: Predictor, given: Trajectories, *, batch_size: int) -> Tensor:
+def one_step(predictor: Steps, given: Trajectories, *, batch_size: int) -> Tensor:
     """Predictions [B, T, *S, C] of each state from the true one before it."""
     points = None if given.points is None else given.points.before
     if given.static:
@@ -142,12 +156,12 @@ def reconstruction(predictor: Predictor, given: Trajectories, *, batch_size: int
     return torch.cat(parts).view_as(given.true)
 
 
-def rollout(predictor: Predictor, given: Trajectories) -> Tensor:
+def rollout(predictor: Steps, given: Trajectories) -> Tensor:
     """Predictions [B, T, *S, C], each from the prediction before it."""
     return roll(predictor, given)[0]
 
 
-def roll(predictor: Predictor, given: Trajectories) -> tuple[Tensor, Tensor | None]:
+def roll(predictor: Steps, given: Trajectories) -> tuple[Tensor, Tensor | None]:
     """Predictions [B, T, *S, C], each from the prediction before it, and where they have moved the points.
 
     Returns:
@@ -166,7 +180,7 @@ def roll(predictor: Predictor, given: Trajectories) -> tuple[Tensor, Tensor | No
 
 
 def _step(
-    predictor: Predictor, given: Trajectories, inputs: Tensor, parameters: Tensor, points: Geometry | None
+    predictor: Steps, given: Trajectories, inputs: Tensor, parameters: Tensor, points: Geometry | None
 ) -> Tensor:
     device = predictor.device
     there = None if points is None else points.to(device)

@@ -20,7 +20,7 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ups.config import STAGES
+from ups.course import COURSE
 from ups.errors import NotFoundError, TrainingError
 
 FORMAT = 1
@@ -154,14 +154,30 @@ def last(parent: Path) -> Checkpoint | None:
     return _first_whole(sorted(_listed(parent), key=lambda item: (_order(item), item.epoch), reverse=True))
 
 
-def best(parent: Path) -> Checkpoint | None:
-    """The whole checkpoint with the lowest validation error of the newest stage, or None."""
-    return _first_whole(sorted(_listed(parent), key=lambda item: (-_order(item), item.score, -item.epoch)))
+def best(parent: Path, stage: str | None = None) -> Checkpoint | None:
+    """The whole checkpoint with the lowest validation error, or None.
+
+    Among equals it is the earlier stage's, and within a stage the later epoch's.
+
+    Args:
+        parent: the directory of checkpoints.
+        stage: the one stage that is meant; None: all of them.
+    """
+    found = [item for item in _listed(parent) if stage in (None, item.stage)]
+    return _first_whole(sorted(found, key=lambda item: (item.score, _order(item), -item.epoch)))
+
+
+def whole(parent: Path) -> list[Checkpoint]:
+    """All whole checkpoints, by name."""
+    found = [_first_whole([item]) for item in sorted(_listed(parent), key=lambda item: item.path.name)]
+    return [item for item in found if item is not None]
 
 
 def prune(parent: Path) -> None:
-    """Remove all but the last and the best checkpoint, and what a killed process left half-written."""
-    kept = {item.path for item in (last(parent), best(parent)) if item is not None}
+    """Remove all but the last and each stage's best, and what a killed process left half-written."""
+    stages = {item.stage for item in _listed(parent)}
+    found = (last(parent), *(best(parent, stage) for stage in stages))
+    kept = {item.path for item in found if item is not None}
     for path in parent.iterdir():
         ours = path.name.startswith(_PARTIAL) or (path / _STATE).is_file()
         if ours and path not in kept:
@@ -213,8 +229,7 @@ def _verified(path: Path) -> Checkpoint:
 
 
 def _order(item: Checkpoint) -> int:
-    names: tuple[str, ...] = STAGES
-    return names.index(item.stage) if item.stage in names else -1
+    return COURSE.index(item.stage) if item.stage in COURSE else -1
 
 
 def _write_synced(path: Path, content: bytes) -> None:

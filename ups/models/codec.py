@@ -99,6 +99,11 @@ class FieldCodec(nn.Module):
         """The fixed part of `encode`: normalised field [B, *S, C] → tokens [B, N, latent_dim]."""
         return self._patches(pool(normalised, self.task.pool)) @ self.basis.T
 
+    def unproject(self, tokens: Tensor) -> Tensor:
+        """The fixed part of `decode`, linear as `project` is: tokens → field of [B, *S, C]."""
+        field = self._field(self.read(tokens))
+        return upsample(field, self.task.pool, periodic=self.task.spec.periodic)
+
     def encode(self, normalised: Tensor) -> Tensor:
         """Normalised field [B, *S, C] → tokens [B, N, latent_dim]."""
         tokens = self.project(normalised)

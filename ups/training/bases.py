@@ -61,6 +61,8 @@ def warn_of_floors(
     if config.target_nrmse is None:
         return
     for task, fields in files.items():
+        if model.head(task).target.lossless:
+            continue
         floor = reconstruction_floor(model, fields, samples=config.evaluation.validation_samples)
         if floor > _WORRYING_SHARE * config.target_nrmse:
             sink.write(

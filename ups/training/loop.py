@@ -5,6 +5,7 @@ is where a run stops when it is asked to and where it goes on after it was kille
 """
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ups.config import Stage, TrainConfig
+from ups.config import TrainConfig
 from ups.data.sampling import PairSampler
 from ups.events import EventType
+from ups.models import checkpoint as checkpoints
 from ups.training import state as states
 from ups.training.batch import Moment
 from ups.training.curriculum import rollout_steps, task_shares
@@ -27,10 +29,22 @@ from ups.training.setup import TaskData
 from ups.training.state import TrainingState
 from ups.training.step import Stepper
 from ups.training.stream import EpochPlan, epoch_batches, read_ahead
-from ups.training.trainee import Trainee, stage_of
+from ups.training.trainee import Schedule, Trainee
 from ups.training.validation import Validation, mean_nrmse, validate
 
 _ROLLOUTS_PER_STAGE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What some stages have done together."""
+
+    epochs: int = 0
+    steps: int = 0
+    samples: int = 0
+
+    def plus(self, epochs: int, steps: int, samples: int) -> "Totals":
+        return Totals(self.epochs + epochs, self.steps + steps, self.samples + samples)
 
 
 @dataclass(slots=True)
@@ -43,23 +57,18 @@ class StageLoop:
     samplers: Mapping[str, PairSampler]
     trainee: Trainee
     state: TrainingState
+    done: Totals = Totals()
+    """What the stages before have done."""
+    planned: int | None = None
+    """Samples of the whole run; None: of this stage."""
 
     @property
     def config(self) -> TrainConfig:
         return self.job.spec.config
 
     @property
-    def stage(self) -> Stage:
-        return stage_of(self.config, self.trainee.stage)
-
-    @property
-    def samples_per_epoch(self) -> int:
-        return self.config.training.samples_per_epoch or sum(len(entry.pairs) for entry in self.data.values())
-
-    @property
-    def total_samples(self) -> int:
-        """Of the stage, if patience does not end it."""
-        return self.stage.epochs * self.samples_per_epoch
+    def schedule(self) -> Schedule:
+        return self.trainee.schedule
 
     def run(self) -> Literal["finished", "stopped"]:
         """Train until the last epoch, the end of patience, or a request to stop."""
@@ -69,7 +78,7 @@ class StageLoop:
         while not progress.finished:
             self._train_epoch(stepper, curves)
             progress.epoch += 1
-            last = progress.epoch == self.stage.epochs
+            last = progress.epoch == self.schedule.epochs
             due = last or progress.epoch % self.config.evaluation.every == 0
             score = self._validate() if due else None
             progress.finished = last or self._out_of_patience()
@@ -90,29 +99,35 @@ class StageLoop:
         )  # fmt: skip
 
     def _plan(self) -> EpochPlan:
-        training, epoch = self.config.training, self.state.progress.epoch
+        training, progress = self.config.training, self.state.progress
+        epoch = self.schedule.first_epoch + progress.epoch
         pairs = {task: len(entry.pairs) for task, entry in self.data.items()}
-        unrolled = rollout_steps(self.config, epoch)
+        unrolled = rollout_steps(self.config, epoch) if self.schedule.unrolled else 1
         return EpochPlan(
-            shares=task_shares(self.config, epoch, pairs, self.state.progress.nrmse),
+            shares=task_shares(self.config, epoch, pairs, progress.nrmse),
             sizes={task: training.batch_size_of(task) for task in self.data},
             steps={task: entry.pairs.most_steps(unrolled) for task, entry in self.data.items()},
-            samples=(epoch + 1) * self.samples_per_epoch - self.state.progress.samples,
+            samples=self._end_of_epoch() - progress.samples,
             accumulate=training.accum_steps,
         )
 
+    def _end_of_epoch(self) -> int:
+        """Samples of the stage at the end of the current epoch."""
+        return round(self.schedule.samples * (self.state.progress.epoch + 1) / self.schedule.epochs)
+
     def _train_epoch(self, stepper: Stepper, curves: TaskCurves) -> None:
         training, state, progress = self.config.training, self.state, self.state.progress
-        end = (progress.epoch + 1) * self.samples_per_epoch
+        end, started = self._end_of_epoch(), time.perf_counter()
         curves.start_epoch()
         state.module.train()
         # a stream of its own, so that it does not matter how far ahead batches are drawn
         augmentation = np.random.default_rng(int(state.random.integers(2**63)))
         batches = epoch_batches(self._plan(), self.samplers, state.rotation, state.random)
         for group in read_ahead(batches, self._read_ahead_depth()):
-            done = progress.samples / self.samples_per_epoch
-            factor = rate_factor(progress.samples / self.total_samples, training.warmup)
-            measured = stepper.step(group, Moment(done, progress.step), factor, augmentation)
+            done = progress.samples / self.schedule.samples
+            epochs = self.schedule.first_epoch + done * self.schedule.epochs
+            factor = rate_factor(done, training.warmup)
+            measured = stepper.step(group, Moment(epochs, progress.step), factor, augmentation)
             for task, samples, losses in measured.losses:
                 curves.add(task, samples, losses)
             progress.samples += sum(map(len, group))
@@ -125,6 +140,7 @@ class StageLoop:
                     epoch=progress.epoch, step=progress.step, rate=rate, grad_norm=measured.grad_norm
                 )
                 self._report_progress()
+        progress.seconds += time.perf_counter() - started
 
     def _read_ahead_depth(self) -> int:
         training = self.config.training
@@ -164,7 +180,8 @@ class StageLoop:
         else:
             progress.epochs_since_best += evaluation.every
         rows: list[tuple[str | None, dict[str, float]]] = [
-            *((task, result.values()) for task, result in results.items()), (None, {"nrmse": score}),
+            *((task, {**result.values(), **self._reference(task)}) for task, result in results.items()),
+            (None, {"nrmse": score}),
         ]  # fmt: skip
         for task, values in rows:
             self.sink.write(
@@ -173,31 +190,38 @@ class StageLoop:
             )  # fmt: skip
         return score
 
+    def _reference(self, task: str) -> dict[str, float]:
+        known = self.trainee.reference
+        return {"operator_nrmse": known[task]} if task in known else {}
+
     def _save(self, score: float | None) -> None:
-        progress = self.state.progress
-        written = states.save(self.job.run_dir.checkpoints, self.config, self.trainee, self.state, score)
+        progress, parent = self.state.progress, self.job.run_dir.checkpoints
+        written = states.save(parent, self.config, self.trainee, self.state, score)
+        best = checkpoints.best(parent)
         self.sink.write(
             EventType.CHECKPOINT, stage=self.trainee.stage, epoch=progress.epoch,
             path=str(written.path.relative_to(self.job.run_dir.root)),
             sha256=written.sha256, bytes=written.num_bytes,
-            best=score is not None and score == progress.best_score,
+            best=score is not None and best is not None and best.path == written.path,
             files=written.state["files"],
         )  # fmt: skip
 
     def _write_rollouts(self) -> None:
         files = {task: entry.validation for task, entry in self.data.items()}
         predictor = self.trainee.predictor(self.state.judged)
-        write_rollouts(predictor, files, self.job.run_dir, self.state.progress.step, self.sink)
+        write_rollouts(
+            predictor, files, self.job.run_dir, self.done.steps + self.state.progress.step, self.sink
+        )
 
     def _out_of_patience(self) -> bool:
-        patience = self.stage.patience or self.config.training.patience
+        patience = self.schedule.patience
         return patience is not None and self.state.progress.epochs_since_best >= patience
 
     def _is_rollout_epoch(self) -> bool:
-        every = math.ceil(self.stage.epochs / _ROLLOUTS_PER_STAGE)
+        every = math.ceil(self.schedule.epochs / _ROLLOUTS_PER_STAGE)
         return self.state.progress.epoch == 1 or self.state.progress.epoch % every == 0
 
     def _report_progress(self) -> None:
-        total = self.total_samples
-        done = min(self.state.progress.samples, total)
+        total = self.planned or self.schedule.samples
+        done = min(self.done.samples + self.state.progress.samples, total)
         self.sink.write(EventType.PROGRESS, phase="train", task=None, done=done, total=total, unit="samples")

@@ -17,6 +17,7 @@ from ups.evaluation.metrics import relative_error
 from ups.models.operator import LatentOperator
 from ups.training.batch import Moment, TensorBatch
 from ups.training.inverse_losses import inverse_losses
+from ups.training.physics_losses import physics_losses
 from ups.training.spectral_loss import spectral_losses
 from ups.training.terms import Prediction, WeightedLoss, constant
 
@@ -25,6 +26,7 @@ __all__ = [
     "Prediction",
     "WeightedLoss",
     "constant",
+    "not_applicable",
     "operator_losses",
     "relative_l2",
     "require_reach",
@@ -45,7 +47,18 @@ def operator_losses(config: TrainConfig) -> tuple[WeightedLoss, ...]:
         WeightedLoss("relative_l2", constant(1.0), relative_l2),
         *inverse_losses(config.training),
         *spectral_losses(config.training),
+        *physics_losses(config.training.physics_priors),
     )
+
+
+def not_applicable(model: LatentOperator, losses: tuple[WeightedLoss, ...]) -> dict[str, list[str]]:
+    """Loss → the tasks for which it has no meaning, of the losses with a weight."""
+    found = {
+        loss.name: [task for task in model.heads if not loss.applies(model, task)]
+        for loss in losses
+        if loss.weight(PROBED_AT)
+    }
+    return {name: tasks for name, tasks in found.items() if tasks}
 
 
 def require_reach(

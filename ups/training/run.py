@@ -1,26 +1,25 @@
 """`train`: one run's training in its run directory, from wherever it stands."""
 
+from typing import Literal
+
 import torch
 
 from ups.capabilities import require_supported
+from ups.course import FIRST
 from ups.data.sampling import PairSampler
 from ups.errors import TrainingError
-from ups.evaluation.guards import Guards
 from ups.events import EventReader, EventType
 from ups.models import checkpoint as checkpoints
 from ups.models.operator import LatentOperator
-from ups.models.spec import OperatorSpec
+from ups.training import ledger as ledgers
 from ups.training import state as states
-from ups.training.augment import to_device
 from ups.training.bases import warn_of_floors
 from ups.training.job import EventSink, TrainingJob, TrainingResult
-from ups.training.loop import StageLoop
-from ups.training.losses import operator_losses, require_reach
-from ups.training.objective import predict
-from ups.training.precision import choose
-from ups.training.setup import TaskData, new_operator, open_data
-from ups.training.state import TrainingState
-from ups.training.trainee import OperatorTrainee
+from ups.training.loop import StageLoop, Totals
+from ups.training.losses import not_applicable, operator_losses
+from ups.training.setup import open_data
+from ups.training.stages import Begun, Stages
+from ups.training.state import Progress
 
 __all__ = ["EventSink", "TrainingJob", "TrainingResult", "train"]
 
@@ -45,15 +44,42 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
         for task, entry in data.items()
     }
-    trainee, state = _resumed(job, sink) or _started(job, sink, data, samplers)
-    status = StageLoop(job, sink, data, samplers, trainee, state).run()
+    stages = Stages(job, data, samplers)
+    status, done = _follow(stages, sink)
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
         raise TrainingError(f"no whole checkpoint is left in {job.run_dir.checkpoints}")
-    progress = state.progress
-    return TrainingResult(
-        status, best.path, progress.epoch, progress.step, progress.samples, progress.best_score
-    )
+    return TrainingResult(status, best.path, done.epochs, done.steps, done.samples, best.state["score"])
+
+
+def _follow(stages: Stages, sink: EventSink) -> tuple[Literal["finished", "stopped"], Totals]:
+    """Train one stage after the other; returns how it ended, and what was done in all."""
+    job, ledger = stages.job, ledgers.read(stages.job.run_dir)
+    trainee, state = _resumed(stages, sink) or _started(stages, sink)
+    while True:
+        position = stages.names.index(trainee.stage)
+        ledger = {name: ledger[name] for name in stages.names[:position] if name in ledger}
+        loop = StageLoop(
+            job, sink, stages.data, stages.samplers, trainee, state,
+            done=_totals(ledger), planned=stages.planned_samples,
+        )  # fmt: skip
+        if loop.run() == "stopped":
+            return "stopped", _totals(ledger, state.progress)
+        ledger[trainee.stage] = stages.record(trainee, state)
+        ledgers.write(job.run_dir, ledger)
+        if position + 1 == len(stages.names):
+            return "finished", _totals(ledger)
+        trainee, state = _begun(stages, stages.names[position + 1], ledger)
+        if job.should_stop():
+            return "stopped", _totals(ledger)
+
+
+def _totals(ledger: ledgers.Ledger, unfinished: Progress | None = None) -> Totals:
+    """What finished stages, and perhaps one that is not, have done."""
+    total = Totals()
+    for item in ledger.values():
+        total = total.plus(item.epochs, item.steps, item.samples)
+    return total.plus(unfinished.epoch, unfinished.step, unfinished.samples) if unfinished else total
 
 
 def _set_up_torch(job: TrainingJob) -> None:
@@ -65,37 +91,38 @@ def _set_up_torch(job: TrainingJob) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _started(
-    job: TrainingJob, sink: EventSink, data: dict[str, TaskData], samplers: dict[str, PairSampler]
-) -> tuple[OperatorTrainee, TrainingState]:
-    """A new state, and a checkpoint of it: what is decided at the start is decided once."""
-    if any(event.type == EventType.METRIC for event in EventReader(job.run_dir.events_path).read()):
-        # no checkpoint of an earlier try is whole: its points are void
-        sink.write(EventType.RESUMED, stage="operator", epoch=0, step=0, checkpoint=None)
-    config, seed = job.spec.config, job.spec.seed
-    model, guards = new_operator(config, data, seed)
-    warn_of_floors(model, {task: entry.validation for task, entry in data.items()}, config, sink)
-    precision = choose(config, config.stages.operator.optimizer, job.device)
-    model.amp = precision.amp
-    trainee = OperatorTrainee(config, model, guards, job.device)
-    state = states.new_state(config, trainee, model, precision, seed, job.device)
-    probes = {task: to_device(sampler.pairs.probe(), job.device) for task, sampler in samplers.items()}
-    require_reach(model, operator_losses(config), probes, predict)
-    states.save(job.run_dir.checkpoints, config, trainee, state, None)
+def _started(stages: Stages, sink: EventSink) -> Begun:
+    """The first stage; what an earlier try has written without leaving a whole checkpoint is void."""
+    events = EventReader(stages.job.run_dir.events_path).read()
+    if any(event.type == EventType.METRIC for event in events):
+        sink.write(EventType.RESUMED, stage=FIRST, epoch=0, step=0, checkpoint=None)
+    trainee, state = _begun(stages, FIRST, {})
+    files = {task: entry.validation for task, entry in stages.data.items()}
+    assert isinstance(state.module, LatentOperator)
+    warn_of_floors(state.module, files, stages.config, sink)
+    if left_out := not_applicable(state.module, operator_losses(stages.config)):
+        where = "; ".join(f"{name} of {', '.join(tasks)}" for name, tasks in left_out.items())
+        sink.write(
+            EventType.WARNING, code="not_applicable",
+            message=f"losses without a meaning are left out: {where}",
+            hint="nothing needs to be done",
+        )  # fmt: skip
     return trainee, state
 
 
-def _resumed(job: TrainingJob, sink: EventSink) -> tuple[OperatorTrainee, TrainingState] | None:
+def _begun(stages: Stages, name: str, ledger: ledgers.Ledger) -> Begun:
+    """A stage, and a checkpoint of its beginning: what is decided then is decided once."""
+    trainee, state = stages.begin(name, ledger)
+    states.save(stages.job.run_dir.checkpoints, stages.config, trainee, state, None)
+    return trainee, state
+
+
+def _resumed(stages: Stages, sink: EventSink) -> Begun | None:
+    job = stages.job
     found = checkpoints.last(job.run_dir.checkpoints)
     if found is None:
         return None
-    config = job.spec.config
-    states.require_same_config(found, config)
-    model = LatentOperator(OperatorSpec.from_json(found.state["operator"]))
-    model.amp = bool(found.state["precision"]["amp"])
-    guards = {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
-    trainee = OperatorTrainee(config, model, guards, job.device)
-    state = states.restore(found, config, trainee, model, job.device)
+    trainee, state = stages.resume(found)
     progress = state.progress
     sink.write(
         EventType.RESUMED, stage=found.stage, epoch=progress.epoch, step=progress.step,

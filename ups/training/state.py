@@ -21,7 +21,7 @@ from ups.models import checkpoint as checkpoints
 from ups.models.checkpoint import Checkpoint, load_weights
 from ups.training.optim import Hybrid, groups_of
 from ups.training.precision import Precision
-from ups.training.trainee import Trainee, stage_of
+from ups.training.trainee import Trainee
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 _RANDOM = "torch_random"
@@ -47,6 +47,8 @@ class Progress:
     """Parts in which a micro-batch is computed; 2 once memory has run out."""
     nonfinite: int = 0
     """Steps that were left out because a loss or the gradient was not finite."""
+    seconds: float = 0.0
+    """Spent on training steps, over all processes."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ def new_state(
 def save(
     parent: Path, config: TrainConfig, trainee: Trainee, state: TrainingState, score: float | None
 ) -> Checkpoint:
-    """Write a checkpoint of the state and remove those that are neither last nor best."""
+    """Write a checkpoint of the state and remove those that are neither the last nor a stage's best."""
     tensors: dict[str, Mapping[str, Tensor]] = {
         trainee.file: state.module.state_dict(),
         **trainee.fixed(),
@@ -158,12 +160,13 @@ def _assemble(
     precision: Precision,
     random: np.random.Generator,
 ) -> TrainingState:
-    optimizer = stage_of(config, trainee.stage).optimizer
     return TrainingState(
         module=module,
         ema=copy.deepcopy(module).eval() if config.training.ema_decay is not None else None,
         use_ema=False,
-        optimizer=Hybrid(module, optimizer, muon_dtype=precision.muon_dtype, groups=groups_of(config)),
+        optimizer=Hybrid(
+            module, trainee.schedule.optimizer, muon_dtype=precision.muon_dtype, groups=groups_of(config)
+        ),
         rotation=TaskRotation(config.data.task),
         random=random,
         progress=Progress(),

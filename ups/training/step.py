@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ups.config import StageName, TrainConfig
+from ups.config import TrainConfig
 from ups.data.sampling import Batch
 from ups.errors import TrainingError
 from ups.events import EventType
@@ -45,7 +45,7 @@ class Stepper:
     """Makes the optimizer steps of a stage."""
 
     config: TrainConfig
-    stage: StageName
+    stage: str
     module: nn.Module
     objective: Objective
     optimizer: Hybrid

@@ -1,19 +1,43 @@
 """What a stage trains: the seam between the loop, which is the same for all stages, and each stage."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ups.config import Stage, StageName, TrainConfig
+from ups.config import Optimizer, Stage, TrainConfig
+from ups.course import FIRST
 from ups.evaluation.guards import Guards
 from ups.evaluation.predictor import Predictor
 from ups.models.checkpoint import AVERAGE_FILE, MODEL_FILE
 from ups.models.operator import LatentOperator
 from ups.training.losses import operator_losses
 from ups.training.objective import Objective, OperatorObjective
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long a stage lasts, and how fast it learns."""
+
+    epochs: int
+    samples: int
+    """Of the whole stage."""
+    optimizer: Optimizer
+    patience: int | None = None
+    """Epochs without a better validation after which it ends."""
+    first_epoch: int = 0
+    """Epochs of the stages before: where the curricula stand when it begins."""
+    unrolled: bool = True
+    """It learns from as many steps as the rollout curriculum says; else from one."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "optimizer": self.optimizer.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Schedule":
+        return cls(**{**content, "optimizer": Optimizer.model_validate(content["optimizer"])})
 
 
 class Trainee(Protocol):
@@ -23,7 +47,17 @@ class Trainee(Protocol):
     """
 
     @property
-    def stage(self) -> StageName: ...
+    def stage(self) -> str:
+        """Its name in the run's course."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def reference(self) -> Mapping[str, float]:
+        """Validation nRMSE of each task that the stage has to beat; {} where it is the first."""
+        ...
 
     def objective(self, module: nn.Module) -> Objective:
         """The losses of a module, itself a module."""
@@ -60,7 +94,10 @@ class OperatorTrainee:
     model: LatentOperator
     guards: Mapping[str, Guards]
     device: str
-    stage: StageName = "operator"
+    schedule: Schedule
+    stage: str = FIRST
+    """`operator`, or the control of a later stage."""
+    reference: Mapping[str, float] = field(default_factory=dict)
     file: str = MODEL_FILE
     average_file: str = AVERAGE_FILE
 
@@ -79,14 +116,21 @@ class OperatorTrainee:
         return {
             "operator": self.model.spec.to_json(),
             "guards": {task: guards.to_json() for task, guards in self.guards.items()},
+            "schedule": self.schedule.to_json(),
+            "reference": dict(self.reference),
         }
 
 
-def stage_of(config: TrainConfig, name: StageName) -> Stage:
-    """The section of a stage that the config defines."""
-    found: Stage | None = getattr(config.stages, name)
-    assert found is not None
-    return found
+def schedule_of(config: TrainConfig, stage: str, samples_per_epoch: int) -> Schedule:
+    """The schedule of a stage that the config defines."""
+    section: Stage | None = getattr(config.stages, stage)
+    assert section is not None
+    first = stage == FIRST
+    return Schedule(
+        section.epochs, section.epochs * samples_per_epoch, section.optimizer,
+        section.patience or config.training.patience,
+        first_epoch=0 if first else config.stages.operator.epochs, unrolled=first,
+    )  # fmt: skip
 
 
 def _operator(module: nn.Module) -> LatentOperator:

@@ -14,6 +14,7 @@ ADVECTION_FAST = AUTHENTIC / "1D_Advection_Sols_beta1.0.hdf5"
 BURGERS = AUTHENTIC / "1D_Burgers_Sols_Nu0.01.hdf5"
 DARCY = AUTHENTIC / "2D_DarcyFlow_beta1.0_Train.hdf5"
 REACTION_DIFFUSION = AUTHENTIC / "2D_diff-react_NA_NA.h5"
+NAVIER_STOKES = AUTHENTIC / "ns_incom_inhom_2d_64-1.h5"
 
 Array = NDArray[np.float32]
 
@@ -66,6 +67,22 @@ def write_groups(path: Path, count: int = 4, frames: int = 3, cells: int = 8, dt
             group["data"] = random.normal(size=(frames, cells, cells, 2)).astype(np.float32)
             group["grid/t"] = (np.arange(frames) * dt).astype(np.float32)
             group["grid/x"], group["grid/y"] = centres, centres
+    return path
+
+
+def write_incompressible(path: Path, **shapes: tuple[int, ...] | None) -> Path:
+    """An INCOMPRESSIBLE file of 2 samples, 6 frames and 8 × 8 cells; other shapes on demand, None: none."""
+    random = np.random.default_rng(0)
+    wanted: dict[str, tuple[int, ...] | None] = {
+        "velocity": (2, 6, 8, 8, 2), "particles": (2, 6, 8, 8, 1), "force": (2, 8, 8, 2), "t": (2, 6),
+        **shapes,
+    }  # fmt: skip
+    with h5py.File(path, "w") as file:
+        for name, shape in wanted.items():
+            if shape is not None:
+                times = np.broadcast_to(0.01 * np.arange(shape[1]), shape) if name == "t" else None
+                values = random.normal(size=shape) if times is None else times
+                file[name] = values.astype(np.float32)
     return path
 
 

@@ -263,8 +263,8 @@ class TestMaking:
 
     def test_a_task_without_a_solver_says_which_have_one(self, store: DirectoryStore) -> None:
         with pytest.raises(DataError, match="not available in this version") as refused:
-            make(store, "navier_stokes2d")
-        assert "advection1d, burgers1d, darcy2d, reaction_diffusion2d" in refused.value.hint
+            make(store, "shallow_water2d")
+        assert "advection1d, burgers1d, darcy2d, navier_stokes2d" in refused.value.hint
 
     @pytest.mark.parametrize("request_", [{"samples": 2}, {"samples": -1}, {"seed": -1}])
     def test_an_impossible_request_is_refused(self, store: DirectoryStore, request_: dict[str, int]) -> None:
@@ -279,6 +279,15 @@ class TestOneFile:
         fields = Fields.open(tmp_path / "whole.h5")
         assert fields.samples == 12
         assert fields.split == "test"
+
+    def test_may_be_of_incompressible_flow(self, tmp_path: Path) -> None:
+        convert_file("navier_stokes2d", raws.NAVIER_STOKES, tmp_path / "flow.h5")
+        fields = Fields.open(tmp_path / "flow.h5")
+        assert fields.states is not None
+        with h5py.File(raws.NAVIER_STOKES) as file:
+            assert np.array_equal(fields.states[..., :2], file["velocity"])
+            assert np.array_equal(fields.states[..., 2:], file["particles"])
+        assert fields.parameters.shape == (2, 0)
 
     def test_may_have_a_single_sample(self, tmp_path: Path) -> None:
         raw = raws.write_flat(tmp_path / "one.hdf5", raws.initial_conditions(1), attributes={"Nu": 0.1})

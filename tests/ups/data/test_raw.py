@@ -50,17 +50,58 @@ def test_seed_groups_are_samples_in_the_order_of_their_names() -> None:
     assert raw.discretisation.dt == 0.1
 
 
+def test_velocity_and_particles_are_one_state() -> None:
+    raw = open_raw("navier_stokes2d", raws.NAVIER_STOKES)
+    blocks = list(raw.blocks(1))
+    assert [block.targets.shape for block in blocks] == [(1, 8, 64, 64, 3)] * 2
+    with h5py.File(raws.NAVIER_STOKES) as file:
+        assert np.array_equal(blocks[1].targets[..., :2], file["velocity"][1:])
+        assert np.array_equal(blocks[1].targets[..., 2:], file["particles"][1:])
+    assert raw.discretisation.dt == 0.01
+    assert raw.discretisation.axes == ("x", "y")
+    assert raw.discretisation.coordinates[0][0] == 1 / 128
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"force": None}, "dataset force is missing"),
+        ({"particles": (2, 7, 8, 8, 1)}, "are not of the same samples, frames and cells"),
+        ({"force": (2, 4, 4, 2)}, "are not of the same samples, frames and cells"),
+        ({"velocity": (2, 6, 8, 8, 3)}, r"wants velocity \[N,T,X,Y,2\]"),
+        ({"t": (3, 6)}, "t is of 3 samples, velocity of 2"),
+    ],
+)
+def test_an_incompressible_file_that_does_not_fit_together_is_refused(
+    tmp_path: Path, damage: dict[str, tuple[int, ...] | None], words: str
+) -> None:
+    path = raws.write_incompressible(tmp_path / "ns_incom_inhom_2d_512-0.h5", **damage)
+    with pytest.raises(DataError, match=words):
+        open_raw("navier_stokes2d", path)
+
+
+def test_samples_at_different_times_are_refused(tmp_path: Path) -> None:
+    path = raws.write_incompressible(tmp_path / "ns.h5")
+    assert open_raw("navier_stokes2d", path).discretisation.dt == 0.01
+    with h5py.File(path, "a") as file:
+        file["t"][1] *= 2.0
+    with pytest.raises(DataError, match="lie at different times"):
+        open_raw("navier_stokes2d", path)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 10])
 def test_initial_conditions_are_what_the_blocks_begin_with(rows: int) -> None:
     for task, path in (
         ("advection1d", raws.ADVECTION),
         ("darcy2d", raws.DARCY),
+        ("navier_stokes2d", raws.NAVIER_STOKES),
         ("reaction_diffusion2d", raws.REACTION_DIFFUSION),
     ):
         raw = open_raw(task, path)
         starts = np.concatenate(list(raw.initial_conditions(rows)))
         (block,) = raw.blocks(100)
         expected = block.targets[:, 0] if block.inputs is None else block.inputs
+        expected = expected[..., : starts.shape[-1]] if raw.layout.stacked else expected
         assert np.array_equal(starts.ravel(), expected.ravel())
 
 

@@ -1,6 +1,8 @@
 """Metrics against numbers made by hand and PDEBench's formulas written out as loops."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +37,22 @@ def test_pointwise_figures() -> None:
     true = torch.zeros(1, 2, 2, 1)
     predicted = torch.tensor([0.0, 2.0, 0.0, -2.0]).view(1, 2, 2, 1)
     found = {name: value.item() for name, value in metrics.pointwise(predicted, true).items()}
-    assert found == pytest.approx({"rmse": math.sqrt(2), "mae": 1.0, "max_error": 2.0})
+    assert found == pytest.approx({"rmse": math.sqrt(2), "mse": 2.0, "mae": 1.0, "max_error": 2.0})
+
+
+def test_relative_l2_is_over_the_whole_rollout_at_once() -> None:
+    true = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
+    predicted = torch.tensor([3.0, 5.0]).view(1, 2, 1, 1)
+    assert metrics.relative_error(predicted, true).tolist() == pytest.approx([0.2])
+    assert metrics.relative_error(predicted, true, first=2).mean().item() == pytest.approx(0.125)
+
+
+def test_interval_of_an_aggregate_is_narrower_than_that_of_one_task() -> None:
+    random = np.random.default_rng(0)
+    tasks = [random.normal(mean, 0.1, 40) for mean in (1.0, 2.0, 3.0)]
+    low, high = metrics.aggregate_interval(tasks)
+    assert low < np.mean([task.mean() for task in tasks]) < high
+    assert high - low == pytest.approx(4 * 0.1 / math.sqrt(40 * 3), rel=0.3)
 
 
 def in_batches(predicted: np.ndarray, true: np.ndarray, size: int) -> dict[str, float | None]:
@@ -96,6 +113,27 @@ def test_pdebench_metrics_whatever_the_batch_size(shape: tuple[int, ...]) -> Non
     expected = by_loops(predicted, true)
     for size in (1, 2, 5):
         assert in_batches(predicted, true, size) == pytest.approx(expected, rel=1e-6)
+
+
+DATA = Path(__file__).parents[2] / "data"
+GOLDEN = json.loads((DATA / "pdebench_metrics.json").read_text())["cases"]
+FIRST_FRAME = {"a850bab": 0, "9754b4c": 1}
+"""PDEBench's later version leaves out the frame that was given."""
+
+
+@pytest.mark.parametrize(
+    ("case", "commit"), [(case, commit) for case, golden in GOLDEN.items() for commit in golden["values"]]
+)
+def test_pdebench_metrics_equal_what_its_own_code_says(case: str, commit: str) -> None:
+    golden = GOLDEN[case]
+    with np.load(DATA / "pdebench_metrics.npz") as file:
+        predicted, true = (
+            torch.from_numpy(np.moveaxis(file[f"{case}_{which}"], -2, 1))[:, FIRST_FRAME[commit] :]
+            for which in ("pred", "target")
+        )
+    collected = PdebenchMetrics(golden["lengths"])
+    collected.add(predicted, true)
+    assert collected.result() == pytest.approx(golden["values"][commit], rel=2e-6)
 
 
 def test_band_that_a_coarse_grid_lacks_is_none() -> None:

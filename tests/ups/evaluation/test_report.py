@@ -51,6 +51,31 @@ def test_report_is_json_and_has_what_the_design_says(report: dict[str, Any]) -> 
         assert split["aggregate"]["one_step"] == pytest.approx(mean)
 
 
+def test_report_says_how_well_predictions_keep_what_the_equation_guarantees(report: dict[str, Any]) -> None:
+    for split in report["splits"].values():
+        advection, darcy = (split["tasks"][task]["physics"] for task in ("advection1d", "darcy2d"))
+        assert set(advection) == {"conservation_gap", "equation_residual"}
+        assert set(darcy) == {"boundary_violation", "negativity", "equation_residual"}
+        assert advection["conservation_gap"]["true"] < 1e-5
+        assert advection["equation_residual"]["true"] < 1e-2 < advection["equation_residual"]["one_step"]
+        for check in (*advection.values(), *darcy.values()):
+            low, high = check["rollout_interval"]
+            assert low <= check["rollout"] <= high
+        assert darcy["boundary_violation"]["one_step"] == darcy["boundary_violation"]["rollout"]
+        residual = split["aggregate"]["physics"]["equation_residual"]["rollout"]
+        assert residual == pytest.approx(
+            (advection["equation_residual"]["rollout"] + darcy["equation_residual"]["rollout"]) / 2
+        )
+        assert split["aggregate"]["physics"]["negativity"]["true"] == darcy["negativity"]["true"]
+
+
+def test_aggregate_has_an_interval(report: dict[str, Any]) -> None:
+    aggregate = report["splits"]["test"]["aggregate"]
+    for name in ("one_step", "rollout"):
+        low, high = aggregate[f"{name}_interval"]
+        assert low <= aggregate[name] <= high
+
+
 def test_symmetric_averaging_is_told_apart(report: dict[str, Any]) -> None:
     tasks, ttc = report["splits"]["test"]["tasks"], report["splits"]["test"]["ttc"]
     assert tasks["darcy2d"]["symmetric_average"]

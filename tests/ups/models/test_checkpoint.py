@@ -90,3 +90,22 @@ def test_death_at_any_sync_or_rename_leaves_the_checkpoint_before(
     write(tmp_path, 2, 0.1)
     checkpoints.prune(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["operator-0002"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "winner"),
+    [
+        ({"operator": 0.3, "diff_residual": 0.2, "diff_residual_control": 0.25}, "diff_residual"),
+        ({"operator": 0.2, "diff_residual": 0.3, "consistency_distill": 0.25}, "operator"),
+        ({"operator": 0.3, "diff_residual": 0.3, "diff_residual_control": 0.3}, "operator"),
+        ({"operator": 0.3, "diff_residual": None, "diff_residual_control": 0.1}, "diff_residual_control"),
+    ],
+)
+def test_best_of_all_stages_is_the_lowest_score_and_the_earlier_among_equals(
+    tmp_path: Path, scores: dict[str, float | None], winner: str
+) -> None:
+    for stage, score in scores.items():
+        checkpoints.write(tmp_path, stage, 1, {}, {"score": score})
+        checkpoints.prune(tmp_path)
+    assert checkpoints.read(tmp_path).stage == winner
+    assert len(list(tmp_path.iterdir())) == len(scores)  # each stage keeps its best

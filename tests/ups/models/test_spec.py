@@ -93,6 +93,13 @@ def test_encoder_refinements_exist_only_where_they_are_trained() -> None:
     assert operator_spec(learned, tasks).codec_hidden == 32
 
 
+def test_spec_of_an_older_checkpoint_is_read() -> None:
+    spec = operator_spec(config(), (GridTask("darcy2d", (64, 64), 8, 0.0),))
+    content = json.loads(json.dumps(spec.to_json()))
+    del content["codec_hidden"], content["tasks"][0]["pool"]
+    assert OperatorSpec.from_json(content) == spec
+
+
 def test_spec_survives_json() -> None:
     tasks = (
         GridTask("advection1d", (256,), 4, 0.05, 1.0), GridTask("darcy2d", (64, 64), (8, 4), 0.0, pool=2),

@@ -71,7 +71,8 @@ def curve(job: TrainingJob, split: str) -> list[tuple[Any, ...]]:
     for event in events(job, EventType.METRIC, EventType.RESUMED):
         fields = event.fields
         if event.type == EventType.RESUMED:
-            points = [point for point in points if point[1] <= fields["step"]]
+            points = [point for point in points if point[0] != fields["stage"] or point[2] <= fields["step"]]
         elif fields["split"] == split:
-            points.append((fields["epoch"], fields["step"], fields["task"], fields["values"]))
-    return points
+            names = ("stage", "epoch", "step", "task", "values")
+            points.append(tuple(fields[name] for name in names))
+    return [point[1:] for point in points]

@@ -1,8 +1,6 @@
-"""What each task's equation guarantees: its symmetries and the means that it conserves.
+"""The symmetries of each task's equation: mirrors, exchanges of axes, shifts.
 
-One place for augmentation, symmetric averaging, inference guards and solver tests, so that none of
-them can disagree. Everything follows from the `TaskSpec`; no task is named here. Fields are
-`[B, *S, C]` with one axis per spatial dimension.
+Fields are `[B, *S, C]` with one axis per spatial dimension.
 """
 
 import itertools
@@ -117,19 +115,3 @@ def shift_cells(field: Tensor, cells: Tensor) -> Tensor:
         shape[0], shape[axis + 1] = source.shape
         field = field.gather(axis + 1, source.view(shape).expand(field.shape))
     return field
-
-
-def spatial_mean(field: Tensor) -> Tensor:
-    """Mean over the cells of [B, *S, C], kept broadcastable."""
-    return field.mean(dim=tuple(range(1, field.dim() - 1)), keepdim=True)
-
-
-def restore_mean(predicted: Tensor, previous: Tensor, conserved: Tensor) -> Tensor:
-    """Give the conserved channels of a prediction the mean that they had before the step.
-
-    Args:
-        predicted: [B, *S, C].
-        previous: the state stepped from, same shape.
-        conserved: [C], 1 where the channel's mean is conserved, else 0.
-    """
-    return predicted + conserved * (spatial_mean(previous) - spatial_mean(predicted))

@@ -1,0 +1,251 @@
+"""How each stage of a run begins, and how it goes on from its checkpoint.
+
+A stage begins from the best weights of what it builds on, as validation judged them; whatever is decided
+then (a control's length, a corrector's scales) is in its checkpoints.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ups.config import TrainConfig
+from ups.course import FIRST, controlled_by, course
+from ups.data.sampling import PairSampler
+from ups.errors import TrainingError
+from ups.evaluation.guards import Guards
+from ups.models import checkpoint as checkpoints
+from ups.models.checkpoint import Checkpoint, load_weights
+from ups.models.companions import TEACHER_FILE, Companions, companions_of, operator_of
+from ups.models.corrector import Corrector, CorrectorSpec, corrector_spec
+from ups.models.operator import LatentOperator
+from ups.models.spec import OperatorSpec
+from ups.training import state as states
+from ups.training.augment import to_device
+from ups.training.batch import TensorBatch
+from ups.training.companions import CompanionTrainee, calibrate, require_companions_learn
+from ups.training.compute import flops_per_sample
+from ups.training.curriculum import rollout_steps, task_shares
+from ups.training.job import TrainingJob
+from ups.training.ledger import Ledger, StageRecord
+from ups.training.losses import operator_losses, require_reach
+from ups.training.objective import predict
+from ups.training.precision import choose
+from ups.training.setup import TaskData, new_operator
+from ups.training.state import TrainingState
+from ups.training.trainee import OperatorTrainee, Schedule, Trainee, schedule_of
+
+_CALIBRATION_PAIRS = 256
+_CONTROL_RATE = 1 / 3
+"""Of the operator stage's learning rates: what continued it best."""
+
+Begun = tuple[Trainee, TrainingState]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of one run."""
+
+    job: TrainingJob
+    data: Mapping[str, TaskData]
+    samplers: Mapping[str, PairSampler]
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.job.spec.config
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is trained, in order."""
+        return course(self.config.stages.names)
+
+    @property
+    def samples_per_epoch(self) -> int:
+        return self.config.training.samples_per_epoch or sum(len(entry.pairs) for entry in self.data.values())
+
+    @property
+    def planned_samples(self) -> int:
+        """Of the whole run; a control is taken to be as long as its stage before that is known."""
+        stages = [controlled_by(name) or name for name in self.names]
+        return sum(schedule_of(self.config, stage, self.samples_per_epoch).samples for stage in stages)
+
+    def begin(self, name: str, ledger: Ledger) -> Begun:
+        """A stage before its first step."""
+        if name == FIRST:
+            return self._begin_operator()
+        if controlled_by(name) is not None:
+            return self._begin_control(name, ledger)
+        return self._begin_companions(name)
+
+    def resume(self, found: Checkpoint) -> Begun:
+        """A stage as it stood at a checkpoint.
+
+        Raises:
+            TrainingError: the checkpoint belongs to another config.
+        """
+        config, state = self.config, found.state
+        states.require_same_config(found, config)
+        guards, schedule = _guards(found), Schedule.from_json(state["schedule"])
+        if "corrector" not in state:
+            model = LatentOperator(OperatorSpec.from_json(state["operator"]))
+            model.amp = bool(state["precision"]["amp"])
+            operator = OperatorTrainee(
+                config, model, guards, self.job.device, schedule, found.stage, state["reference"]
+            )
+            return operator, states.restore(found, config, operator, model, self.job.device)
+        trainee = self._companion_trainee(
+            found, found.stage, CorrectorSpec.from_json(state["corrector"]), schedule, state["reference"]
+        )
+        module = Companions(trainee.spec, trainee.operator.spec)
+        module.corrector.amp = trainee.operator.amp
+        return trainee, states.restore(found, config, trainee, module, self.job.device)
+
+    def record(self, trainee: Trainee, state: TrainingState) -> StageRecord:
+        """What a stage has cost and reached, at its end."""
+        best = checkpoints.best(self.job.run_dir.checkpoints, trainee.stage)
+        if best is None:
+            raise TrainingError(f"no whole checkpoint of {trainee.stage} is left")
+        progress = state.progress
+        flops = flops_per_sample(
+            self.config, trainee, state.module, self._probes(trainee.schedule),
+            self._shares(trainee.schedule),
+        )  # fmt: skip
+        return StageRecord(
+            best.state["progress"]["nrmse"], best.state["score"], progress.epoch, progress.step,
+            progress.samples, flops * progress.samples, progress.seconds,
+        )  # fmt: skip
+
+    # --- how each begins ----------------------------------------------------------------------
+
+    def _begin_operator(self) -> Begun:
+        config, job = self.config, self.job
+        model, guards = new_operator(config, self.data, job.spec.seed)
+        precision = choose(config, config.stages.operator.optimizer, job.device)
+        model.amp = precision.amp
+        schedule = schedule_of(config, FIRST, self.samples_per_epoch)
+        trainee = OperatorTrainee(config, model, guards, job.device, schedule)
+        state = states.new_state(config, trainee, model, precision, job.spec.seed, job.device)
+        require_reach(model, operator_losses(config), self._probes(schedule), predict)
+        return trainee, state
+
+    def _begin_control(self, name: str, ledger: Ledger) -> Begun:
+        """The operator again, at a third of the rate, for as much compute as the stage has used."""
+        config, stage = self.config, controlled_by(name)
+        assert stage is not None
+        earlier = [FIRST, *(other for other in self.names[: self.names.index(name)] if controlled_by(other))]
+        base = self._best(*earlier)
+        model = operator_of(base)
+        optimizer = config.stages.operator.optimizer
+        rates = {"lr": optimizer.lr * _CONTROL_RATE}
+        if optimizer.adamw_lr is not None:
+            rates["adamw_lr"] = optimizer.adamw_lr * _CONTROL_RATE
+        schedule = Schedule(
+            ledger[stage].epochs, 0, optimizer.model_copy(update=rates),
+            first_epoch=config.stages.operator.epochs,
+        )  # fmt: skip
+        precision = choose(config, optimizer, self.job.device)
+        model.amp = precision.amp
+        reference = self._best(FIRST).state["progress"]["nrmse"]
+        trainee = OperatorTrainee(config, model, _guards(base), self.job.device, schedule, name, reference)
+        flops = flops_per_sample(
+            config, trainee, model.to(self.job.device), self._probes(schedule), self._shares(schedule)
+        )
+        # a stage may be cheaper than a single step of the operator
+        samples = max(1, round(ledger[stage].flops / flops))
+        trainee = replace(trainee, schedule=replace(schedule, samples=samples))
+        state = states.new_state(config, trainee, model, precision, self._seed(name), self.job.device)
+        return trainee, state
+
+    def _begin_companions(self, name: str) -> Begun:
+        """A corrector of the best operator, or the best corrector's student."""
+        config, device = self.config, self.job.device
+        base = self._best(FIRST)
+        taught = name == "consistency_distill"
+        source = self._best("diff_residual") if taught else base
+        spec = (
+            CorrectorSpec.from_json(source.state["corrector"]).distilled()
+            if taught
+            else corrector_spec(config)
+        )
+        schedule = schedule_of(config, name, self.samples_per_epoch)
+        trainee = self._companion_trainee(source, name, spec, schedule, base.state["progress"]["nrmse"])
+        precision = choose(config, schedule.optimizer, device)
+        trainee.operator.amp = precision.amp
+        operator = trainee.operator.spec
+        module = companions_of(source)
+        if module is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self._seed(name))
+                module = Companions(spec, operator)
+            calibrate(module, trainee.operator, self._calibration())
+        else:
+            trainee = replace(trainee, teacher=copy.deepcopy(module.corrector).to(device))
+            module.corrector.spec = spec
+        module.corrector.amp = precision.amp
+        state = states.new_state(config, trainee, module, precision, self._seed(name), device)
+        require_companions_learn(trainee, module, self._probes(schedule))
+        return trainee, state
+
+    def _companion_trainee(
+        self,
+        found: Checkpoint,
+        name: str,
+        spec: CorrectorSpec,
+        schedule: Schedule,
+        reference: Mapping[str, float],
+    ) -> CompanionTrainee:
+        """The trainee beside a checkpoint's operator, with the teacher that the checkpoint holds, if any."""
+        operator = operator_of(found).to(self.job.device).eval()
+        operator.amp = bool(found.state["precision"]["amp"])
+        teacher = None
+        if TEACHER_FILE in found.state["files"]:
+            teacher = Corrector(replace(spec, steps=1), operator.spec)
+            load_weights(teacher, found, TEACHER_FILE)
+            teacher = teacher.to(self.job.device)
+            teacher.amp = operator.amp
+        return CompanionTrainee(
+            self.config, operator, _guards(found), self.job.device, spec, schedule, name, reference, teacher
+        )
+
+    # --- what they have in common -------------------------------------------------------------
+
+    def _best(self, *stages: str) -> Checkpoint:
+        """The best checkpoint of some stages; the earlier among equals."""
+        found = [checkpoints.best(self.job.run_dir.checkpoints, stage) for stage in stages]
+        known = [item for item in found if item is not None]
+        if not known:
+            raise TrainingError(f"no whole checkpoint of {' or '.join(stages)} is left to go on from")
+        return min(known, key=lambda item: item.score)
+
+    def _seed(self, name: str) -> int:
+        """Of a stage's random streams; each has its own."""
+        return self.job.spec.seed + self.names.index(name)
+
+    def _shares(self, schedule: Schedule) -> dict[str, float]:
+        """Shares of the tasks when a stage begins."""
+        pairs = {task: len(entry.pairs) for task, entry in self.data.items()}
+        return task_shares(self.config, schedule.first_epoch, pairs, {})
+
+    def _probes(self, schedule: Schedule) -> dict[str, TensorBatch]:
+        """Two pairs of each task, as long as a stage's windows are when it begins."""
+        unrolled = rollout_steps(self.config, schedule.first_epoch) if schedule.unrolled else 1
+        return {
+            task: to_device(sampler.pairs.probe(sampler.pairs.most_steps(unrolled)), self.job.device)
+            for task, sampler in self.samplers.items()
+        }
+
+    def _calibration(self) -> dict[str, TensorBatch]:
+        """Some pairs of each task, the same in every run."""
+        found = {}
+        for task, sampler in self.samplers.items():
+            pairs = sampler.pairs
+            chosen = np.random.default_rng(0).integers(len(pairs), size=_CALIBRATION_PAIRS)
+            batch = pairs.take(chosen // pairs.starts, chosen % pairs.starts)
+            found[task] = to_device(batch, self.job.device)
+        return found
+
+
+def _guards(found: Checkpoint) -> dict[str, Guards]:
+    return {task: Guards.from_json(values) for task, values in found.state["guards"].items()}
