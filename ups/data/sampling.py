@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ups.data.fields import Fields
 from ups.data.geometry import PointGeometry
+from ups.data.point_fields import PointFields
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -51,6 +52,9 @@ class Batch:
 
 class PairSource(Protocol):
     """All pairs that a sampler draws from."""
+
+    @property
+    def fields(self) -> Fields | PointFields: ...
 
     @property
     def starts(self) -> int:
