@@ -12,7 +12,7 @@ from ups.tasks import Modality, task_spec
 
 def unsupported(config: TrainConfig) -> list[str]:
     """One sentence for each thing that cannot be done, naming its key and what to do; [] where all can."""
-    return [*_tasks(config), *_stages(config), *_losses(config), *_machinery(config)]
+    return [*_stages(config), *_losses(config), *_machinery(config)]
 
 
 def require_supported(config: TrainConfig) -> None:
@@ -23,13 +23,6 @@ def require_supported(config: TrainConfig) -> None:
         raise ConfigError(found[0], hint=more)
 
 
-def _tasks(config: TrainConfig) -> Iterator[str]:
-    for name in config.data.task:
-        modality = task_spec(name).modality
-        if modality is not Modality.GRID:
-            yield f"data.task: {name} lives on a {modality}, which cannot be trained yet: leave it out"
-
-
 def _stages(config: TrainConfig) -> Iterator[str]:
     names, pdet = config.stages.names, config.operator.pdet
     width = pdet.hidden_dim // pdet.num_heads
@@ -37,6 +30,12 @@ def _stages(config: TrainConfig) -> Iterator[str]:
         yield (
             f"diffusion.hidden_dim: {config.diffusion.hidden_dim} is no multiple of the operator's head width"
             f" {width}: set it to operator.pdet.hidden_dim"
+        )
+    off_grid = [name for name in config.data.task if task_spec(name).modality is not Modality.GRID]
+    if len(names) > 1 and off_grid:
+        yield (
+            f"stages.{names[1]}: correctors are for grids: remove the section, or leave"
+            f" {' and '.join(off_grid)} out of data.task"
         )
     if "consistency_distill" in names and "diff_residual" not in names:
         yield (

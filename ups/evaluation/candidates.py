@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ups.evaluation.predictor import Predictor
 from ups.models.corrector import CorrectedOperator
-from ups.models.spec import GridTask
+from ups.models.spec import AnyTask, GridTask
 from ups.physics import Symmetry, shift_cells, symmetries, vector_channels
 
 _STREAMS = 2
@@ -34,16 +34,18 @@ class Recipe:
     """Seed of the input noise; None: none."""
 
 
-def recipes(task: GridTask, count: int, *, corrector: bool, noise: bool) -> tuple[Recipe, ...]:
+def recipes(task: AnyTask, count: int, *, corrector: bool, noise: bool) -> tuple[Recipe, ...]:
     """At most `count` different recipes, taking turns among the sources that the task has.
 
     Args:
-        task: the task on its grid.
+        task: the task; on points there is the plain prediction alone.
         count: recipes wanted.
         corrector: there is a corrector to draw from.
         noise: noise on the input is asked for.
     """
-    identity, *maps = symmetries(task.spec, task.grid)
+    identity, *maps = symmetries(task.spec, task.symmetric_shape)
+    if not isinstance(task, GridTask):
+        return (Recipe(identity),)
     sources: list[Iterator[Recipe]] = [
         iter([Recipe(symmetry) for symmetry in maps]),
         iter([Recipe(identity, shift) for shift in _shifts(task)]),

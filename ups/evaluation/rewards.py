@@ -105,7 +105,7 @@ class CriticTerm:
         seen = situation(
             self.operator, task, before, transition.parameters, transition.dt, strides, transition.after
         )
-        judged: Tensor = self.critic(self.operator.head(task), seen)
+        judged: Tensor = self.critic(self.operator.grid_head(task), seen)
         return judged
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ups.evaluation.candidates import CandidateMaker, Recipe
 from ups.evaluation.predictor import Predictor
 from ups.evaluation.rewards import WeightedTerm, standardised
+from ups.models.geometry import Geometry
 from ups.physics import Transition
 
 
@@ -44,8 +45,17 @@ class Search:
         return replace(self, average=True)
 
     @torch.no_grad()
-    def step(self, task: str, inputs: Tensor, parameters: Tensor, dt: float) -> Tensor:
-        """The states [B, *S, C] after one step, guarded; arguments as in `Predictor.step`."""
+    def step(
+        self, task: str, inputs: Tensor, parameters: Tensor, dt: float, geometry: Geometry | None = None
+    ) -> Tensor:
+        """The states [B, *S, C] after one step, guarded; arguments as in `Predictor.step`.
+
+        On meshes and particles there is nothing to choose from: the plain prediction, or the average over
+        the symmetries.
+        """
+        if geometry is not None:
+            alone = replace(self.predictor, symmetric_average=self.average)
+            return alone.step(task, inputs, parameters, dt, geometry)
         size = max(1, self.chunk if self.average else self.chunk // self.beam)
         parts = []
         for first in range(0, len(inputs), size):

@@ -153,7 +153,7 @@ class CorrectedOperator(nn.Module):
         return self.operator.heads
 
     def head(self, task: str) -> GridHead:
-        return self.operator.head(task)
+        return self.operator.grid_head(task)
 
     def forward(
         self,
@@ -201,7 +201,7 @@ def situation(
     predicted: Tensor,
 ) -> Situation:
     """What a prediction [B, *S, C] looks like to the corrector (and the critic) of an operator."""
-    head = operator.head(task)
+    head = operator.grid_head(task)
     return Situation(
         task,
         head.source.project(head.source.normalise(head.carried(inputs, parameters, dt))),
@@ -212,13 +212,13 @@ def situation(
 
 def residual_tokens(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:
     """What a prediction lacks [B, N, L], in units of the normalised field."""
-    head = operator.head(task)
+    head = operator.grid_head(task)
     normalise = head.target.normalise
     return head.target.project(normalise(target) - normalise(predicted))
 
 
 def residual_scale(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:
     """Root mean square of what predictions lack, a scalar in units of the normalised field."""
-    normalise = operator.head(task).target.normalise
+    normalise = operator.grid_head(task).target.normalise
     scale: Tensor = (normalise(target) - normalise(predicted)).square().mean().sqrt()
     return scale.clamp_min(1e-6)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ups.models.spec import GridTask, OperatorSpec
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosine and sine of each token's rotary angles."""
+"""Cosine and sine of each token's rotary angles, [N, 1, head_dim / 2], or [B, N, 1, head_dim / 2]."""
 
 
 def rotary_angles(task: GridTask, head_dim: int) -> Tensor:
@@ -66,21 +66,24 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, tokens: Tensor, condition: Tensor, rotation: Rotation) -> Tensor:
+    def forward(
+        self, tokens: Tensor, condition: Tensor, rotation: Rotation, mask: Tensor | None = None
+    ) -> Tensor:
         """tokens [B, N, W], condition [B, W] → tokens [B, N, W].
 
-        The rotation is [N, head_dim]: the cosine, and the sine with the sign of what it is added to.
+        No token attends to those that are not in the mask [B, N]. The rotation is [1, N, head_dim] or
+        [B, 1, N, head_dim]: the cosine, and the sine with the sign of what it is added to.
         """
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
             self.modulation(condition)[:, None].float().chunk(6, dim=-1)
         )
-        attended = self._drop(self._attend(modulated(tokens, scale_a, shift_a), rotation))
+        attended = self._drop(self._attend(modulated(tokens, scale_a, shift_a), rotation, mask))
         tokens = torch.addcmul(tokens, gate_a, attended.float())
         hidden = self.up(modulated(tokens, scale_m, shift_m))
         update = self._drop(self.down(functional.silu(hidden)))
         return torch.addcmul(tokens, gate_m, update.float())
 
-    def _attend(self, hidden: Tensor, rotation: Rotation) -> Tensor:
+    def _attend(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         batch, num_tokens, width = hidden.shape
         qkv = functional.linear(hidden, self.qkv.flatten(0, 1))
         # one copy, after which each head's tokens lie together
@@ -97,11 +100,14 @@ class Block(nn.Module):
         swapped = query_key.roll(self.head_dim // 2, dims=-1)
         query, key = torch.addcmul(query_key * cos, swapped, sin).unbind(0)
         query, key = (query * scale).to(value.dtype), key.to(value.dtype)
+        keys = None if mask is None else mask[:, None, None]
         if hidden.is_cuda:
-            mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys, scale=1.0)
         else:
             # The fused CPU kernel's backward is several times slower at such lengths.
             scores = (query @ key.transpose(-1, -2)).float()
+            if keys is not None:
+                scores = scores.masked_fill(~keys, -torch.inf)
             mixed = scores.softmax(dim=-1).to(value.dtype) @ value
         projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num_tokens, width))
         return projected
@@ -133,18 +139,26 @@ class PdetStack(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, tokens: Tensor, condition: Tensor, rotation: Rotation, position: Tensor | None, *, amp: bool
+        self,
+        tokens: Tensor,
+        condition: Tensor,
+        rotation: Rotation,
+        position: Tensor | None,
+        *,
+        amp: bool,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Latent change [B, N, latent_dim].
 
         Args:
             tokens: [B, N, latent_dim].
             condition: [B, W].
-            rotation: of the tokens' rotary angles, [N, 1, head_dim / 2].
-            position: learned embedding [N, W] where the domain has edges, else None.
+            rotation: of the tokens' rotary angles, [N, 1, head_dim / 2] or [B, N, 1, head_dim / 2].
+            position: embedding [N, W] or [B, N, W] of where a token lies; None where nothing tells.
             amp: run the blocks in bfloat16.
+            mask: [B, N] tokens that stand for something; None: all do.
         """
-        cos, sin = (part[:, 0] for part in rotation)
+        cos, sin = (part.squeeze(-2).unsqueeze(-3) for part in rotation)
         # a pair lies half a head apart: (a, b) → (a·cos − b·sin, b·cos + a·sin)
         turned = torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
         hidden = self.embed(tokens)
@@ -152,7 +166,7 @@ class PdetStack(nn.Module):
             hidden = hidden + position
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=amp):
             for block in self.blocks:
-                hidden = block(hidden, condition, turned)
+                hidden = block(hidden, condition, turned, mask)
         scale, shift = self.final_modulation(condition)[:, None].chunk(2, dim=-1)
         hidden = modulated(hidden.float(), scale, shift)
         change: Tensor = self.head(hidden)

@@ -64,7 +64,7 @@ class CompanionObjective(nn.Module):
             )
             residual = residual_tokens(self.operator, batch.task, predicted, target)
             residual = residual / corrector.scale(batch.task)
-            noise = self.operator.head(batch.task).target.project(torch.randn_like(target))
+            noise = self.operator.grid_head(batch.task).target.project(torch.randn_like(target))
         if self.teacher is None:
             name, (loss, found) = "denoising", self._denoising(given, residual, noise)
         else:
@@ -118,7 +118,7 @@ class CompanionObjective(nn.Module):
         return total.mean()
 
     def _head(self, given: Situation) -> GridHead:
-        return self.operator.head(given.task)
+        return self.operator.grid_head(given.task)
 
 
 @dataclass(frozen=True, slots=True)
