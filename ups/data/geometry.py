@@ -67,18 +67,25 @@ def nearest(positions: Floats, box: Floats | None, count: int = NEIGHBOURS) -> I
         return _closest(positions, everyone, None, box, result, found)[0]
     fractions = ((positions - low) / length).astype(np.float32)
     candidates = _around(np.mod(fractions, 1) if box is not None else fractions, bins, box is not None)
+    if candidates is None:
+        return _closest(positions, everyone, None, box, result, found)[0]
     _, farthest = _closest(positions, everyone, candidates, box, result, found)
     far = np.flatnonzero(farthest > (length.min() / bins) ** 2)
     return _closest(positions, far, None, box, result, found)[0]
 
 
-def _around(fractions: Floats, bins: int, periodic: bool) -> Indices:
-    """[P, M] the points in the bin of each point and in those next to it; −1 where there are fewer than M."""
+def _around(fractions: Floats, bins: int, periodic: bool) -> Indices | None:
+    """[P, M] the points in the bin of each point and in those next to it; −1 where there are fewer than M.
+
+    None where the fullest bin is so full that bins save nothing.
+    """
     dims = fractions.shape[1]
     place = np.minimum((fractions * bins).astype(np.int64), bins - 1)
     strides = bins ** np.arange(dims)
     own = place @ strides
     filled = np.bincount(own, minlength=bins**dims)
+    if 3**dims * filled.max() >= len(own):
+        return None
     order = np.argsort(own, kind="stable")
     # one bin more than there are, always empty, stands for what lies outside
     table = np.full((bins**dims + 1, filled.max()), -1, np.int32)

@@ -51,14 +51,15 @@ def carried(geometry: Geometry, before: Tensor, after: Tensor, dt: Tensor, spec:
 
     Args:
         geometry: at the beginning of the step.
-        before: velocities [B, P, D] at the beginning of the step.
-        after: velocities [B, P, D] at its end.
+        before: state [B, P, C] at the beginning of the step, the velocity among its channels.
+        after: state at its end.
         dt: [B] time of the step.
         spec: the task; in a periodic domain particles that leave come in at the other side.
     """
     if spec.modality is not Modality.PARTICLES:
         return geometry
-    moved = geometry.positions + 0.5 * dt[:, None, None] * (before + after)
+    velocity = [spec.fields.index(name) for name in spec.vector_fields]
+    moved = geometry.positions + 0.5 * dt[:, None, None] * (before + after)[..., velocity]
     if spec.periodic:
         low, length = _box(moved, spec)
         moved = low + torch.remainder(moved - low, length)

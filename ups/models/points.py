@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ups.models.conditioning import ConditionFeatures, feature_width
-from ups.models.geometry import Geometry, fractions
+from ups.models.geometry import Geometry, fractions, interpolate
 from ups.models.kdtree import Cells, build
 from ups.models.message_passing import MessagePassing
 from ups.models.pdet import Rotation
@@ -109,6 +109,11 @@ class PlacedCodec:
         """Tokens [B, N, latent_dim] → normalised field [B, P, C]."""
         supernodes = (tokens @ self.codec.basis).view(len(tokens), -1, self.codec.channels)
         return self.places.cells.spread(supernodes)
+
+    def decode_at(self, tokens: Tensor, queries: Tensor) -> Tensor:
+        """The decoded field [B, Q, C] in physical units at positions [B, Q, D], interpolated."""
+        decoded = self.denormalise(self.decode(tokens))
+        return interpolate(decoded, self.places.geometry, queries, self.codec.task.spec)
 
     def _masked(self, field: Tensor) -> Tensor:
         return field * self.places.geometry.mask[..., None]

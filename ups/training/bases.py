@@ -61,7 +61,8 @@ def warn_of_floors(
     if config.target_nrmse is None:
         return
     for task, fields in files.items():
-        if model.head(task).target.lossless:
+        head = model.head(task)
+        if isinstance(head, GridHead) and head.target.lossless:
             continue
         floor = reconstruction_floor(model, fields, samples=config.evaluation.validation_samples)
         if floor > _WORRYING_SHARE * config.target_nrmse:
@@ -69,7 +70,7 @@ def warn_of_floors(
                 EventType.WARNING, code="reconstruction",
                 message=f"encoding and decoding {task} leaves out {floor:.3g} of it (relative L2, validation"
                 f" split), more than a third of target_nrmse {config.target_nrmse:g}",
-                hint="raise latent.tokens or latent.dim, or lower data.patch_size",
+                hint="raise latent.tokens, latent.dim or data.supernodes, or lower data.patch_size",
             )  # fmt: skip
 
 

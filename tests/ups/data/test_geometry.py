@@ -33,7 +33,7 @@ def found(positions: np.ndarray, neighbours: np.ndarray, box: np.ndarray | None)
 def test_nearest_are_the_nearest(points: int, seed: int, periodic: bool, clustered: bool) -> None:
     positions = np.random.default_rng(seed).random((points, 2)).astype(np.float32)
     if clustered:
-        positions **= 4
+        positions **= 6
     box = BOX if periodic else None
     neighbours = nearest(positions, box)
     assert not (neighbours == np.arange(points)[:, None]).any()

@@ -143,6 +143,14 @@ class TestMotion:
 
 
 class TestInterpolation:
+    def test_decoded_field_can_be_asked_anywhere(self) -> None:
+        geometry = cloud("particles_advect", (60, 50))
+        head = operator(PARTICLES, disturbed=False).head("particles_advect").on(geometry)
+        values = field(geometry, 2)
+        tokens = head.source.encode(head.source.normalise(values))
+        there = torch.remainder(geometry.positions[:, :20] + 1.0, 1.0)
+        assert torch.allclose(head.source.decode_at(tokens, there), values[:, :20], atol=1e-3)
+
     def test_gives_a_points_own_value_and_something_between_elsewhere(self) -> None:
         spec = task_spec("darcy2d_mesh")
         geometry = cloud("darcy2d_mesh", (300, 200))

@@ -201,3 +201,15 @@ def test_windows_of_several_steps_are_unrolled_with_moving_particles(
     )
     job = make_job(tmp_path / "run", datasets, config)
     assert run_job(job).status == "finished"
+
+
+def test_supernodes_too_few_for_the_target_are_said_out_loud(datasets: Datasets, tmp_path: Path) -> None:
+    config = small_config(
+        data={"task": ["darcy2d_mesh"], "supernodes": 16}, training={"samples_per_epoch": 4}
+    ).model_copy(update={"target_nrmse": 0.05})
+    job = make_job(tmp_path / "run", datasets, config)
+    run_job(job)
+    (warning,) = [
+        event for event in events(job, EventType.WARNING) if event.fields["code"] == "reconstruction"
+    ]
+    assert "darcy2d_mesh" in warning.fields["message"]
