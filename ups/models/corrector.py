@@ -217,8 +217,8 @@ def residual_tokens(operator: LatentOperator, task: str, predicted: Tensor, targ
     return head.target.project(normalise(target) - normalise(predicted))
 
 
-def residual_scale(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:
-    """Root mean square of what predictions lack, a scalar in units of the normalised field."""
+def residual_squares(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squares [B] of what predictions lack, in units of the normalised field."""
     normalise = operator.head(task).target.normalise
-    scale: Tensor = (normalise(target) - normalise(predicted)).square().mean().sqrt()
-    return scale.clamp_min(1e-6)
+    squares: Tensor = (normalise(target) - normalise(predicted)).square().flatten(1).mean(dim=1)
+    return squares

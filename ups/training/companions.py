@@ -6,7 +6,7 @@ towards the truth or away from it.
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from ups.models.corrector import (
     CorrectorSpec,
     Situation,
     angles,
-    residual_scale,
+    residual_squares,
     residual_tokens,
     situation,
 )
@@ -161,13 +161,19 @@ class CompanionTrainee:
 
 
 @torch.no_grad()
-def calibrate(module: Companions, operator: LatentOperator, batches: Mapping[str, TensorBatch]) -> None:
+def calibrate(
+    module: Companions, operator: LatentOperator, task: str, batches: Iterable[TensorBatch]
+) -> None:
     """Scale the corrector, and centre the critic, by what the operator gets wrong on training pairs."""
-    for index, task in enumerate(module.corrector.tasks):
-        batch = batches[task]
+    squares, logs = [], []
+    for batch in batches:
         predicted = operator(task, batch.inputs, batch.parameters, batch.dt, batch.stride)
-        module.corrector.scales[index] = residual_scale(operator, task, predicted, batch.targets[:, 0])
-        module.critic.typical[index] = _log_error(predicted, batch.targets[:, 0]).mean()
+        target = batch.targets[:, 0]
+        squares.append(residual_squares(operator, task, predicted, target))
+        logs.append(_log_error(predicted, target))
+    index = module.corrector.tasks.index(task)
+    module.corrector.scales[index] = torch.cat(squares).mean().sqrt().clamp_min(_SMALLEST_ERROR)
+    module.critic.typical[index] = torch.cat(logs).mean()
 
 
 def require_companions_learn(

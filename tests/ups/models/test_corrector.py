@@ -14,7 +14,7 @@ from ups.models.corrector import (
     CorrectorSpec,
     Situation,
     angles,
-    residual_scale,
+    residual_squares,
     residual_tokens,
     situation,
 )
@@ -76,7 +76,7 @@ class Knowing(Corrector):
 def test_residual_that_is_known_is_corrected_exactly(steps: int, drawn: bool) -> None:
     base, inputs, target = perturbed(operator(ADVECTION)), torch.randn(3, 32, 1), torch.randn(3, 32, 1)
     predicted = step(base, inputs)
-    scale = residual_scale(base, "advection1d", predicted, target)
+    scale = residual_squares(base, "advection1d", predicted, target).mean().sqrt()
     truth = residual_tokens(base, "advection1d", predicted, target) / scale
     corrector = Knowing(truth, CorrectorSpec(16, 32, 1, steps), base)
     corrector.scales.fill_(scale)
