@@ -12,7 +12,7 @@ from remote import environment, evaluate
 from remote.hydrate import Hydrator
 from ups import catalog
 from ups.config import EvalConfig, Evaluation, load_eval_config
-from ups.data.fields import Fields
+from ups.data.split import open_split
 from ups.errors import DataError, NotFoundError, StoreError, UsageError
 from ups.rundir import RunDirectory
 from ups.store import ObjectStore, file_sha256, open_store
@@ -129,7 +129,7 @@ def _converted(task: str, file: Path, scratch: Path) -> Path:
         target = scratch / f"{task}_test.h5"
         convert_file(task, file, target)
         return target
-    held = Fields.open(file).spec.name
+    held = open_split(file).spec.name
     if held != task:
         raise DataError(f"{file} holds {held}, not {task}", hint=f"--task {held}")
     return file

@@ -27,6 +27,7 @@ from ups.errors import TrainingError, UpsError
 from ups.events import Event, EventType, PhaseState
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
+from ups.tasks import Modality, task_spec
 
 PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0
@@ -217,7 +218,8 @@ class Attempt:
         from remote import precompute
 
         shape = precompute.CacheShape.of_config(self._spec.config)
-        lacking = precompute.missing(self._store, self._spec.tasks, shape)
+        cached = [task for task in self._spec.tasks if task_spec(task).modality is Modality.GRID]
+        lacking = precompute.missing(self._store, cached, shape)
         if not lacking:
             self._skip("precompute", f"the store has {shape.version} of all tasks")
             return

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from ups.config import TrainConfig
 from ups.errors import ConfigError
-from ups.tasks import Modality, task_spec
 
 
 def unsupported(config: TrainConfig) -> list[str]:
     """One sentence for each thing that cannot be done, naming its key and what to do; [] where all can."""
-    return [*_tasks(config), *_stages(config), *_losses(config), *_machinery(config)]
+    return [*_stages(config), *_losses(config), *_machinery(config)]
 
 
 def require_supported(config: TrainConfig) -> None:
@@ -21,13 +20,6 @@ def require_supported(config: TrainConfig) -> None:
     if found:
         more = "" if len(found) == 1 else "also: " + " · ".join(found[1:])
         raise ConfigError(found[0], hint=more)
-
-
-def _tasks(config: TrainConfig) -> Iterator[str]:
-    for name in config.data.task:
-        modality = task_spec(name).modality
-        if modality is not Modality.GRID:
-            yield f"data.task: {name} lives on a {modality}, which cannot be trained yet: leave it out"
 
 
 def _stages(config: TrainConfig) -> Iterator[str]:

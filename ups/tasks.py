@@ -296,7 +296,8 @@ TASK_SPECS: dict[str, TaskSpec] = {
             name="darcy2d_mesh", title="Darcy flow on triangles, 2-D", equation="−∇·(a ∇u) = β",
             modality=Modality.MESH, spatial_dims=2, fields=("u",), units=("1",),
             boundary=Boundary.DIRICHLET, domain=(_UNIT, _UNIT), dt=0.0,
-            parameters=(Parameter("beta", "beta", "β"),), input_fields=("a",), short="darcy mesh",
+            parameters=(Parameter("beta", "beta", "β"),), input_fields=("a",),
+            has_solver=True, short="darcy mesh",
             positive=("u",),
         ),
         TaskSpec(
@@ -304,7 +305,8 @@ TASK_SPECS: dict[str, TaskSpec] = {
             modality=Modality.PARTICLES, spatial_dims=2, fields=("velocity_x", "velocity_y"),
             units=("1", "1"),
             boundary=Boundary.PERIODIC, domain=(_UNIT, _UNIT), dt=0.01,
-            layout=RawLayout.LAGRANGE, raw_datasets=("position", "particle_type"), short="particles",
+            layout=RawLayout.LAGRANGE, raw_datasets=("position", "particle_type"),
+            has_solver=True, short="particles", vector_fields=("velocity_x", "velocity_y"),
         ),
     )
 }  # fmt: skip

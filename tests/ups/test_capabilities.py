@@ -22,7 +22,6 @@ def test_embedded_default_is_supported() -> None:
     [
         ("training.compile=true", "training.compile"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
-        ("data.task=[advection1d, darcy2d_mesh]", "darcy2d_mesh"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],
 )
@@ -65,3 +64,8 @@ def test_corrector_whose_width_does_not_suit_the_operator_is_named() -> None:
     config = load_train_config(LOCAL, ["stages.diff_residual={epochs: 2}", "diffusion.hidden_dim=100"])
     (sentence,) = unsupported(config)
     assert sentence.startswith("diffusion.hidden_dim: 100")
+
+
+def test_meshes_and_particles_are_supported() -> None:
+    config = load_train_config(LOCAL, ["data.task=[advection1d, darcy2d_mesh, particles_advect]"])
+    assert unsupported(config) == []

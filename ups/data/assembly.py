@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from ups.catalog import Progress
 from ups.data.blocks import MIN_SAMPLES, initial_condition_blocks, splits_of
-from ups.data.source import Block, Discretisation, Source
-from ups.data.statistics import Accumulator, Moments
-from ups.data.writer import Columns, ConvertedFileWriter
+from ups.data.point_writer import PointFileWriter
+from ups.data.points import PointDiscretisation
+from ups.data.source import AnyBlock, AnyDiscretisation, Source
+from ups.data.statistics import Accumulator
+from ups.data.writer import Columns, ConvertedFileWriter, SplitWriter
 from ups.errors import DataError
 from ups.tasks import TaskSpec
 
@@ -36,7 +38,7 @@ class Assembly:
     """split → [longest source] whether an index belongs to it."""
 
     @property
-    def discretisation(self) -> Discretisation:
+    def discretisation(self) -> AnyDiscretisation:
         return self.sources[0].discretisation
 
     @property
@@ -57,10 +59,8 @@ class Assembly:
 
     @property
     def bytes(self) -> int:
-        """Of the fields in all files."""
-        inputs = len(self.spec.input_fields) * int(np.prod(self.discretisation.grid))
-        row = 4 * (int(np.prod(self.discretisation.state_shape)) + inputs)
-        return row * sum(self.counts.values())
+        """Of the fields in all files, at most."""
+        return self.discretisation.sample_bytes * sum(self.counts.values())
 
     def columns(self, split: str) -> Columns:
         """The per-sample columns of a split."""
@@ -126,11 +126,11 @@ def write_split_files(assembly: Assembly, paths: Mapping[str, Path], progress: P
         StoreError: there is no room.
     """
     spec, discretisation = assembly.spec, assembly.discretisation
-    writers: dict[str, ConvertedFileWriter] = {}
+    writers: dict[str, SplitWriter] = {}
+    kind = PointFileWriter if isinstance(discretisation, PointDiscretisation) else ConvertedFileWriter
     try:
         for split, path in paths.items():
-            columns = assembly.columns(split)
-            writers[split] = ConvertedFileWriter(path, split, discretisation, columns, assembly.provenance)
+            writers[split] = kind(path, split, discretisation, assembly.columns(split), assembly.provenance)
         measured = _stream(assembly, writers, progress)
     finally:
         for writer in writers.values():
@@ -155,7 +155,7 @@ class _Measured:
     inputs: Accumulator
 
 
-def _stream(assembly: Assembly, writers: Mapping[str, ConvertedFileWriter], progress: Progress) -> _Measured:
+def _stream(assembly: Assembly, writers: Mapping[str, SplitWriter], progress: Progress) -> _Measured:
     rows = dict.fromkeys(writers, 0)
     train = _Measured(Accumulator(), Accumulator())
     for source in assembly.sources:
@@ -183,13 +183,13 @@ def _check_values(sources: Sequence[Source]) -> None:
         _refuse_constants(source.discretisation.spec, str(source.provenance["name"]), whole)
 
 
-def _measure(block: Block, whole: _Measured, train: _Measured, in_train: NDArray[np.bool_]) -> None:
-    for values, everything, training in (
-        (block.targets, whole.targets, train.targets),
-        (block.inputs, whole.inputs, train.inputs),
+def _measure(block: AnyBlock, whole: _Measured, train: _Measured, in_train: NDArray[np.bool_]) -> None:
+    targets, inputs = block.moments()
+    for moments, everything, training in (
+        (targets, whole.targets, train.targets),
+        (inputs, whole.inputs, train.inputs),
     ):
-        if values is not None:
-            moments = Moments.of(values)
+        if moments is not None:
             everything.add(moments)
             if in_train.any():
                 training.add(moments.take(in_train))
@@ -224,6 +224,6 @@ def _statistics(spec: TaskSpec, train: _Measured) -> dict[str, list[float]]:
     return {name: values.tolist() for name, values in statistics.items()}
 
 
-def _rows(discretisation: Discretisation) -> int:
+def _rows(discretisation: AnyDiscretisation) -> int:
     """Samples in a block."""
-    return max(1, _BLOCK_BYTES // (4 * int(np.prod(discretisation.state_shape))))
+    return max(1, _BLOCK_BYTES // discretisation.sample_bytes)

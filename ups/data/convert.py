@@ -17,10 +17,11 @@ from ups import catalog
 from ups.catalog import Progress
 from ups.data import commit
 from ups.data.assembly import Assembly, assemble, write_split_files
-from ups.data.fields import SPLITS, Fields
+from ups.data.fields import SPLITS
 from ups.data.raw import open_raw
 from ups.data.solvers.registry import solver_sources
 from ups.data.source import Source
+from ups.data.split import open_split
 from ups.data.stored import StoredSource, stored_sources
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.store import ObjectStore, free_bytes
@@ -189,7 +190,7 @@ def _stored(store: ObjectStore, task: str, progress: Progress) -> list[StoredSou
             f"the store's dataset of {task} is {entry.state}: {entry.note}", hint="--replace drops it"
         )
     paths = [store.local_path(entry.splits[split].key) for split in SPLITS]
-    return stored_sources([Fields.open(path) for path in paths if path is not None])
+    return stored_sources([open_split(path) for path in paths if path is not None])
 
 
 def _store(store: ObjectStore, assembly: Assembly, token: str, progress: Progress) -> None:

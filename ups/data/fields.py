@@ -6,7 +6,7 @@ a fork corrupts reads. Free of torch.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ups.data.source import Block
 from ups.errors import DataError, NotFoundError
 from ups.tasks import TASK_SPECS, TaskSpec
 
@@ -68,16 +69,7 @@ class Fields:
             NotFoundError: there is no such file.
             DataError: damaged, cut short, or not a converted file.
         """
-        if not path.is_file():
-            raise NotFoundError(f"there is no file {path}")
-        try:
-            with h5py.File(path, "r") as file:
-                return cls(**_read(path, file))
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise DataError(
-                f"{path} is no readable converted file: {error}",
-                hint="it is damaged, or not converted yet: import it with `ups-console data import`",
-            ) from None
+        return cls(**read_file(path, _read))
 
     @property
     def samples(self) -> int:
@@ -90,49 +82,96 @@ class Fields:
         assert array is not None
         return array.shape[-1 - self.spec.spatial_dims : -1]
 
+    def block(self, row: int) -> Block:
+        """One sample."""
+        if self.states is not None:
+            return Block(None, self.states[row : row + 1])
+        assert self.inputs is not None
+        assert self.targets is not None
+        return Block(self.inputs[row : row + 1], self.targets[row : row + 1])
+
+    def start(self, row: int) -> Floats:
+        """What one sample starts from: equal values mean an equal start."""
+        if self.states is not None:
+            first: Floats = self.states[row, 0]
+            return first
+        assert self.inputs is not None
+        given: Floats = self.inputs[row]
+        return given
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Fields.open, (self.path,)
 
 
-def _read(path: Path, file: h5py.File) -> dict[str, Any]:
+def read_file(path: Path, read: Callable[[Path, h5py.File, TaskSpec], dict[str, Any]]) -> dict[str, Any]:
+    """What a converted file says: all that every such file has, and what `read` finds beside it.
+
+    Args:
+        path: the file.
+        read: (path, open file, task) → the values of further members; may raise ValueError and KeyError.
+
+    Raises:
+        NotFoundError: there is no such file.
+        DataError: damaged, cut short, or not a converted file.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            common = _read_common(path, file)
+            return {**common, **read(path, file, common["spec"])}
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(
+            f"{path} is no readable converted file: {error}",
+            hint="it is damaged, or not converted yet: import it with `ups-console data import`",
+        ) from None
+
+
+def _read_common(path: Path, file: h5py.File) -> dict[str, Any]:
     attributes = file.attrs
     if "format" not in attributes:
         raise ValueError("the attribute `format` is missing")
     if int(attributes["format"]) != FORMAT:
         raise ValueError(f"format {attributes['format']}, this version reads {FORMAT}")
     spec = TASK_SPECS[str(attributes["task"])]
-    names = ("inputs", "targets") if spec.static else ("states",)
-    arrays = {name: _map(path, file[name]) for name in names}
     samples = len(file["initial_condition"])
-    _check(spec, arrays, samples)
     return {
         "path": path,
         "spec": spec,
         "split": str(attributes["split"]),
         "dt": float(attributes["dt"]),
-        "states": arrays.get("states"),
-        "inputs": arrays.get("inputs"),
-        "targets": arrays.get("targets"),
         "parameters": _column(file["parameters"][()].astype(np.float32), samples),
         "times": np.zeros(0) if spec.static else file["times"][()].astype(np.float64),
         "initial_condition": file["initial_condition"][()].astype(np.int64),
         "source": _column(file["source"][()].astype(np.int64), samples),
         "sample": _column(file["sample"][()].astype(np.int64), samples),
-        "axes": tuple(str(axis) for axis in attributes["axes"]),
-        "coordinates": tuple(file[axis][()].astype(np.float64) for axis in attributes["axes"]),
         "provenance": tuple(json.loads(attributes["provenance"])),
     }
 
 
-def _map(path: Path, dataset: h5py.Dataset) -> Floats:
-    if dataset.dtype != np.dtype("<f4"):
-        raise ValueError(f"{dataset.name} is {dataset.dtype}, not float32")
+def _read(path: Path, file: h5py.File, spec: TaskSpec) -> dict[str, Any]:
+    names = ("inputs", "targets") if spec.static else ("states",)
+    arrays = {name: map_dataset(path, file[name]) for name in names}
+    _check(spec, arrays, len(file["initial_condition"]))
+    return {
+        "states": arrays.get("states"),
+        "inputs": arrays.get("inputs"),
+        "targets": arrays.get("targets"),
+        "axes": tuple(str(axis) for axis in file.attrs["axes"]),
+        "coordinates": tuple(file[axis][()].astype(np.float64) for axis in file.attrs["axes"]),
+    }
+
+
+def map_dataset(path: Path, dataset: h5py.Dataset, kind: str = "<f4") -> NDArray[Any]:
+    """A contiguous dataset as a memory map; raises ValueError where it is none, or of another type."""
+    if dataset.dtype != np.dtype(kind):
+        raise ValueError(f"{dataset.name} is {dataset.dtype}, not {np.dtype(kind)}")
     if dataset.size == 0:
-        return np.zeros(dataset.shape, np.float32)
+        return np.zeros(dataset.shape, kind)
     offset = dataset.id.get_offset()
     if dataset.chunks is not None or offset is None:
         raise ValueError(f"{dataset.name} is not contiguous")
-    return np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=dataset.shape)
+    return np.memmap(path, dtype=kind, mode="r", offset=offset, shape=dataset.shape)
 
 
 def _check(spec: TaskSpec, arrays: Mapping[str, Floats], samples: int) -> None:

@@ -7,11 +7,13 @@ drawn. Free of torch.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.fields import Fields
+from ups.data.geometry import PointGeometry
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -40,9 +42,41 @@ class Batch:
     """[B] index of the trajectory in its file."""
     frames: Integers
     """[B] frame of the input; 0 for static tasks."""
+    geometry: PointGeometry | None = None
+    """Where the points lie, on meshes and particles; for S then read P, the points of the largest sample."""
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+class PairSource(Protocol):
+    """All pairs that a sampler draws from."""
+
+    @property
+    def starts(self) -> int:
+        """Frames of a trajectory from which a step can be taken."""
+        ...
+
+    @property
+    def stride(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def most_steps(self, wanted: int) -> int:
+        """How many steps a window can have: as many as wanted, where the trajectories are long enough."""
+        ...
+
+    def take(self, samples: Integers, frames: Integers, steps: int = 1) -> Batch:
+        """The windows of `steps` steps that start at these frames of these trajectories."""
+        ...
+
+    def probe(self, steps: int = 1) -> Batch:
+        """Two fixed windows, to try something on."""
+        ...
+
+    def changes(self) -> Floats | None:
+        """Relative change of each pair [N · starts]; None for static tasks."""
+        ...
 
 
 class Pairs:
@@ -86,29 +120,34 @@ class Pairs:
         latest = self.starts - self.stride * (steps - 1)
         return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
 
+    def changes(self) -> Floats | None:
+        """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ of each pair; None for static tasks. Reads the file once."""
+        states = self.fields.states
+        if states is None:
+            return None
+        changes = np.empty((len(states), self.starts), np.float32)
+        rows = max(1, _READ_BYTES // max(1, states[0].nbytes))
+        for first in range(0, len(states), rows):
+            block = np.asarray(states[first : first + rows])
+            flat = block.reshape(*block.shape[:2], -1)
+            changes[first : first + rows] = relative_changes(flat, self.stride)
+        return changes.reshape(-1)
 
-def relative_changes(pairs: Pairs) -> Floats:
-    """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ of each pair [N · starts]; ones for static tasks. Reads the file once."""
-    states = pairs.fields.states
-    if states is None:
-        return np.ones(len(pairs), np.float32)
-    changes = np.empty((len(states), pairs.starts), np.float32)
-    rows = max(1, _READ_BYTES // max(1, states[0].nbytes))
-    for first in range(0, len(states), rows):
-        block = np.asarray(states[first : first + rows])
-        after = block[:, pairs.stride :]
-        difference = (after - block[:, : pairs.starts]).reshape(*after.shape[:2], -1)
-        scale = np.linalg.norm(after.reshape(*after.shape[:2], -1), axis=2)
-        changes[first : first + rows] = np.linalg.norm(difference, axis=2) / np.maximum(scale, 1e-8)
-    return np.minimum(changes, _LARGEST_CHANGE).reshape(-1)
+
+def relative_changes(states: Floats, stride: int) -> Floats:
+    """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ [..., T − stride] of states [..., T, values], at most 2."""
+    after = states[..., stride:, :]
+    difference = np.linalg.norm(after - states[..., : after.shape[-2], :], axis=-1)
+    changes: Floats = difference / np.maximum(np.linalg.norm(after, axis=-1), 1e-8)
+    return np.minimum(changes, _LARGEST_CHANGE)
 
 
 class PairSampler:
     """Draws batches: a share in proportion to the relative change, the rest uniformly."""
 
-    def __init__(self, pairs: Pairs, *, hard_share: float) -> None:
+    def __init__(self, pairs: PairSource, *, hard_share: float) -> None:
         self.pairs = pairs
-        changes = relative_changes(pairs) if hard_share and not pairs.fields.spec.static else None
+        changes = pairs.changes() if hard_share else None
         self._cumulative = None if changes is None else np.cumsum(changes, dtype=np.float64)
         if self._cumulative is not None and not self._cumulative[-1] > 0:
             self._cumulative = None

@@ -3,17 +3,58 @@
 Free of torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ups.data.statistics import Moments
 from ups.tasks import TaskSpec
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+
+
+class AnyDiscretisation(Protocol):
+    """Where and when the samples of a file are known: on one grid, or on points of their own."""
+
+    @property
+    def spec(self) -> TaskSpec: ...
+
+    @property
+    def times(self) -> Doubles:
+        """[T] of the stored frames; empty for a static task."""
+        ...
+
+    @property
+    def dt(self) -> float:
+        """Stored time step; 0 for a static task."""
+        ...
+
+    @property
+    def sample_bytes(self) -> int:
+        """Of the fields of one sample, at most."""
+        ...
+
+    def difference(self, other: "AnyDiscretisation") -> str:
+        """What keeps samples of the two out of one dataset, in words; empty where nothing does."""
+        ...
+
+
+class AnyBlock(Protocol):
+    """Consecutive samples."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: NDArray[np.bool_]) -> "AnyBlock":
+        """The samples where `rows` [n] is true."""
+        ...
+
+    def moments(self) -> tuple[Moments, Moments | None]:
+        """Of the targets and, where the task is static, of the inputs."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +84,15 @@ class Discretisation:
         steps = () if self.spec.static else (len(self.times),)
         return (*steps, *self.grid, len(self.spec.fields))
 
-    def difference(self, other: "Discretisation") -> str:
+    @property
+    def sample_bytes(self) -> int:
+        """Of the fields of one sample."""
+        inputs = len(self.spec.input_fields) * int(np.prod(self.grid))
+        return 4 * (int(np.prod(self.state_shape)) + inputs)
+
+    def difference(self, other: AnyDiscretisation) -> str:
         """What keeps samples of the two out of one dataset, in words; empty where nothing does."""
+        assert isinstance(other, Discretisation)
         if self.grid != other.grid:
             return f"its resolution is {_by(self.grid)}, theirs {_by(other.grid)}"
         if not np.isclose(self.dt, other.dt, rtol=1e-4):
@@ -75,6 +123,16 @@ class Block:
             return self
         return Block(None if self.inputs is None else self.inputs[rows], self.targets[rows])
 
+    def moments(self) -> tuple[Moments, Moments | None]:
+        """Of the targets and, where the task is static, of the inputs."""
+        return Moments.of(self.targets), None if self.inputs is None else Moments.of(self.inputs)
+
+    @classmethod
+    def joined(cls, blocks: Sequence["Block"]) -> "Block":
+        """The samples of several blocks, in order."""
+        inputs = [block.inputs for block in blocks if block.inputs is not None]
+        return cls(np.concatenate(inputs) if inputs else None, np.concatenate([b.targets for b in blocks]))
+
 
 class Source(Protocol):
     """Samples under one set of parameters: a raw file, a solver, or part of a converted dataset."""
@@ -85,7 +143,7 @@ class Source(Protocol):
         ...
 
     @property
-    def discretisation(self) -> Discretisation: ...
+    def discretisation(self) -> AnyDiscretisation: ...
 
     @property
     def samples(self) -> int: ...
@@ -95,11 +153,11 @@ class Source(Protocol):
         """In the order of the task's parameters."""
         ...
 
-    def blocks(self, rows: int) -> Iterator[Block]:
+    def blocks(self, rows: int) -> Iterator[AnyBlock]:
         """All samples in order, at most `rows` at a time."""
         ...
 
-    def initial_conditions(self, rows: int) -> Iterator[Floats] | None:
+    def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]] | None:
         """[n, …] what samples start from, in order: equal values mean an equal start. None: all differ."""
         ...
 

@@ -4,6 +4,7 @@ Sums are kept per sample and added in the samples' order at the end, so that the
 depend on the blocks in which the samples came. Free of torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +22,8 @@ class Moments:
     square: Doubles
     low: Doubles
     high: Doubles
-    count: int
-    """Values of one channel in one sample."""
+    count: NDArray[np.int64]
+    """[n] values of one channel in each sample."""
 
     @classmethod
     def of(cls, values: Floats) -> "Moments":
@@ -31,11 +32,17 @@ class Moments:
         flat = values.reshape(len(values), -1, channels)
         columns = [_sums(np.ascontiguousarray(flat[..., channel])) for channel in range(channels)]
         total, square, low, high = (np.stack(column, axis=-1) for column in zip(*columns, strict=True))
-        return cls(total, square, low, high, flat.shape[1])
+        return cls(total, square, low, high, np.full(len(flat), flat.shape[1], np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Moments"]) -> "Moments":
+        """Those of several sets of samples, in order."""
+        names = ("total", "square", "low", "high", "count")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def take(self, rows: NDArray[np.bool_]) -> "Moments":
         """Of the samples where `rows` [n] is true."""
-        return Moments(self.total[rows], self.square[rows], self.low[rows], self.high[rows], self.count)
+        return Moments(self.total[rows], self.square[rows], self.low[rows], self.high[rows], self.count[rows])
 
 
 def _sums(values: Floats) -> tuple[Doubles, Doubles, Doubles, Doubles]:
@@ -76,7 +83,7 @@ class Accumulator:
         return high
 
     def _values(self) -> int:
-        return sum(part.count * len(part.total) for part in self.parts)
+        return int(sum(part.count.sum() for part in self.parts))
 
     def _joined(self, name: str) -> Doubles:
         return np.concatenate([getattr(part, name) for part in self.parts])

@@ -3,15 +3,15 @@
 Free of torch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.fields import Fields
-from ups.data.source import Block, Discretisation, Floats
+from ups.data.source import AnyBlock, AnyDiscretisation, Floats
+from ups.data.split import Split, discretisation_of, joined
 from ups.errors import DataError
 
 
@@ -20,8 +20,8 @@ class StoredSource:
     """One source of a dataset, its samples in their first order."""
 
     provenance: Mapping[str, Any]
-    discretisation: Discretisation
-    parts: Sequence[Fields]
+    discretisation: AnyDiscretisation
+    parts: Sequence[Split]
     """The splits of the dataset."""
     part: NDArray[np.int64]
     """[N] which of `parts` holds a sample."""
@@ -42,37 +42,26 @@ class StoredSource:
         """[N] the split that holds each sample."""
         return [self.parts[part].split for part in self.part]
 
-    def blocks(self, rows: int) -> Iterator[Block]:
-        static = self.discretisation.spec.static
+    def blocks(self, rows: int) -> Iterator[AnyBlock]:
         for first in range(0, self.samples, rows):
             samples = range(first, min(first + rows, self.samples))
-            targets = np.stack([self._values(index, "targets" if static else "states") for index in samples])
-            inputs = np.stack([self._values(index, "inputs") for index in samples]) if static else None
-            yield Block(inputs, targets)
+            blocks = [self.parts[self.part[index]].block(int(self.row[index])) for index in samples]
+            yield joined(blocks)
 
-    def initial_conditions(self, rows: int) -> Iterator[Floats]:
-        static = self.discretisation.spec.static
+    def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]]:
         for first in range(0, self.samples, rows):
             samples = range(first, min(first + rows, self.samples))
-            if static:
-                yield np.stack([self._values(index, "inputs") for index in samples])
-            else:
-                yield np.stack([self._values(index, "states")[0] for index in samples])
-
-    def _values(self, index: int, name: str) -> Floats:
-        array: Floats = getattr(self.parts[self.part[index]], name)
-        values: Floats = array[self.row[index]]
-        return values
+            yield (self.parts[self.part[index]].start(int(self.row[index])) for index in samples)
 
 
-def stored_sources(parts: Sequence[Fields]) -> list[StoredSource]:
+def stored_sources(parts: Sequence[Split]) -> list[StoredSource]:
     """The sources of a dataset, from its opened splits.
 
     Raises:
         DataError: the splits do not hold every sample of each source exactly once.
     """
     first = parts[0]
-    discretisation = Discretisation(first.spec, first.times, first.axes, first.coordinates)
+    discretisation = discretisation_of(parts)
     part = np.concatenate([np.full(fields.samples, index) for index, fields in enumerate(parts)])
     row = np.concatenate([np.arange(fields.samples) for fields in parts])
     source = np.concatenate([fields.source for fields in parts])

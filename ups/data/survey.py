@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.fields import Fields
+from ups.data.split import Split
 from ups.errors import DataError
 
 Doubles = NDArray[np.float64]
@@ -30,14 +31,15 @@ class Survey:
     """[Ci]; of the states for a time stepper."""
     input_std: Doubles
     mean_field: Doubles | None
-    """[*S, C] mean of each cell; static tasks only."""
+    """[*S, C] mean of each cell; static tasks only, and on points [C], since no two samples share any."""
     residual_std: Doubles
     """[C] deviation from `mean_field` (static) or from `mean`."""
     drift: Doubles | None
-    """[C] mean change of the spatial mean in one stored step, in units of `std`; None for static tasks."""
+    """[C] mean change of the spatial mean in one stored step, in units of `std`; None for static tasks and
+    on particles, whose own mean nothing conserves."""
 
 
-def survey(fields: Fields) -> Survey:
+def survey(fields: Split) -> Survey:
     """Measure a train split.
 
     Raises:
@@ -45,7 +47,7 @@ def survey(fields: Fields) -> Survey:
     """
     if fields.states is not None:
         moments = _moments(fields, fields.states)
-        drift = _drift(fields.states) / moments.std
+        drift = _drift(fields.states) / moments.std if isinstance(fields, Fields) else None
         return Survey(
             moments.mean, moments.std, moments.low, moments.high, moments.mean, moments.std,
             None, moments.std, drift,
@@ -53,6 +55,11 @@ def survey(fields: Fields) -> Survey:
     assert fields.inputs is not None
     assert fields.targets is not None
     targets, inputs = _moments(fields, fields.targets), _moments(fields, fields.inputs)
+    if not isinstance(fields, Fields):
+        return Survey(
+            targets.mean, targets.std, targets.low, targets.high, inputs.mean, inputs.std,
+            targets.mean, targets.std, None,
+        )  # fmt: skip
     mean_field = _blocks_mean(fields.targets)
     residual = np.sqrt(np.maximum(targets.square - _channel_mean(mean_field**2), 1e-24))
     return Survey(
@@ -70,7 +77,7 @@ class _Moments:
     square: Doubles
 
 
-def _moments(fields: Fields, array: NDArray[np.float32]) -> _Moments:
+def _moments(fields: Split, array: NDArray[np.float32]) -> _Moments:
     channels = array.shape[-1]
     total, square, count = np.zeros(channels), np.zeros(channels), 0
     low, high = np.full(channels, np.inf), np.full(channels, -np.inf)

@@ -10,14 +10,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.fields import AXIS_NAMES, FORMAT
-from ups.data.source import Block, Discretisation
+from ups.data.source import AnyBlock, AnyDiscretisation, Block, Discretisation
 from ups.store import file_sha256, store_error
 
 _ALIGNMENT = 4096
@@ -38,6 +38,22 @@ class Columns:
     """[N] index within that source."""
 
 
+class SplitWriter(Protocol):
+    """A converted file that is filled in row by row; close it to sync it to disk."""
+
+    def write(self, row: int, block: AnyBlock) -> None:
+        """Put samples at `row` and after; raises StoreError where the space is not there."""
+        ...
+
+    def close(self) -> None:
+        """Sync to disk; raises StoreError where that fails."""
+        ...
+
+    def entry(self, dt: float) -> dict[str, Any]:
+        """What the manifest says about the closed file, its name aside."""
+        ...
+
+
 class ConvertedFileWriter:
     """A converted file whose fields are filled in row by row; close it to sync it to disk."""
 
@@ -45,11 +61,12 @@ class ConvertedFileWriter:
         self,
         path: Path,
         split: str,
-        discretisation: Discretisation,
+        discretisation: AnyDiscretisation,
         columns: Columns,
         provenance: Sequence[Mapping[str, Any]],
     ) -> None:
         """Raises StoreError where the space is not there."""
+        assert isinstance(discretisation, Discretisation)
         self.path = path
         self.samples = len(columns.initial_condition)
         spec = discretisation.spec
@@ -64,17 +81,21 @@ class ConvertedFileWriter:
                 path, "w", libver=("earliest", "v110"),
                 alignment_threshold=16 * _ALIGNMENT, alignment_interval=_ALIGNMENT,
             ) as file:  # fmt: skip
-                _describe(file, split, discretisation, columns, provenance)
+                describe(file, split, discretisation, discretisation.axes, columns, provenance)
+                for axis, values in zip(discretisation.axes, discretisation.coordinates, strict=True):
+                    assert axis in AXIS_NAMES
+                    file[axis] = values
                 self._offsets = {
-                    name: _reserve(file, name, (self.samples, *sizes)) for name, sizes in shapes.items()
+                    name: reserve(file, name, (self.samples, *sizes)) for name, sizes in shapes.items()
                 }
             self._row_bytes = {name: 4 * int(np.prod(sizes)) for name, sizes in shapes.items()}
             self._handle = os.open(path, os.O_WRONLY)
         except OSError as error:
             raise store_error(error, path) from error
 
-    def write(self, row: int, block: Block) -> None:
+    def write(self, row: int, block: AnyBlock) -> None:
         """Put samples at `row` and after; raises StoreError where the space is not there."""
+        assert isinstance(block, Block)
         for name, offset in self._offsets.items():
             values = block.inputs if name == "inputs" else block.targets
             assert values is not None
@@ -107,13 +128,15 @@ class ConvertedFileWriter:
         }
 
 
-def _describe(
+def describe(
     file: h5py.File,
     split: str,
-    discretisation: Discretisation,
+    discretisation: AnyDiscretisation,
+    axes: Sequence[str],
     columns: Columns,
     provenance: Sequence[Mapping[str, Any]],
 ) -> None:
+    """Write all attributes and the datasets that every converted file has."""
     spec = discretisation.spec
     file.attrs["format"] = FORMAT
     file.attrs["task"] = spec.name
@@ -126,22 +149,21 @@ def _describe(
         "input_fields": spec.input_fields,
         "units": spec.units,
         "parameter_names": tuple(parameter.name for parameter in spec.parameters),
-        "axes": discretisation.axes,
+        "axes": tuple(axes),
     }
     for name, words in lists.items():
         file.attrs.create(name, np.array(words, dtype=object), dtype=h5py.string_dtype())
     if not spec.static:
         file["times"] = discretisation.times
-    for axis, values in zip(discretisation.axes, discretisation.coordinates, strict=True):
-        assert axis in AXIS_NAMES
-        file[axis] = values
     file["parameters"] = columns.parameters
     file["initial_condition"] = columns.initial_condition
     file["source"] = columns.source
     file["sample"] = columns.sample
 
 
-def _reserve(file: h5py.File, name: str, shape: tuple[int, ...]) -> int:
+def reserve(
+    file: h5py.File, name: str, shape: tuple[int, ...], kind: h5py.h5t.TypeID = h5py.h5t.IEEE_F32LE
+) -> int:
     """Create a contiguous dataset without writing it; the offset of its first value."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
@@ -149,5 +171,5 @@ def _reserve(file: h5py.File, name: str, shape: tuple[int, ...]) -> int:
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(shape)
-    identifier = h5py.h5d.create(file.id, name.encode(), h5py.h5t.IEEE_F32LE, space, properties)
+    identifier = h5py.h5d.create(file.id, name.encode(), kind, space, properties)
     return int(identifier.get_offset())

@@ -34,14 +34,21 @@ def diverged(errors: Tensor) -> Tensor:
     return (~torch.isfinite(errors) | (errors > DIVERGED_ABOVE)).any(dim=1)
 
 
-def pointwise(predicted: Tensor, true: Tensor) -> dict[str, Tensor]:
-    """MSE, RMSE, MAE and largest error of each sample [B], of [B, T, *S, C]."""
+def pointwise(predicted: Tensor, true: Tensor, share: Tensor | None = None) -> dict[str, Tensor]:
+    """MSE, RMSE, MAE and largest error of each sample [B], of [B, T, *S, C].
+
+    Args:
+        predicted: zero where the truth is padded with zeros.
+        true: same shape.
+        share: [B] of the values that are not padding; None: all of them.
+    """
     error = (predicted - true).flatten(1)
-    mse = error.square().mean(dim=1)
+    known = error.new_ones(len(error)) if share is None else share.to(error.dtype)
+    mse = error.square().mean(dim=1) / known
     return {
         "mse": mse,
         "rmse": mse.sqrt(),
-        "mae": error.abs().mean(dim=1),
+        "mae": error.abs().mean(dim=1) / known,
         "max_error": error.abs().amax(dim=1),
     }
 

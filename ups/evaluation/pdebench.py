@@ -23,7 +23,8 @@ class PdebenchMetrics:
         lengths: of the domain along each axis, a factor of fRMSE; 1 where PDEBench is not told.
         """
         self._extent = math.prod(lengths)
-        self._samples = 0
+        self.samples = 0
+        """Counted so far; points have none, since these metrics need a grid."""
         self._grid: Sequence[int] = ()
         self._sums: dict[str, Tensor] = {}
         self._largest: Tensor | None = None
@@ -32,7 +33,7 @@ class PdebenchMetrics:
         """Count a batch of [B, T, *S, C]."""
         error = (predicted - true).double()
         self._grid = error.shape[2:-1]
-        self._samples += len(error)
+        self.samples += len(error)
         spatial = tuple(range(2, error.dim() - 1))
         rmse = error.square().mean(dim=spatial).sqrt()  # [B, T, C]
         scale = true.double().square().mean(dim=spatial).sqrt()
@@ -51,7 +52,7 @@ class PdebenchMetrics:
     def result(self) -> dict[str, float | None]:
         """RMSE, nRMSE, CSV, Max, BD and fRMSE in three bands; None where a figure does not exist."""
         assert self._largest is not None
-        means = {name: total / self._samples for name, total in self._sums.items()}
+        means = {name: total / self.samples for name, total in self._sums.items()}
         cells = math.prod(self._grid)
         spectrum = means["fRMSE"].sqrt() * (self._extent / cells)  # [T, C, shells]
         values = {

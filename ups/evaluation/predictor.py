@@ -9,12 +9,15 @@ from torch import Tensor
 
 from ups.config import TrainConfig, parse_train_config
 from ups.data.fields import Fields
+from ups.data.split import Split
 from ups.errors import DataError
 from ups.evaluation.guards import Guards
 from ups.models import checkpoint as checkpoints
 from ups.models.companions import model_of
 from ups.models.corrector import CorrectedOperator
+from ups.models.geometry import Geometry
 from ups.models.operator import LatentOperator
+from ups.models.spec import GridTask
 from ups.physics import Symmetry, symmetries, vector_channels
 
 
@@ -43,7 +46,9 @@ class Predictor:
         return self.symmetric_average and len(self._maps(task)) > 1
 
     @torch.no_grad()
-    def step(self, task: str, inputs: Tensor, parameters: Tensor, dt: float) -> Tensor:
+    def step(
+        self, task: str, inputs: Tensor, parameters: Tensor, dt: float, geometry: Geometry | None = None
+    ) -> Tensor:
         """The states after one step (or the answers of a static problem).
 
         Args:
@@ -51,9 +56,10 @@ class Predictor:
             inputs: [B, *S, Ci] in physical units, on the predictor's device.
             parameters: [B, P].
             dt: time of the step.
+            geometry: the points, of a task on a mesh or on particles.
 
         Returns:
-            [B, *S, C].
+            [B, *S, C]; zero where a sample has no point.
         """
         spec = self.model.head(task).task.spec
         batch = len(inputs)
@@ -63,16 +69,23 @@ class Predictor:
         maps = self._maps(task)
         total = None
         for symmetry in maps:
-            image = self.model(task, symmetry.apply(inputs, source), parameters, times, strides)
-            predicted = symmetry.inverse().apply(image, target)
+            if geometry is None:
+                image = self.model(task, symmetry.apply(inputs, source), parameters, times, strides)
+                predicted = symmetry.inverse().apply(image, target)
+            else:
+                moved = geometry.at(symmetry.move(geometry.positions, spec.domain))
+                turned = symmetry.turn(inputs, source)
+                image = self.model(task, turned, parameters, times, strides, geometry=moved)
+                predicted = symmetry.inverse().turn(image, target)
             total = predicted if total is None else total + predicted
         assert total is not None
-        return self.guard(task, total / len(maps), inputs)
+        guarded = self.guard(task, total / len(maps), inputs)
+        return guarded if geometry is None else guarded * geometry.mask[..., None]
 
     @torch.no_grad()
-    def reconstruct(self, task: str, fields: Tensor) -> Tensor:
+    def reconstruct(self, task: str, fields: Tensor, geometry: Geometry | None = None) -> Tensor:
         """What the encoder and decoder of a task leave of its states or answers [B, *S, C]."""
-        return self.model.head(task).reconstruct(fields)
+        return self.model.reconstruct(task, fields, geometry)
 
     def guard(self, task: str, predicted: Tensor, previous: Tensor) -> Tensor:
         """The guarded prediction [B, *S, C] of a step from `previous`."""
@@ -80,10 +93,10 @@ class Predictor:
         return predicted if guards is None else guards.apply(predicted, previous)
 
     def mean_field(self, task: str) -> Tensor:
-        """[*S, C] mean answer of a static task over the train split: its baseline."""
+        """[*S, C], on points [C]: mean answer of a static task over the train split, its baseline."""
         return self.model.head(task).target.mean
 
-    def check(self, fields: Fields) -> None:
+    def check(self, fields: Split) -> None:
         """Refuse data that the operator was not made for.
 
         Raises:
@@ -91,9 +104,14 @@ class Predictor:
         """
         task = fields.spec.name
         if task not in self.model.heads:
-            known = ", ".join(self.model.heads)
-            raise DataError(f"{fields.path} holds {task}, but the checkpoint knows only {known}")
-        grid = self.model.head(task).task.grid
+            tasks = ", ".join(self.model.heads)
+            raise DataError(f"{fields.path} holds {task}, but the checkpoint knows only {tasks}")
+        known = self.model.head(task).task
+        if not isinstance(known, GridTask) or not isinstance(fields, Fields):
+            if isinstance(known, GridTask) or isinstance(fields, Fields):
+                raise DataError(f"{fields.path} is not on the kind of points the checkpoint was trained on")
+            return  # meshes and particles may have any number of points
+        grid = known.grid
         if tuple(fields.grid) != grid:
             raise DataError(
                 f"{fields.path} has a grid of {'×'.join(map(str, fields.grid))} cells,"
@@ -102,9 +120,9 @@ class Predictor:
             )
 
     def _maps(self, task: str) -> tuple[Symmetry, ...]:
-        grid_task = self.model.head(task).task
-        found = symmetries(grid_task.spec, grid_task.grid)
-        return found if self.symmetric_average and len(grid_task.grid) > 1 else found[:1]
+        known = self.model.head(task).task
+        found = symmetries(known.spec, known.symmetric_shape)
+        return found if self.symmetric_average and known.spec.spatial_dims > 1 else found[:1]
 
 
 def load(path: Path, device: str, *, symmetric_average: bool = False) -> Predictor:

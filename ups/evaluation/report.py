@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ups.config import Evaluation, Gates, Ttc
-from ups.data.fields import Fields
+from ups.data.split import Split, open_split
 from ups.errors import DataError
 from ups.evaluation import metrics
 from ups.evaluation.guarantees import guarantees, states_before
@@ -112,7 +112,7 @@ def gates(aggregate: float | None, thresholds: Gates) -> dict[str, Any]:
 class _Scores:
     """Per-sample figures of one task, collected batch by batch."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Split) -> None:
         self.fields = fields
         self.steps = 0
         """Of a rollout."""
@@ -140,7 +140,7 @@ def _judge(
     predictor: Predictor, file: Path, settings: Evaluation, progress: Progress, found: Search | None
 ) -> _Scores:
     """Score one task's file."""
-    fields = Fields.open(file)
+    fields = open_split(file)
     scores, done = _Scores(fields), 0
     for given in trajectories(
         fields, predictor, batch_size=settings.batch_size, steps=settings.rollout_steps
@@ -175,7 +175,7 @@ def _figures(predictor: Predictor, scores: _Scores) -> dict[str, Any]:
         "steps": scores.steps,
         "stride": predictor.stride,
         **{name: scores.mean(name) for name in _POINTWISE},
-        "pdebench": scores.pdebench.result(),
+        "pdebench": scores.pdebench.result() if scores.pdebench.samples else None,
         "physics": _physics(scores),
     }
 
@@ -209,10 +209,12 @@ def _score(scores: _Scores, predictor: Predictor, given: Trajectories, batch_siz
         scores.add(name, error(predicted).mean(dim=1))
     scores.add("diverged", metrics.diverged(error(guarded)))
     scores.add("diverged_unguarded", metrics.diverged(error(unguarded)))
-    for name, values in metrics.pointwise(guarded, given.true).items():
+    share = None if given.points is None else given.points.mask.float().mean(dim=1)
+    for name, values in metrics.pointwise(guarded, given.true, share).items():
         scores.add(name, values)
     scores.add("relative_l2", metrics.relative_error(guarded, given.true))
-    scores.pdebench.add(guarded, given.true)
+    if given.points is None:
+        scores.pdebench.add(guarded, given.true)
     true_before = states_before(given, given.true)
     for kind, states, before in (
         ("true", given.true, true_before),

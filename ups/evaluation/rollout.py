@@ -13,8 +13,13 @@ import torch
 from torch import Tensor
 
 from ups.data.fields import Fields
+from ups.data.point_fields import PointFields
+from ups.data.point_sampling import PointPairs
+from ups.data.split import Split
 from ups.errors import DataError
+from ups.evaluation.points import PointPaths, moved, paths
 from ups.evaluation.predictor import Predictor
+from ups.models.geometry import Geometry
 
 
 class Steps(Protocol):
@@ -23,7 +28,9 @@ class Steps(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def step(self, task: str, inputs: Tensor, parameters: Tensor, dt: float) -> Tensor:
+    def step(
+        self, task: str, inputs: Tensor, parameters: Tensor, dt: float, geometry: Geometry | None = None
+    ) -> Tensor:
         """As `Predictor.step`."""
         ...
 
@@ -44,18 +51,23 @@ class Trajectories:
     times: np.ndarray
     """[T] times of `true`."""
     static: bool
+    points: PointPaths | None = None
+    """Where the points are, on meshes and particles; S is then P, and fields hold zeros beyond a sample's
+    own points, in the truth and in predictions."""
 
     def baseline(self, predictor: Predictor) -> tuple[Tensor, Tensor]:
         """What doing nothing predicts, [B, T, *S, C], as one step and as a rollout."""
         if self.static:
             mean = predictor.mean_field(self.task).cpu().expand_as(self.true)
+            if self.points is not None:
+                mean = mean * self.points.mask[:, None, :, None]
             return mean, mean
         before = torch.cat([self.initial[:, None], self.true[:, :-1]], dim=1)
         return before, self.initial[:, None].expand_as(self.true)
 
 
 def trajectories(
-    fields: Fields,
+    fields: Split,
     predictor: Predictor,
     *,
     batch_size: int,
@@ -78,6 +90,9 @@ def trajectories(
     count = fields.samples if limit is None else min(limit, fields.samples)
     for first in range(0, count, batch_size):
         chosen = slice(first, min(first + batch_size, count))
+        if not isinstance(fields, Fields):
+            yield _point_trajectories(fields, predictor, np.arange(chosen.start, chosen.stop), steps)
+            continue
         parameters = torch.from_numpy(np.array(fields.parameters[chosen], np.float32))
         if fields.states is None:
             assert fields.inputs is not None
@@ -97,44 +112,79 @@ def trajectories(
         )  # fmt: skip
 
 
+def _point_trajectories(
+    fields: PointFields, predictor: Predictor, rows: np.ndarray, steps: int | None
+) -> Trajectories:
+    pairs = PointPairs(fields, stride=predictor.stride)
+    taken = pairs.most_steps(fields.frames if steps is None else steps)
+    if taken < 1:
+        raise DataError(f"{fields.path} is too short for a step of {predictor.stride} frames")
+    batch = pairs.take(rows, np.zeros_like(rows), taken)
+    static = fields.spec.static
+    frames = np.zeros(2, np.int64) if static else np.arange(taken + 1) * pairs.stride
+    times = np.zeros(1) if static else np.asarray(fields.times, np.float64)[frames][1:]
+    return Trajectories(
+        batch.task, _tensor(batch.inputs), _tensor(batch.targets), _tensor(batch.parameters), batch.dt,
+        times, static, paths(fields, rows, frames),
+    )  # fmt: skip
+
+
 def one_step(predictor: Steps, given: Trajectories, *, batch_size: int) -> Tensor:
     """Predictions [B, T, *S, C] of each state from the true one before it."""
+    points = None if given.points is None else given.points.before
     if given.static:
-        return _step(predictor, given, given.initial, given.parameters)[:, None]
+        return _step(predictor, given, given.initial, given.parameters, points)[:, None]
     before = torch.cat([given.initial[:, None], given.true[:, :-1]], dim=1)
     flat = before.flatten(0, 1)
     parameters = given.parameters.repeat_interleave(before.shape[1], dim=0)
-    parts = [
-        _step(predictor, given, flat[first : first + batch_size], parameters[first : first + batch_size])
-        for first in range(0, len(flat), batch_size)
-    ]
+    parts = []
+    for first in range(0, len(flat), batch_size):
+        rows = slice(first, first + batch_size)
+        there = None if points is None else points.rows(rows)
+        parts.append(_step(predictor, given, flat[rows], parameters[rows], there))
     return torch.cat(parts).view_as(given.true)
 
 
 def reconstruction(predictor: Predictor, given: Trajectories, *, batch_size: int) -> Tensor:
     """What encoding and decoding leave [B, T, *S, C] of the true states: the floor of the encoder."""
-    flat = given.true.flatten(0, 1)
-    parts = [
-        predictor.reconstruct(given.task, flat[first : first + batch_size].to(predictor.device)).cpu()
-        for first in range(0, len(flat), batch_size)
-    ]
+    flat, parts = given.true.flatten(0, 1), []
+    points = None if given.points is None else given.points.ends
+    for first in range(0, len(flat), batch_size):
+        rows = slice(first, first + batch_size)
+        there = None if points is None else points.rows(rows).to(predictor.device)
+        parts.append(predictor.reconstruct(given.task, flat[rows].to(predictor.device), there).cpu())
     return torch.cat(parts).view_as(given.true)
 
 
 def rollout(predictor: Steps, given: Trajectories) -> Tensor:
     """Predictions [B, T, *S, C], each from the prediction before it."""
-    if given.static:
-        return _step(predictor, given, given.initial, given.parameters)[:, None]
-    state, states = given.initial, []
+    return roll(predictor, given)[0]
+
+
+def roll(predictor: Steps, given: Trajectories) -> tuple[Tensor, Tensor | None]:
+    """Predictions [B, T, *S, C], each from the prediction before it, and where they have moved the points.
+
+    Returns:
+        States, and positions [B, T, P, D] on meshes and particles.
+    """
+    state, states, positions = given.initial, [], []
+    there = None if given.points is None else given.points.initial
     for _ in range(given.true.shape[1]):
-        state = _step(predictor, given, state, given.parameters)
+        after = _step(predictor, given, state, given.parameters, there)
+        if given.points is not None and there is not None:
+            there = moved(there, state, after, given.dt, given.points.spec)
+            positions.append(there.positions)
+        state = after
         states.append(state)
-    return torch.stack(states, dim=1)
+    return torch.stack(states, dim=1), torch.stack(positions, dim=1) if positions else None
 
 
-def _step(predictor: Steps, given: Trajectories, inputs: Tensor, parameters: Tensor) -> Tensor:
+def _step(
+    predictor: Steps, given: Trajectories, inputs: Tensor, parameters: Tensor, points: Geometry | None
+) -> Tensor:
     device = predictor.device
-    return predictor.step(given.task, inputs.to(device), parameters.to(device), given.dt).cpu()
+    there = None if points is None else points.to(device)
+    return predictor.step(given.task, inputs.to(device), parameters.to(device), given.dt, there).cpu()
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ups.models.spec import GridTask
+from ups.models.spec import AnyTask
 from ups.tasks import Boundary
 
 _PHASES = 8
@@ -18,12 +18,12 @@ _BOUNDARIES = tuple(Boundary)
 _COMMON = 3 + len(_BOUNDARIES) + 1 + 2 * _PHASES
 
 
-def feature_width(tasks: tuple[GridTask, ...]) -> int:
+def feature_width(tasks: tuple[AnyTask, ...]) -> int:
     """Length of the feature vector: a common part and one slot per task and parameter."""
     return _COMMON + sum(len(task.spec.parameters) for task in tasks)
 
 
-def displacement(task: GridTask, parameters: Tensor, dt: Tensor) -> Tensor | None:
+def displacement(task: AnyTask, parameters: Tensor, dt: Tensor) -> Tensor | None:
     """How far, as a fraction of the domain's first axis, the state is carried in one step.
 
     Args:
@@ -49,7 +49,7 @@ class ConditionFeatures(nn.Module):
     constant: Tensor
     modes: Tensor
 
-    def __init__(self, task: GridTask, *, first_slot: int, width: int) -> None:
+    def __init__(self, task: AnyTask, *, first_slot: int, width: int) -> None:
         """Args:
         task: the task.
         first_slot: index of its first parameter's slot.

@@ -1,6 +1,7 @@
 """One latent operator over several PDE tasks: encode, advance, decode, refine.
 
-Each task brings its own fixed codec, condition features and field-space refinement (`GridHead`);
+Each task brings its own fixed codec, condition features and field-space refinement (`GridHead`, or
+`PointHead` for meshes and particles);
 the transformer, the condition network and the latent space are shared. The statistics of the train
 split live in buffers, so that weights and spec alone predict in physical units.
 """
@@ -14,7 +15,9 @@ from torch.nn import functional
 
 from ups.models.codec import FieldCodec
 from ups.models.conditioning import ConditionFeatures, displacement, feature_width
-from ups.models.pdet import PdetStack, rotary_angles
+from ups.models.geometry import Geometry
+from ups.models.pdet import PdetStack, Rotation, rotary_angles
+from ups.models.points import PlacedHead, PointHead
 from ups.models.refinement import refinement
 from ups.models.spec import GridTask, OperatorSpec
 from ups.models.transport import carry
@@ -28,7 +31,7 @@ class Normalisation:
     """[Ci]; a time stepper's input is its state."""
     input_std: Tensor
     target_mean: Tensor
-    """[C] for a time stepper, [*S, C] for a static task."""
+    """[C] for a time stepper and on points, [*S, C] for a static task on a grid."""
     target_std: Tensor
     parameters: Tensor
     """[N, P] of the train split."""
@@ -91,23 +94,49 @@ class GridHead(nn.Module):
             return None
         return source - self.source.decode(tokens)
 
+    @property
+    def rotation(self) -> Rotation:
+        return self.cos, self.sin
+
+    @property
+    def mask(self) -> None:
+        """Every token stands for a patch."""
+        return
+
+    def on(self, geometry: Geometry | None) -> "GridHead":
+        """The head itself: a grid is always the same."""
+        return self
+
+    def refined(self, source: Tensor, predicted: Tensor, condition: Tensor) -> Tensor:
+        """The prediction [B, *S, C] after the refinement on it and on what it was made of."""
+        if self.refinement is None:
+            return predicted
+        correction: Tensor = self.refinement(torch.cat([source, predicted], dim=-1), condition)
+        return predicted + correction
+
     def carried(self, inputs: Tensor, parameters: Tensor, dt: Tensor) -> Tensor:
         """The input after the transport skip, where the task has one."""
         fraction = displacement(self.task, parameters, dt) if self.task.transport else None
         return inputs if fraction is None else carry(inputs, self.task.transport * fraction)
 
-    @torch.no_grad()
-    def set_normalisation(self, values: Normalisation) -> None:
-        """Take over the statistics of the train split."""
-        self.source.mean.copy_(values.input_mean)
-        self.source.std.copy_(values.input_std)
-        self.target.mean.copy_(values.target_mean)
-        self.target.std.copy_(values.target_std)
-        if self.features.center.numel():
-            parameters = self.features.values(values.parameters)
-            spread = parameters.std(dim=0, unbiased=False)
-            self.features.center.copy_(parameters.mean(dim=0))
-            self.features.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+
+Head = GridHead | PointHead
+Placed = GridHead | PlacedHead
+"""A head on the points of a batch, which a grid's always is."""
+
+
+@torch.no_grad()
+def _set_normalisation(head: Head, values: Normalisation) -> None:
+    """Take over the statistics of a task's train split."""
+    head.source.mean.copy_(values.input_mean)
+    head.source.std.copy_(values.input_std)
+    head.target.mean.copy_(values.target_mean)
+    head.target.std.copy_(values.target_std)
+    if head.features.center.numel():
+        parameters = head.features.values(values.parameters)
+        spread = parameters.std(dim=0, unbiased=False)
+        head.features.center.copy_(parameters.mean(dim=0))
+        head.features.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
 
 class LatentOperator(nn.Module):
@@ -122,7 +151,9 @@ class LatentOperator(nn.Module):
         slot = feature_width(spec.tasks)
         for task in spec.tasks:
             slot -= len(task.spec.parameters)
-            self.heads[task.task] = GridHead(task, spec, slot)
+            self.heads[task.task] = (
+                GridHead(task, spec, slot) if isinstance(task, GridTask) else PointHead(task, spec, slot)
+            )
         width = spec.hidden_dim
         self.trunk = PdetStack(spec)
         self.condition = nn.Sequential(
@@ -130,15 +161,25 @@ class LatentOperator(nn.Module):
         )
         self.task_embedding = nn.Parameter(0.2 * torch.randn(len(spec.tasks), width))
 
-    def head(self, task: str) -> GridHead:
+    def head(self, task: str) -> Head:
+        head = self.heads[task]
+        assert isinstance(head, GridHead | PointHead)
+        return head
+
+    def grid_head(self, task: str) -> GridHead:
+        """The head of a task that lives on a grid."""
         head = self.heads[task]
         assert isinstance(head, GridHead)
         return head
 
+    def reconstruct(self, task: str, fields: Tensor, geometry: Geometry | None = None) -> Tensor:
+        """What encoder and decoder leave of states or answers [B, *S, C] in physical units."""
+        return self.head(task).on(geometry).reconstruct(fields)
+
     def set_normalisation(self, values: Mapping[str, Normalisation]) -> None:
         """Take over the statistics of every task's train split."""
         for task, statistics in values.items():
-            self.head(task).set_normalisation(statistics)
+            _set_normalisation(self.head(task), statistics)
 
     def forward(
         self,
@@ -148,22 +189,24 @@ class LatentOperator(nn.Module):
         dt: Tensor,
         stride: Tensor,
         *,
+        geometry: Geometry | None = None,
         noise: float = 0.0,
     ) -> Tensor:
         """The state after one step, or a static problem's answer.
 
         Args:
             task: one of the operator's tasks.
-            inputs: [B, *S, Ci] in physical units.
+            inputs: [B, *S, Ci] in physical units; [B, P, Ci] on points.
             parameters: [B, P] in physical units.
             dt: [B] time of the step.
             stride: [B] stored frames of the step, as a float.
+            geometry: the points, of a task on a mesh or on particles.
             noise: standard deviation of noise added to the latent tokens (training only).
 
         Returns:
             [B, *S, C] in physical units.
         """
-        return self.advance(task, inputs, parameters, dt, stride, noise=noise).fields
+        return self.advance(task, inputs, parameters, dt, stride, geometry=geometry, noise=noise).fields
 
     def advance(
         self,
@@ -173,10 +216,11 @@ class LatentOperator(nn.Module):
         dt: Tensor,
         stride: Tensor,
         *,
+        geometry: Geometry | None = None,
         noise: float = 0.0,
     ) -> Step:
         """As `forward`, with the predicted latents."""
-        head = self.head(task)
+        head: Placed = self.head(task).on(geometry)
         static = head.task.spec.static
         index = list(self.heads).index(task)
         embedded = self.condition(head.features(parameters, dt, stride))
@@ -186,11 +230,10 @@ class LatentOperator(nn.Module):
         unencoded = head.unencoded(source, tokens)
         if noise:
             tokens = tokens + noise * torch.randn_like(tokens)
-        change = self.trunk(tokens, condition, (head.cos, head.sin), head.position, amp=self.amp)
+        change = self.trunk(tokens, condition, head.rotation, head.position, amp=self.amp, mask=head.mask)
         latents = change if static else tokens + change
         predicted = head.target.decode(latents)
         if unencoded is not None:
             predicted = predicted + unencoded
-        if head.refinement is not None:
-            predicted = predicted + head.refinement(torch.cat([source, predicted], dim=-1), condition)
+        predicted = head.refined(source, predicted, condition)
         return Step(head.target.denormalise(predicted), latents)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ups.models.spec import GridTask, OperatorSpec
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosine and sine of each token's rotary angles, [N, 1, head_dim / 2]."""
+"""Cosine and sine of each token's rotary angles, [N, 1, head_dim / 2], or [B, N, 1, head_dim / 2]."""
 
 
 def rotary_angles(task: GridTask, head_dim: int) -> Tensor:
@@ -57,19 +57,23 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, tokens: Tensor, condition: Tensor, rotation: Rotation) -> Tensor:
-        """tokens [B, N, W], condition [B, W] → tokens [B, N, W]."""
+    def forward(
+        self, tokens: Tensor, condition: Tensor, rotation: Rotation, mask: Tensor | None = None
+    ) -> Tensor:
+        """tokens [B, N, W], condition [B, W] → tokens [B, N, W]; none attends to tokens not in the mask."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
             self.modulation(condition)[:, None].float().chunk(6, dim=-1)
         )
         width = tokens.shape[-1:]
-        attended = self._attend(functional.layer_norm(tokens, width) * (1 + scale_a) + shift_a, rotation)
+        attended = self._attend(
+            functional.layer_norm(tokens, width) * (1 + scale_a) + shift_a, rotation, mask
+        )
         tokens = tokens + gate_a * self._drop(attended)
         hidden = functional.layer_norm(tokens, width) * (1 + scale_m) + shift_m
         advanced: Tensor = tokens + gate_m * self._drop(self.down(functional.silu(self.up(hidden))))
         return advanced
 
-    def _attend(self, hidden: Tensor, rotation: Rotation) -> Tensor:
+    def _attend(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         batch, num_tokens, width = hidden.shape
         qkv = functional.linear(hidden, self.qkv.flatten(0, 1))
         qkv = qkv.view(batch, num_tokens, 3, self.num_heads, self.head_dim)
@@ -77,14 +81,17 @@ class Block(nn.Module):
         if self.qk_norm:
             query_key = functional.rms_norm(query_key, query_key.shape[-1:]) * self.gain
         first, second = query_key.chunk(2, dim=-1)
-        cos, sin = (part[:, None] for part in rotation)
+        cos, sin = (part.unsqueeze(-3) for part in rotation)
         rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
         query, key = rotated.to(value.dtype).permute(2, 0, 3, 1, 4)
+        keys = None if mask is None else mask[:, None, None]
         if hidden.is_cuda:
-            mixed = functional.scaled_dot_product_attention(query, key, value)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
         else:
             # The fused CPU kernel's backward is several times slower at such lengths.
             scores = (query @ key.transpose(-1, -2)).float() * self.head_dim**-0.5
+            if keys is not None:
+                scores = scores.masked_fill(~keys, -torch.inf)
             mixed = scores.softmax(dim=-1).to(value.dtype) @ value
         projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num_tokens, width))
         return projected
@@ -117,7 +124,14 @@ class PdetStack(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, tokens: Tensor, condition: Tensor, rotation: Rotation, position: Tensor | None, *, amp: bool
+        self,
+        tokens: Tensor,
+        condition: Tensor,
+        rotation: Rotation,
+        position: Tensor | None,
+        *,
+        amp: bool,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Latent change [B, N, latent_dim].
 
@@ -125,15 +139,16 @@ class PdetStack(nn.Module):
             tokens: [B, N, latent_dim].
             condition: [B, W].
             rotation: rotary angles of the tokens.
-            position: learned embedding [N, W] where the domain has edges, else None.
+            position: embedding [N, W] or [B, N, W] of where a token lies; None where nothing tells.
             amp: run the blocks in bfloat16.
+            mask: [B, N] tokens that stand for something; None: all do.
         """
         hidden = self.embed(tokens)
         if position is not None:
             hidden = hidden + position
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=amp):
             for block in self.blocks:
-                hidden = block(hidden, condition, rotation)
+                hidden = block(hidden, condition, rotation, mask)
         scale, shift = self.final_modulation(condition)[:, None].chunk(2, dim=-1)
         hidden = functional.layer_norm(hidden.float(), hidden.shape[-1:]) * (1 + scale) + shift
         change: Tensor = self.head(hidden)

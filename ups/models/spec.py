@@ -58,12 +58,62 @@ class GridTask:
     def num_tokens(self) -> int:
         return math.prod(self.tokens)
 
+    @property
+    def symmetric_shape(self) -> tuple[int, ...]:
+        """What tells axes apart: they may be exchanged only where it is the same."""
+        return self.grid
+
+
+@dataclass(frozen=True, slots=True)
+class PointTask:
+    """One task on a mesh or on particles, and how its points are gathered into tokens.
+
+    Samples may have any number of points: with more than `leaves` × `slots`, supernodes hold several.
+    """
+
+    task: str
+    leaves: int
+    """Tokens; a power of two."""
+    slots: int
+    """Supernodes of a token; a power of two."""
+    dt: float
+    """Time of one predicted step in the training data, in the task's unit; 0 for static tasks."""
+    message_passing_steps: int
+    use_coords: bool
+    """Tokens are told where within them their supernodes lie."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        return task_spec(self.task)
+
+    @property
+    def num_tokens(self) -> int:
+        return self.leaves
+
+    @property
+    def depth(self) -> int:
+        """Levels of the k-d tree."""
+        return (self.leaves * self.slots).bit_length() - 1
+
+    @property
+    def transport(self) -> float:
+        """Points move by themselves: nothing is shifted."""
+        return 0.0
+
+    @property
+    def symmetric_shape(self) -> tuple[int, ...]:
+        """Points know no cells: only the domain tells axes apart."""
+        return (1,) * self.spec.spatial_dims
+
+
+AnyTask = GridTask | PointTask
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorSpec:
     """Shape of a `LatentOperator`."""
 
-    tasks: tuple[GridTask, ...]
+    tasks: tuple[AnyTask, ...]
     latent_dim: int
     hidden_dim: int
     depth: int
@@ -86,17 +136,19 @@ class OperatorSpec:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "OperatorSpec":
-        return cls(**{**content, "tasks": tuple(_grid_task(task) for task in content["tasks"])})
+        return cls(**{**content, "tasks": tuple(_task_from_json(task) for task in content["tasks"])})
 
 
-def _grid_task(content: Mapping[str, Any]) -> GridTask:
+def _task_from_json(content: Mapping[str, Any]) -> AnyTask:
+    if "leaves" in content:
+        return PointTask(**content)
     patch = content["patch"]
     given = {"grid": tuple(content["grid"]), "patch": patch if isinstance(patch, int) else tuple(patch)}
     return GridTask(**{**content, **given})
 
 
-def operator_spec(config: TrainConfig, tasks: tuple[GridTask, ...]) -> OperatorSpec:
-    """The operator that a config describes, for tasks whose grids are known.
+def operator_spec(config: TrainConfig, tasks: tuple[AnyTask, ...]) -> OperatorSpec:
+    """The operator that a config describes, for tasks whose grids, or numbers of points, are known.
 
     Raises:
         ConfigError: the attention heads are too narrow to tell positions apart.
@@ -117,11 +169,12 @@ def operator_spec(config: TrainConfig, tasks: tuple[GridTask, ...]) -> OperatorS
         codec_hidden=config.latent.dim // 2 if config.training.learns_codec else 0,
     )
     for task in tasks:
-        if spec.head_dim < 2 * len(task.grid):
+        axes = task.spec.spatial_dims
+        if spec.head_dim < 2 * axes:
             raise ConfigError(
                 f"operator.pdet.num_heads: {spec.head_dim} dimensions a head cannot hold positions on the"
-                f" {len(task.grid)} axes of {task.task}",
-                hint=f"at most {pdet.hidden_dim // (2 * len(task.grid))} heads",
+                f" {axes} axes of {task.task}",
+                hint=f"at most {pdet.hidden_dim // (2 * axes)} heads",
             )
     return spec
 
@@ -150,6 +203,41 @@ def choose_patch(config: TrainConfig, task: str, grid: tuple[int, ...]) -> patch
     spec = task_spec(task)
     channels = max(len(spec.fields), len(spec.input_fields))
     return patches.choose(coarse, tokens=config.latent.tokens, cells=config.latent.dim // channels)
+
+
+def point_task(config: TrainConfig, task: str, points: int, dt: float) -> PointTask:
+    """How the points of a task are gathered into tokens.
+
+    As many supernodes as the largest sample has points, at most `data.supernodes`, in as many leaves as
+    `latent.tokens` allows.
+
+    Args:
+        config: the experiment.
+        task: a task on a mesh or on particles.
+        points: of the largest training sample.
+        dt: time of one predicted step.
+
+    Raises:
+        ConfigError: not even a fourth of the points find room in the latent space.
+    """
+    spec = task_spec(task)
+    channels = max(len(spec.fields), len(spec.input_fields))
+    room = config.latent.dim // channels
+    leaves = _power_of_two(min(config.latent.tokens, points))
+    wanted = max(leaves, min(_power_of_two(config.data.supernodes), _power_of_two(2 * points - 1)))
+    slots = min(wanted // leaves, _power_of_two(max(room, 1)))
+    if room < 1 or 4 * leaves * slots < min(points, config.data.supernodes):
+        raise ConfigError(
+            f"latent.tokens {config.latent.tokens} × latent.dim {config.latent.dim} is too small for the"
+            f" {points} points of {task}",
+            hint="raise latent.tokens or latent.dim",
+        )
+    return PointTask(task, leaves, slots, dt, config.data.message_passing_steps, config.data.use_coords)
+
+
+def _power_of_two(limit: int) -> int:
+    """The largest power of two that is not above `limit`."""
+    return 1 << (limit.bit_length() - 1)
 
 
 def _given(config: TrainConfig, task: str, grid: tuple[int, ...], edges: patches.Edges) -> patches.Edges:

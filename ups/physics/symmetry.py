@@ -49,14 +49,28 @@ class Symmetry:
         flipped = [axis + 1 for axis, mirror in enumerate(self.mirrored) if mirror]
         if flipped:
             image = image.flip(flipped)
-        if not vector:
-            return image
+        return self.turn(image, vector)
+
+    def turn(self, field: Tensor, vector: Sequence[int]) -> Tensor:
+        """The values [..., C] of an image: the components of a vector turn with the axes."""
+        if self.is_identity or not vector:
+            return field
         order = list(range(field.shape[-1]))
         signs = torch.ones(len(order), dtype=field.dtype, device=field.device)
         for axis, channel in enumerate(vector):
             order[channel] = vector[self.axes[axis]]
             signs[channel] = -1.0 if self.mirrored[axis] else 1.0
-        return image[..., order] * signs
+        return field[..., order] * signs
+
+    def move(self, positions: Tensor, domain: Sequence[tuple[float, float]]) -> Tensor:
+        """Where the points [..., D] of a field lie in its image."""
+        if self.is_identity:
+            return positions
+        bounds = [
+            (low + high if mirror else 0.0) for (low, high), mirror in zip(domain, self.mirrored, strict=True)
+        ]
+        signs = [-1.0 if mirror else 1.0 for mirror in self.mirrored]
+        return positions.new_tensor(bounds) + positions[..., list(self.axes)] * positions.new_tensor(signs)
 
 
 def symmetries(spec: TaskSpec, grid: Sequence[int]) -> tuple[Symmetry, ...]:

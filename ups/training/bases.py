@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from ups.config import TrainConfig
-from ups.data.fields import Fields
+from ups.data.point_sampling import PointPairs
 from ups.data.sampling import Pairs
+from ups.data.split import Split, pairs_of
 from ups.evaluation.metrics import relative_error
 from ups.events import EventType
-from ups.models.operator import LatentOperator
+from ups.models.operator import GridHead, LatentOperator
 from ups.training.augment import augmented, to_device
 from ups.training.job import EventSink
 
@@ -24,7 +25,7 @@ _WORRYING_SHARE = 1 / 3
 """Of `target_nrmse`."""
 
 
-def fit_bases(model: LatentOperator, pairs: Mapping[str, Pairs], *, augment: bool) -> None:
+def fit_bases(model: LatentOperator, pairs: Mapping[str, Pairs | PointPairs], *, augment: bool) -> None:
     """Project on the leading directions of the train split wherever a patch does not fit a token.
 
     The sample is the same for the same data: pairs spread evenly over the split, moved as augmentation
@@ -37,6 +38,8 @@ def fit_bases(model: LatentOperator, pairs: Mapping[str, Pairs], *, augment: boo
     """
     for task, entry in pairs.items():
         head = model.head(task)
+        if not isinstance(head, GridHead) or not isinstance(entry, Pairs):
+            continue
         if head.source.projects or head.target.projects:
             inputs, targets = _sampled(entry, augment=augment)
             head.source.fit(inputs)
@@ -45,7 +48,7 @@ def fit_bases(model: LatentOperator, pairs: Mapping[str, Pairs], *, augment: boo
 
 
 def warn_of_floors(
-    model: LatentOperator, files: Mapping[str, Fields], config: TrainConfig, sink: EventSink
+    model: LatentOperator, files: Mapping[str, Split], config: TrainConfig, sink: EventSink
 ) -> None:
     """Warn where what an encoder leaves out of the validation split is much of `target_nrmse`.
 
@@ -71,9 +74,9 @@ def warn_of_floors(
 
 
 @torch.no_grad()
-def reconstruction_floor(model: LatentOperator, fields: Fields, *, samples: int) -> float:
+def reconstruction_floor(model: LatentOperator, fields: Split, *, samples: int) -> float:
     """Mean relative L2 error, in physical units, of decode(encode(x)) on some states of a file."""
-    pairs, head = Pairs(fields), model.head(fields.spec.name)
+    pairs = pairs_of(fields)
     count = min(len(pairs), samples * _FRAMES)
     chosen = np.linspace(0, len(pairs) - 1, count).astype(np.int64)
     errors = []
@@ -81,7 +84,7 @@ def reconstruction_floor(model: LatentOperator, fields: Fields, *, samples: int)
         some = chosen[first : first + _SAMPLES_PER_SYMMETRY]
         batch = to_device(pairs.take(some // pairs.starts, some % pairs.starts), "cpu")
         states = batch.targets.flatten(0, 1)
-        errors.append(relative_error(head.reconstruct(states), states))
+        errors.append(relative_error(model.reconstruct(batch.task, states, batch.geometry), states))
     return float(torch.cat(errors).mean())
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ups.models.geometry import Geometry
+
 
 @dataclass(frozen=True, slots=True)
 class TensorBatch:
@@ -20,6 +22,8 @@ class TensorBatch:
     """[B]."""
     stride: Tensor
     """[B] as floats."""
+    geometry: Geometry | None = None
+    """The points, of a task on a mesh or on particles."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -30,6 +34,7 @@ class TensorBatch:
         return replace(
             self, inputs=self.inputs[rows], targets=self.targets[rows], parameters=self.parameters[rows],
             dt=self.dt[rows], stride=self.stride[rows],
+            geometry=None if self.geometry is None else self.geometry.rows(rows),
         )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ class InverseEncoding:
 
     def __call__(self, model: LatentOperator, batch: TensorBatch, prediction: Prediction) -> Tensor:
         """Of the inputs; for a static task also of the answers, which have a codec of their own."""
-        head = model.head(batch.task)
+        head = model.grid_head(batch.task)
         errors = [self._error(head.source, batch.inputs)]
         if head.target is not head.source:
             errors.append(self._error(head.target, batch.targets[:, 0]))
@@ -77,7 +77,7 @@ def inverse_decoding(model: LatentOperator, batch: TensorBatch, prediction: Pred
     Compared is what the decoder reads of them. A token wider than its patch has directions that no
     field can show; an error there would ask the decoder to hide them in the field.
     """
-    codec = model.head(batch.task).target
+    codec = model.grid_head(batch.task).target
     latents = prediction.latents.detach()
     again = codec.encode(codec.decode(latents))
     return settled(relative_error(codec.read(again), codec.read(latents))).mean()

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ups.models.geometry import carried
 from ups.models.operator import LatentOperator
 from ups.training.batch import Moment, TensorBatch
 from ups.training.losses import Prediction, WeightedLoss
@@ -24,11 +25,14 @@ class Objective(Protocol):
 def predict(model: LatentOperator, batch: TensorBatch, noise: float = 0.0) -> Prediction:
     """Unroll the operator over the batch's windows; noise disturbs the first state only."""
     states, latents = [], None
-    state = batch.inputs
+    state, geometry = batch.inputs, batch.geometry
     for step in range(batch.targets.shape[1]):
         made = model.advance(
-            batch.task, state, batch.parameters, batch.dt, batch.stride, noise=noise if step == 0 else 0.0
-        )
+            batch.task, state, batch.parameters, batch.dt, batch.stride,
+            geometry=geometry, noise=noise if step == 0 else 0.0,
+        )  # fmt: skip
+        if geometry is not None:
+            geometry = carried(geometry, state, made.fields, batch.dt, model.head(batch.task).task.spec)
         state, latents = made.fields, made.latents if latents is None else latents
         states.append(state)
     assert latents is not None

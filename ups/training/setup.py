@@ -10,13 +10,15 @@ from torch import Tensor
 
 from ups.config import TrainConfig
 from ups.data.fields import Fields
+from ups.data.point_sampling import PointPairs
 from ups.data.sampling import Pairs
+from ups.data.split import Split, open_split, pairs_of
 from ups.data.survey import Doubles, Survey, survey
 from ups.errors import DataError
 from ups.evaluation.guards import Guards, calibrate
 from ups.models.conditioning import displacement
 from ups.models.operator import LatentOperator, Normalisation
-from ups.models.spec import GridTask, OperatorSpec, choose_patch, operator_spec
+from ups.models.spec import AnyTask, GridTask, OperatorSpec, choose_patch, operator_spec, point_task
 from ups.models.transport import calibrate as calibrate_transport
 from ups.physics import symmetries
 from ups.training.bases import fit_bases
@@ -28,8 +30,8 @@ _CALIBRATION_PAIRS = 256
 class TaskData:
     """One task's training pairs and validation file."""
 
-    pairs: Pairs
-    validation: Fields
+    pairs: Pairs | PointPairs
+    validation: Split
 
 
 def open_data(config: TrainConfig, datasets: Mapping[str, Mapping[str, Path]]) -> dict[str, TaskData]:
@@ -45,9 +47,10 @@ def open_data(config: TrainConfig, datasets: Mapping[str, Mapping[str, Path]]) -
         for split in (config.data.split, "val"):
             if split not in files:
                 raise DataError(f"there is no {split} split of {task}", hint=f"ups-console data make {task}")
-        pairs = Pairs(Fields.open(files[config.data.split]), stride=config.training.time_stride)
-        validation = Fields.open(files["val"])
-        if len(pairs) == 0 or len(Pairs(validation, stride=config.training.time_stride)) == 0:
+        stride = config.training.time_stride
+        pairs = pairs_of(open_split(files[config.data.split]), stride=stride)
+        validation = open_split(files["val"])
+        if len(pairs) == 0 or len(pairs_of(validation, stride=stride)) == 0:
             raise DataError(
                 f"{task} has no pair of states {config.training.time_stride} frames apart",
                 hint="make or import more data, or lower training.time_stride",
@@ -72,7 +75,7 @@ def new_operator(
         DataError: values that are not finite, or a constant field.
     """
     surveys = {task: survey(entry.pairs.fields) for task, entry in data.items()}
-    tasks = tuple(_grid_task(config, entry.pairs) for entry in data.values())
+    tasks = tuple(_task(config, entry.pairs) for entry in data.values())
     spec: OperatorSpec = operator_spec(config, tasks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -81,6 +84,13 @@ def new_operator(
     fit_bases(model, {task: entry.pairs for task, entry in data.items()}, augment=config.training.augment)
     guards = {task: calibrate(surveys[task], config.training.guards) for task in data}
     return model, guards
+
+
+def _task(config: TrainConfig, pairs: Pairs | PointPairs) -> AnyTask:
+    if isinstance(pairs, Pairs):
+        return _grid_task(config, pairs)
+    fields = pairs.fields
+    return point_task(config, fields.spec.name, fields.most_points, fields.dt * pairs.stride)
 
 
 def _grid_task(config: TrainConfig, pairs: Pairs) -> GridTask:
@@ -109,14 +119,20 @@ def _transport(task: GridTask, pairs: Pairs) -> float:
     )
 
 
-def _normalisation(found: Survey, fields: Fields) -> Normalisation:
+def _normalisation(found: Survey, fields: Split) -> Normalisation:
     static = found.mean_field is not None
     return Normalisation(
         _tensor(found.input_mean), _tensor(found.input_std),
-        _symmetric(found.mean_field, fields) if found.mean_field is not None else _tensor(found.mean),
+        _target_mean(found, fields),
         _tensor(found.residual_std if static else found.std),
         torch.from_numpy(np.array(fields.parameters, np.float32)),
     )  # fmt: skip
+
+
+def _target_mean(found: Survey, fields: Split) -> Tensor:
+    if found.mean_field is None:
+        return _tensor(found.mean)
+    return _symmetric(found.mean_field, fields) if isinstance(fields, Fields) else _tensor(found.mean_field)
 
 
 def _symmetric(mean_field: Doubles, fields: Fields) -> Tensor:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ups.data.fields import Fields
-from ups.data.sampling import Pairs
+from ups.data.split import Split, pairs_of
 from ups.evaluation.metrics import relative_error
+from ups.evaluation.points import on_device
 from ups.evaluation.predictor import Predictor
 from ups.evaluation.rollout import rollout, trajectories
 
@@ -39,7 +39,7 @@ class Validation:
 
 
 def validate(
-    predictor: Predictor, files: Mapping[str, Fields], *, samples: int, batch_size: int
+    predictor: Predictor, files: Mapping[str, Split], *, samples: int, batch_size: int
 ) -> dict[str, Validation]:
     """Judge every task on the first `samples` samples of its file."""
     return {task: _validate(predictor, fields, samples, batch_size) for task, fields in files.items()}
@@ -50,7 +50,7 @@ def mean_nrmse(results: Mapping[str, Validation]) -> float:
     return float(np.mean([result.nrmse for result in results.values()]))
 
 
-def _validate(predictor: Predictor, fields: Fields, samples: int, batch_size: int) -> Validation:
+def _validate(predictor: Predictor, fields: Split, samples: int, batch_size: int) -> Validation:
     step, step_baseline = _one_step(predictor, fields, samples, batch_size)
     if fields.spec.static:
         return Validation(step, step_baseline, step, step_baseline)
@@ -61,8 +61,8 @@ def _validate(predictor: Predictor, fields: Fields, samples: int, batch_size: in
     return Validation(step, step_baseline, _mean(errors), _mean(baselines))
 
 
-def _one_step(predictor: Predictor, fields: Fields, samples: int, batch_size: int) -> tuple[float, float]:
-    pairs = Pairs(fields, stride=predictor.stride)
+def _one_step(predictor: Predictor, fields: Split, samples: int, batch_size: int) -> tuple[float, float]:
+    pairs = pairs_of(fields, stride=predictor.stride)
     count = min(samples, fields.samples)
     frames = np.unique(np.linspace(0, pairs.starts - 1, min(_FRAMES, pairs.starts)).astype(np.int64))
     chosen = np.repeat(np.arange(count), len(frames)), np.tile(frames, count)
@@ -72,7 +72,8 @@ def _one_step(predictor: Predictor, fields: Fields, samples: int, batch_size: in
         batch = pairs.take(chosen[0][rows], chosen[1][rows])
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets[:, 0])
         parameters = torch.from_numpy(batch.parameters).to(predictor.device)
-        predicted = predictor.step(batch.task, inputs.to(predictor.device), parameters, batch.dt).cpu()
+        there = None if batch.geometry is None else on_device(batch.geometry, predictor.device)
+        predicted = predictor.step(batch.task, inputs.to(predictor.device), parameters, batch.dt, there).cpu()
         copied = predictor.mean_field(batch.task).cpu().expand_as(targets) if fields.spec.static else inputs
         errors.append(relative_error(predicted, targets))
         baselines.append(relative_error(copied, targets))

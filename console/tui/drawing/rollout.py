@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.tui.drawing.braille import Raster
 from console.tui.drawing.picture import colour_table, half_blocks, picture_size
+from console.tui.drawing.scatter import bounds, scatter
 from console.tui.drawing.text import Row, fit, number
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Rollout:
     nrmse: float | None = None
     """Of the rollout event; the frames' own mean where it is not given."""
     persistence: float | None = None
+    positions: "Array | None" = None
+    """[F,P,D] where the points of a mesh or the particles are; S is then P. None on a grid."""
+    pred_positions: "Array | None" = None
+    """[F,P,D] where the prediction has moved them."""
 
     @property
     def num_frames(self) -> int:
@@ -44,7 +49,7 @@ class Rollout:
 
     @property
     def spatial_dims(self) -> int:
-        return self.pred.ndim - 2
+        return self.pred.ndim - 2 if self.positions is None else int(self.positions.shape[-1])
 
 
 def read_rollout(path: Path, fields: dict[str, Any]) -> Rollout:
@@ -63,10 +68,14 @@ def read_rollout(path: Path, fields: dict[str, Any]) -> Rollout:
         if not {"pred", "true"} <= set(content.files):
             raise ValueError(f"{path.name} holds no prediction")
         pred, true = (content[name].astype(np.float32) for name in ("pred", "true"))
+        names = ("positions", "pred_positions")
+        positions, moved = (content[name] if name in content.files else None for name in names)
         times = content["times"] if "times" in content.files else np.arange(len(pred), dtype=float)
         meta = json.loads(str(content["meta"][()])) if "meta" in content.files else {}
     if pred.shape != true.shape or pred.ndim < 3 or len(pred) == 0:
         raise ValueError(f"{path.name}: prediction {pred.shape} and truth {true.shape} are no rollout")
+    if any(there is not None and there.shape[:-1] != pred.shape[:-1] for there in (positions, moved)):
+        raise ValueError(f"{path.name}: positions do not fit the prediction {pred.shape}")
     return Rollout(
         task=str(meta.get("task", fields.get("task", ""))),
         step=int(meta.get("step", fields.get("step", 0)) or 0),
@@ -77,6 +86,8 @@ def read_rollout(path: Path, fields: dict[str, Any]) -> Rollout:
         times=np.resize(np.atleast_1d(times), len(pred)),
         nrmse=_number(fields.get("nrmse")),
         persistence=_number(fields.get("persistence")),
+        positions=positions,
+        pred_positions=positions if moved is None else moved,
     )
 
 
@@ -126,8 +137,8 @@ def frame_nrmse(rollout: Rollout, frame: int) -> float:
 
 
 def draw_frame(rollout: Rollout, frame: int, channel: int, width: int, height: int) -> list[Row]:
-    """One frame in `width` × `height` cells: pictures for planes, braille lines for 1-D."""
-    if rollout.spatial_dims == 1:
+    """One frame in `width` × `height` cells: pictures for planes and points, braille lines for 1-D."""
+    if rollout.spatial_dims == 1 and rollout.positions is None:
         return _draw_lines(rollout, frame, channel, width, height)
     return _draw_planes(rollout, frame, channel, width, height)
 
@@ -142,11 +153,25 @@ def plane(values: "Array") -> "Array":
     return np.concatenate(list(slices.reshape(-1, *slices.shape[-2:])), axis=1)
 
 
-def _draw_planes(rollout: Rollout, frame: int, channel: int, width: int, height: int) -> list[Row]:
+def _pictured(rollout: Rollout, frame: int, channel: int) -> tuple["Array", "Array", "Array"]:
+    """Prediction, truth and the size of the error of a frame, as planes."""
     import numpy as np
 
+    pred, true = (values[frame, ..., channel] for values in (rollout.pred, rollout.true))
+    if rollout.positions is None or rollout.pred_positions is None:
+        return plane(pred), plane(true), np.abs(plane(pred) - plane(true))
+    low, high = bounds(rollout.positions)
+    there, moved = rollout.positions[frame], rollout.pred_positions[frame]
+    return (
+        scatter(pred, moved, low, high),
+        scatter(true, there, low, high),
+        scatter(np.abs(pred - true), there, low, high),
+    )
+
+
+def _draw_planes(rollout: Rollout, frame: int, channel: int, width: int, height: int) -> list[Row]:
     scale = scales(rollout, channel)
-    pred, true = (plane(values[frame, ..., channel]) for values in (rollout.pred, rollout.true))
+    pred, true, error = _pictured(rollout, frame, channel)
     each = (width - 4) // 3
     columns, rows = picture_size((pred.shape[0], pred.shape[1]), each, max(1, height - 1))
     field, heat = colour_table("field"), colour_table("error")
@@ -154,7 +179,7 @@ def _draw_planes(rollout: Rollout, frame: int, channel: int, width: int, height:
     pictures = [
         half_blocks(pred, columns, rows, scale.low, scale.high, field),
         half_blocks(true, columns, rows, scale.low, scale.high, field),
-        half_blocks(np.abs(pred - true) * scale.factor, columns, rows, 0, span, heat),
+        half_blocks(error * scale.factor, columns, rows, 0, span, heat),
     ]
     cell = max(columns, min(each, 12))
     names = ("prediction", "truth", _error_name(scale.factor))

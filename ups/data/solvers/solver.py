@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.source import Block, Discretisation, Floats
+from ups.data.source import AnyBlock, AnyDiscretisation, Floats
 from ups.tasks import task_spec
 
 
@@ -29,8 +29,8 @@ class Solver:
     """Each initial condition is solved for each of these."""
     batch: int
     """Samples solved at a time."""
-    discretisation: Callable[[], Discretisation]
-    solve: Callable[[int, Sequence[int], tuple[float, ...]], Block]
+    discretisation: Callable[[], AnyDiscretisation]
+    solve: Callable[[int, Sequence[int], tuple[float, ...]], AnyBlock]
     """(seed, sample indices, parameters) → the samples, in float32."""
 
 
@@ -44,7 +44,7 @@ class SolverSource:
     parameters: tuple[float, ...]
 
     @property
-    def discretisation(self) -> Discretisation:
+    def discretisation(self) -> AnyDiscretisation:
         return self.solver.discretisation()
 
     @property
@@ -63,7 +63,7 @@ class SolverSource:
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         return {"name": " ".join(words), "sha256": digest, **request}
 
-    def blocks(self, rows: int) -> Iterator[Block]:
+    def blocks(self, rows: int) -> Iterator[AnyBlock]:
         step = min(rows, self.solver.batch)
         for first in range(0, self.samples, step):
             indices = range(first, min(first + step, self.samples))

@@ -13,11 +13,11 @@ from ups.data.solvers import burgers1d, darcy2d, reaction_diffusion2d
 from ups.data.solvers.registry import solver_of
 from ups.data.solvers.solver import Solver, SolverSource, cell_centres
 from ups.data.solvers.waves import random_waves
-from ups.tasks import TASK_SPECS
+from ups.tasks import TASK_SPECS, Modality
 
 Doubles = NDArray[np.float64]
 
-SOLVERS = [name for name, spec in TASK_SPECS.items() if spec.has_solver]
+SOLVERS = [name for name, spec in TASK_SPECS.items() if spec.has_solver and spec.modality is Modality.GRID]
 
 
 def relative_error(found: NDArray[np.floating], true: NDArray[np.floating]) -> float:
