@@ -1,5 +1,6 @@
 """What holds for every test: no user's home, no user's keys, no network but loopback, no silent skips."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -24,15 +25,29 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker that stands beside `needs_program`."""
+    config.addinivalue_line(
+        "markers", "needs_module(name): the test needs this package and is skipped, visibly, without it"
+    )
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose program is missing, or fail it where `UPS_REQUIRE_PROGRAMS` is set."""
-    for marker in item.iter_markers("needs_program"):
-        (name,) = marker.args
-        if shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH):
-            continue
-        if os.environ.get(REQUIRE_PROGRAMS):
-            pytest.fail(f"needs program: {name}", pytrace=False)
-        pytest.skip(f"needs program: {name}")
+    """Skip a test whose program or package is missing, or fail it where `UPS_REQUIRE_PROGRAMS` is set."""
+    programs = [marker.args[0] for marker in item.iter_markers("needs_program")]
+    modules = [marker.args[0] for marker in item.iter_markers("needs_module")]
+    missing = [
+        *(f"program: {name}" for name in programs if not _has_program(name)),
+        *(f"package: {name}" for name in modules if importlib.util.find_spec(name) is None),
+    ]
+    if missing and os.environ.get(REQUIRE_PROGRAMS):
+        pytest.fail(f"needs {missing[0]}", pytrace=False)
+    if missing:
+        pytest.skip(f"needs {missing[0]}")
+
+
+def _has_program(name: str) -> bool:
+    return bool(shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH))
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,8 @@ def _check_task(name: str, *key: str | int) -> None:
 class TaskSampling(Section):
     strategy: Literal["balanced", "proportional"] = "balanced"
     """Samples per task and epoch: equal, or in proportion to the dataset's pairs."""
+    weights: dict[str, Weight] = Field(default_factory=dict)
+    """Factor of a task's share; 1 for tasks not listed."""
 
 
 class Data(Section):
@@ -62,6 +64,16 @@ class Data(Section):
             raise KeyedError("a task is listed twice", "task")
         return self
 
+    @model_validator(mode="after")
+    def _somebody_learns(self) -> "Data":
+        weights = self.task_sampling.weights
+        for name in weights:
+            if name not in self.task:
+                raise KeyedError("is none of data.task", "task_sampling", "weights", name)
+        if not any(weights.get(name, 1.0) for name in self.task):
+            raise KeyedError("leaves no task any samples", "task_sampling", "weights")
+        return self
+
 
 class Latent(Section):
     dim: int = Field(128, ge=8)
@@ -82,7 +94,7 @@ class Pdet(Section):
     attention_type: Literal["standard"] = "standard"
     """Full softmax attention over the latent tokens."""
     qk_norm: bool = True
-    """RMS-normalise queries and keys, with a learned gain per head."""
+    """Layer-normalise queries and keys, with a learned gain per head."""
     mlp_ratio: float = Field(4.0, gt=0)
     """Width of a block's MLP in units of `hidden_dim`."""
     drop_path: Share = 0.0
@@ -199,9 +211,9 @@ class Refinement(Section):
     """The field-space network after the decoder."""
 
     channels: int = Field(16, ge=1)
-    """Width in 2-D and 3-D; 1-D uses 1.5 times as many."""
+    """Size: convolutions are twice as wide in 2-D (over groups of 2 × 2 cells), 3 times in 1-D (4 cells)."""
     layers: int = Field(2, ge=0)
-    """Convolutions in 2-D and 3-D; 1-D uses twice as many, dilated. 0 leaves it out."""
+    """Convolutions; dilated in 1-D. 0 leaves it out."""
 
 
 class Guards(Section):

@@ -20,7 +20,6 @@ def test_embedded_default_is_supported() -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("training.compile=true", "training.compile"),
         ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],

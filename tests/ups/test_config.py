@@ -332,6 +332,9 @@ class TestMistakes:
             ("data.split", "validation", "'train', 'val' or 'test'"),
             ("data.task", "[]", "at least 1"),
             ("data.task", "[darcy2d, darcy2d]", "listed twice"),
+            ("data.task_sampling.weights", "{darcy2d_mesh: 2}", "none of data.task"),
+            ("data.task_sampling.weights", "{burgers1d: 0}", "no task any samples"),
+            ("data.task_sampling.weights", "{burgers1d: -1}", "greater than or equal to 0"),
         ],
     )
     def test_wrong_value(self, write: Write, key: str, value: str, says: str) -> None:

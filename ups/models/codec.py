@@ -81,6 +81,11 @@ class FieldCodec(nn.Module):
         """The fixed part gives every field back."""
         return self.task.pool == 1 and not self.projects
 
+    @property
+    def inverts(self) -> bool:
+        """Decoding inverts encoding whatever is learned."""
+        return self.lossless and self.decoder_refinement is None
+
     def normalise(self, field: Tensor) -> Tensor:
         """[B, *S, C] in physical units → zero mean and unit deviation over the train split."""
         return (field - self.mean) / self.std

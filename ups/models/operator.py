@@ -90,7 +90,7 @@ class GridHead(nn.Module):
 
         None where the tokens say all, and for a static task, whose answer is no change of its input.
         """
-        if self.task.spec.static or self.source.lossless:
+        if self.task.spec.static or self.source.inverts:
             return None
         return source - self.source.decode(tokens)
 

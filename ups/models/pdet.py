@@ -1,6 +1,6 @@
 """`pdet_stack`: the transformer that advances latent tokens, shared by all tasks.
 
-Few, wide blocks: adaptive layer norm that starts as the identity (adaLN-Zero), RMS-normalised
+Few, wide blocks: adaptive layer norm that starts as the identity (adaLN-Zero), normalised
 queries and keys with a learned gain, axial rotary positions, SiLU. Measured choices; the notes in
 docs/learning.md say what each is worth.
 """
@@ -38,14 +38,23 @@ def rotary_angles(task: GridTask, head_dim: int) -> Tensor:
     return angles[:, None]
 
 
+def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Adaptive layer norm: tokens [B, N, W] normalised, then scaled and shifted by [B, 1, W]."""
+    return torch.addcmul(shift, functional.layer_norm(tokens, tokens.shape[-1:]), 1 + scale)
+
+
 class Block(nn.Module):
     """Attention and MLP, each modulated and gated by the condition."""
+
+    kept_share: Tensor
+    """Share of the samples for which a branch is computed; a tensor, so that all blocks compile to one."""
 
     def __init__(self, spec: OperatorSpec, drop_path: float) -> None:
         super().__init__()
         width, inner = spec.hidden_dim, round(spec.hidden_dim * spec.mlp_ratio)
         self.num_heads, self.head_dim = spec.num_heads, spec.head_dim
-        self.qk_norm, self.dropout, self.drop_path = spec.qk_norm, spec.dropout, drop_path
+        self.qk_norm, self.dropout, self.drops_paths = spec.qk_norm, spec.dropout, drop_path > 0
+        self.register_buffer("kept_share", torch.tensor(1 - drop_path), persistent=False)
         # Three matrices in one tensor: one product, and the optimizer still sees each matrix alone.
         self.qkv = nn.Parameter(torch.empty(3, width, width))
         nn.init.uniform_(self.qkv, -(width**-0.5), width**-0.5)
@@ -60,36 +69,43 @@ class Block(nn.Module):
     def forward(
         self, tokens: Tensor, condition: Tensor, rotation: Rotation, mask: Tensor | None = None
     ) -> Tensor:
-        """tokens [B, N, W], condition [B, W] → tokens [B, N, W]; none attends to tokens not in the mask."""
+        """tokens [B, N, W], condition [B, W] → tokens [B, N, W]; none attends to tokens not in the mask.
+
+        The rotation is [N, head_dim], or [B, 1, N, head_dim]: the cosine, and the sine with the sign of
+        what it is added to.
+        """
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
             self.modulation(condition)[:, None].float().chunk(6, dim=-1)
         )
-        width = tokens.shape[-1:]
-        attended = self._attend(
-            functional.layer_norm(tokens, width) * (1 + scale_a) + shift_a, rotation, mask
-        )
-        tokens = tokens + gate_a * self._drop(attended)
-        hidden = functional.layer_norm(tokens, width) * (1 + scale_m) + shift_m
-        advanced: Tensor = tokens + gate_m * self._drop(self.down(functional.silu(self.up(hidden))))
-        return advanced
+        attended = self._drop(self._attend(modulated(tokens, scale_a, shift_a), rotation, mask))
+        tokens = torch.addcmul(tokens, gate_a, attended.float())
+        hidden = self.up(modulated(tokens, scale_m, shift_m))
+        update = self._drop(self.down(functional.silu(hidden)))
+        return torch.addcmul(tokens, gate_m, update.float())
 
     def _attend(self, hidden: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         batch, num_tokens, width = hidden.shape
         qkv = functional.linear(hidden, self.qkv.flatten(0, 1))
-        qkv = qkv.view(batch, num_tokens, 3, self.num_heads, self.head_dim)
-        query_key, value = qkv[:, :, :2].float(), qkv[:, :, 2].transpose(1, 2)
+        # one copy, after which each head's tokens lie together
+        qkv = (
+            qkv.view(batch, num_tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).contiguous()
+        )
+        query_key, value = qkv[:2].float(), qkv[2]
+        scale = self.head_dim**-0.5
         if self.qk_norm:
-            query_key = functional.rms_norm(query_key, query_key.shape[-1:]) * self.gain
-        first, second = query_key.chunk(2, dim=-1)
-        cos, sin = (part.unsqueeze(-3) for part in rotation)
-        rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-        query, key = rotated.to(value.dtype).permute(2, 0, 3, 1, 4)
+            query_key = functional.layer_norm(query_key, query_key.shape[-1:])
+            # the gains of query and key only ever meet in their product
+            scale = scale * self.gain.prod(dim=0)[:, None]  # [heads, 1, 1]
+        cos, sin = rotation
+        swapped = query_key.roll(self.head_dim // 2, dims=-1)
+        query, key = torch.addcmul(query_key * cos, swapped, sin).unbind(0)
+        query, key = (query * scale).to(value.dtype), key.to(value.dtype)
         keys = None if mask is None else mask[:, None, None]
         if hidden.is_cuda:
-            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=keys, scale=1.0)
         else:
             # The fused CPU kernel's backward is several times slower at such lengths.
-            scores = (query @ key.transpose(-1, -2)).float() * self.head_dim**-0.5
+            scores = (query @ key.transpose(-1, -2)).float()
             if keys is not None:
                 scores = scores.masked_fill(~keys, -torch.inf)
             mixed = scores.softmax(dim=-1).to(value.dtype) @ value
@@ -102,10 +118,9 @@ class Block(nn.Module):
             return update
         if self.dropout:
             update = functional.dropout(update, self.dropout)
-        if self.drop_path:
-            keep = 1 - self.drop_path
-            kept = torch.rand(update.shape[0], 1, 1, device=update.device) < keep
-            update = update * kept / keep
+        if self.drops_paths:
+            kept = torch.rand(update.shape[0], 1, 1, device=update.device) < self.kept_share
+            update = update * kept / self.kept_share
         return update
 
 
@@ -138,18 +153,23 @@ class PdetStack(nn.Module):
         Args:
             tokens: [B, N, latent_dim].
             condition: [B, W].
-            rotation: rotary angles of the tokens.
+            rotation: of the tokens' rotary angles.
             position: embedding [N, W] or [B, N, W] of where a token lies; None where nothing tells.
             amp: run the blocks in bfloat16.
             mask: [B, N] tokens that stand for something; None: all do.
         """
+        cos, sin = (part.squeeze(-2) for part in rotation)
+        # a pair lies half a head apart: (a, b) → (a·cos − b·sin, b·cos + a·sin)
+        turned = torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
+        if cos.dim() > 2:  # each sample's tokens lie elsewhere; all heads turn them alike
+            turned = turned[0][:, None], turned[1][:, None]
         hidden = self.embed(tokens)
         if position is not None:
             hidden = hidden + position
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=amp):
             for block in self.blocks:
-                hidden = block(hidden, condition, rotation, mask)
+                hidden = block(hidden, condition, turned, mask)
         scale, shift = self.final_modulation(condition)[:, None].chunk(2, dim=-1)
-        hidden = functional.layer_norm(hidden.float(), hidden.shape[-1:]) * (1 + scale) + shift
+        hidden = modulated(hidden.float(), scale, shift)
         change: Tensor = self.head(hidden)
         return change

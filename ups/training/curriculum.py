@@ -16,8 +16,12 @@ def task_shares(
         pairs: training pairs of each task.
         nrmse: the last validation error of each task; {} before the first validation.
     """
-    proportional = config.data.task_sampling.strategy == "proportional"
-    base = {task: float(count) if proportional else 1.0 for task, count in pairs.items()}
+    sampling = config.data.task_sampling
+    proportional = sampling.strategy == "proportional"
+    base = {
+        task: (float(count) if proportional else 1.0) * sampling.weights.get(task, 1.0)
+        for task, count in pairs.items()
+    }
     curriculum = config.training.task_curriculum
     if not curriculum.enabled:
         return base

@@ -68,13 +68,26 @@ class Muon:
 
     def _orthogonal(self, matrices: Tensor) -> Tensor:
         """The nearest semi-orthogonal matrices, approximately, of [k, m, n] with m ≤ n."""
-        a, b, c = _NEWTON_SCHULZ
         x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(self._dtype)
+        # Rounding errors of a Gram matrix grow with each iteration; float32 has digits to spare.
+        small = self._dtype == torch.float32 and x.shape[2] >= 2 * x.shape[1]
+        orthogonal = self._orthogonal_by_gram(x) if small else self._orthogonal_directly(x)
+        return orthogonal.float()
+
+    def _orthogonal_directly(self, x: Tensor) -> Tensor:
         for _ in range(self._iterations):
-            gram = x @ x.mT
-            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-        orthogonal: Tensor = x.float()
-        return orthogonal
+            x = _newton_schulz(x @ x.mT) @ x
+        return x
+
+    def _orthogonal_by_gram(self, x: Tensor) -> Tensor:
+        """The same, iterated on XXᵀ [k, m, m]: every iterate is a polynomial of it times X."""
+        gram, product = x @ x.mT, None
+        for index in range(self._iterations):
+            factor = _newton_schulz(gram)
+            product = factor if product is None else factor @ product
+            if index < self._iterations - 1:
+                gram = factor @ gram @ factor
+        return x if product is None else product @ x
 
     def state(self) -> dict[str, Tensor]:
         return {f"{rows}x{columns}": value for (rows, columns), value in self._averages.items()}
@@ -218,6 +231,14 @@ def rate_factor(done: float, warmup: float) -> float:
     if done < warmup:
         return min(1.0, done / warmup + 1e-3)
     return max(0.0, (1 - done) / max(1 - warmup, 1e-9))
+
+
+def _newton_schulz(gram: Tensor) -> Tensor:
+    """The factor a + b·G + c·G² of one iteration, of Gram matrices G = XXᵀ [k, m, m]."""
+    a, b, c = _NEWTON_SCHULZ
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:

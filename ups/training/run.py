@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 
 from ups.capabilities import require_supported
@@ -13,13 +14,17 @@ from ups.models import checkpoint as checkpoints
 from ups.models.operator import LatentOperator
 from ups.training import ledger as ledgers
 from ups.training import state as states
+from ups.training.augment import to_device
 from ups.training.bases import warn_of_floors
+from ups.training.batch import TensorBatch
+from ups.training.compilation import compile_blocks, rehearsal
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop, Totals
 from ups.training.losses import not_applicable, operator_losses
 from ups.training.setup import open_data
 from ups.training.stages import Begun, Stages
-from ups.training.state import Progress
+from ups.training.state import Progress, TrainingState
+from ups.training.trainee import Trainee
 
 __all__ = ["EventSink", "TrainingJob", "TrainingResult", "train"]
 
@@ -63,6 +68,8 @@ def _follow(stages: Stages, sink: EventSink) -> tuple[Literal["finished", "stopp
             job, sink, stages.data, stages.samplers, trainee, state,
             done=_totals(ledger), planned=stages.planned_samples,
         )  # fmt: skip
+        if stages.config.training.compile:
+            _compile(stages, trainee, state, sink)
         if loop.run() == "stopped":
             return "stopped", _totals(ledger, state.progress)
         ledger[trainee.stage] = stages.record(trainee, state)
@@ -89,6 +96,21 @@ def _set_up_torch(job: TrainingJob) -> None:
     torch.backends.cudnn.benchmark = job.spec.config.benchmark
     if job.spec.config.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _compile(stages: Stages, trainee: Trainee, state: TrainingState, sink: EventSink) -> None:
+    """Compile what a stage trains, and try that on a micro-batch of each task."""
+    batches = [_micro_batch(stages.job, task, sampler) for task, sampler in stages.samplers.items()]
+    objective = trainee.objective(state.module)
+    compile_blocks(state.module, rehearsal(state.module, objective, batches, stages.job.device), sink)
+
+
+def _micro_batch(job: TrainingJob, task: str, sampler: PairSampler) -> TensorBatch:
+    """Samples of a task, as many as are trained on at a time."""
+    pairs = sampler.pairs
+    size = job.spec.config.training.batch_size_of(task)
+    chosen = np.arange(size) % len(pairs)
+    return to_device(pairs.take(chosen // pairs.starts, chosen % pairs.starts), job.device)
 
 
 def _started(stages: Stages, sink: EventSink) -> Begun:

@@ -7,10 +7,11 @@ from ups.models.operator import LatentOperator, Normalisation
 from ups.models.spec import GridTask, OperatorSpec
 
 
-def operator(*tasks: GridTask, seed: int = 0) -> LatentOperator:
+def operator(*tasks: GridTask, seed: int = 0, codec_hidden: int = 0) -> LatentOperator:
     spec = OperatorSpec(
         tasks, latent_dim=16, hidden_dim=32, depth=2, num_heads=2, mlp_ratio=2.0, qk_norm=True,
         drop_path=0.0, dropout=0.0, refinement_channels=4, refinement_layers=2,
+        codec_hidden=codec_hidden,
     )  # fmt: skip
     torch.manual_seed(seed)
     return LatentOperator(spec).eval()
@@ -49,6 +50,16 @@ def test_untrained_time_stepper_stands_still() -> None:
 def test_untrained_time_stepper_stands_still_whatever_its_tokens_leave_out(task: GridTask) -> None:
     state = torch.randn(2, *task.grid, len(task.spec.fields))
     torch.testing.assert_close(step(operator(task), task.task, state), state)
+
+
+def test_time_stepper_stands_still_however_its_codec_has_drifted() -> None:
+    model, state = operator(BURGERS, codec_hidden=8), torch.randn(2, 32, 1)
+    codec = model.head("burgers1d").target
+    with torch.no_grad():
+        for parameter in codec.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    assert (codec.reconstruct(state) - state).abs().max() > 0.01
+    torch.testing.assert_close(step(model, "burgers1d", state), state)
 
 
 def test_cube_is_equivariant_to_shifts_by_patches_along_each_axis() -> None:

@@ -86,6 +86,18 @@ def curriculum(strategy: str = "balanced") -> TrainConfig:
     )
 
 
+def test_a_weight_is_a_factor_of_the_share() -> None:
+    sampling = {"strategy": "proportional", "weights": {"darcy2d": 3.0}}
+    config = parse_train_config(
+        {
+            "data": {"task": ["advection1d", "darcy2d"], "task_sampling": sampling},
+            "stages": {"operator": {"epochs": 1}},
+        }
+    )
+    shares = task_shares(config, 0, {"advection1d": 100, "darcy2d": 10}, {})
+    assert shares == {"advection1d": 100.0, "darcy2d": 30.0}
+
+
 def test_shares_follow_the_curriculum() -> None:
     pairs, nrmse = {"advection1d": 100, "darcy2d": 10}, {"advection1d": 0.1, "darcy2d": 0.4}
     assert task_shares(curriculum(), 1, pairs, nrmse) == {"advection1d": 1.0}

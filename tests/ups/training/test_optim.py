@@ -139,3 +139,17 @@ def test_rate_rises_and_then_falls_to_zero() -> None:
     assert factors[100] == 0.0
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert rate_factor(0.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 5])
+def test_muon_by_gram_matrices_is_muon(iterations: int) -> None:
+    torch.manual_seed(0)
+    spread = torch.logspace(0, -4, 12)[:, None]  # far from orthogonal
+    matrices = torch.randn(2, 12, 48) * spread
+    named = [("m", nn.Parameter(matrices))]
+    muon = Muon(named, momentum=0.9, weight_decay=0.0, iterations=iterations, dtype=torch.float32)
+    normed = matrices / matrices.norm(dim=(1, 2), keepdim=True)
+
+    torch.testing.assert_close(
+        muon._orthogonal_by_gram(normed), muon._orthogonal_directly(normed), rtol=1e-3, atol=1e-4
+    )
