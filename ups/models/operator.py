@@ -121,6 +121,8 @@ class GridHead(nn.Module):
 
 
 Head = GridHead | PointHead
+Placed = GridHead | PlacedHead
+"""A head on the points of a batch, which a grid's always is."""
 
 
 @torch.no_grad()
@@ -218,7 +220,7 @@ class LatentOperator(nn.Module):
         noise: float = 0.0,
     ) -> Step:
         """As `forward`, with the predicted latents."""
-        head: GridHead | PlacedHead = self.head(task).on(geometry)
+        head: Placed = self.head(task).on(geometry)
         static = head.task.spec.static
         index = list(self.heads).index(task)
         embedded = self.condition(head.features(parameters, dt, stride))

@@ -100,15 +100,15 @@ def _set_up_torch(job: TrainingJob) -> None:
 
 def _compile(stages: Stages, trainee: Trainee, state: TrainingState, sink: EventSink) -> None:
     """Compile what a stage trains, and try that on a micro-batch of each task."""
-    batches = [_micro_batch(stages.job, sampler) for sampler in stages.samplers.values()]
+    batches = [_micro_batch(stages.job, task, sampler) for task, sampler in stages.samplers.items()]
     objective = trainee.objective(state.module)
     compile_blocks(state.module, rehearsal(state.module, objective, batches, stages.job.device), sink)
 
 
-def _micro_batch(job: TrainingJob, sampler: PairSampler) -> TensorBatch:
+def _micro_batch(job: TrainingJob, task: str, sampler: PairSampler) -> TensorBatch:
     """Samples of a task, as many as are trained on at a time."""
     pairs = sampler.pairs
-    size = job.spec.config.training.batch_size_of(pairs.fields.spec.name)
+    size = job.spec.config.training.batch_size_of(task)
     chosen = np.arange(size) % len(pairs)
     return to_device(pairs.take(chosen // pairs.starts, chosen % pairs.starts), job.device)
 
