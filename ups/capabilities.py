@@ -65,5 +65,3 @@ def _losses(config: TrainConfig) -> Iterator[str]:
 def _machinery(config: TrainConfig) -> Iterator[str]:
     if config.training.compile:
         yield "training.compile: torch.compile is not supported: set it to false"
-    if config.distributed.strategy != "ddp":
-        yield f"distributed.strategy: {config.distributed.strategy} is not supported: leave it at ddp"

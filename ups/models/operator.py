@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ups.models import draws
 from ups.models.codec import FieldCodec
 from ups.models.conditioning import ConditionFeatures, displacement, feature_width
 from ups.models.pdet import PdetStack, rotary_angles
@@ -168,7 +169,7 @@ class LatentOperator(nn.Module):
         source = head.source.normalise(head.carried(inputs, parameters, dt))
         tokens = head.source.encode(source)
         if noise:
-            tokens = tokens + noise * torch.randn_like(tokens)
+            tokens = tokens + noise * draws.normal_like(tokens)
         change = self.trunk(tokens, condition, (head.cos, head.sin), head.position, amp=self.amp)
         latents = change if static else tokens + change
         predicted = head.target.decode(latents)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ups.models import draws
 from ups.models.spec import GridTask, OperatorSpec
 
 Rotation = tuple[Tensor, Tensor]
@@ -94,10 +95,10 @@ class Block(nn.Module):
         if not self.training:
             return update
         if self.dropout:
-            update = functional.dropout(update, self.dropout)
+            update = draws.dropout(update, self.dropout)
         if self.drop_path:
             keep = 1 - self.drop_path
-            kept = torch.rand(update.shape[0], 1, 1, device=update.device) < keep
+            kept = draws.uniform(len(update), 1, 1, device=update.device) < keep
             update = update * kept / keep
         return update
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from ups.events import EventType
 from ups.rundir import RunDirectory, RunSpec
+from ups.training.ranks import ALONE, Ranks
 
 
 class EventSink(Protocol):
@@ -27,7 +28,9 @@ class TrainingJob:
     device: str
     """torch device, such as `cpu` or `cuda`."""
     should_stop: Callable[[], bool] = lambda: False
-    """Asked at each epoch's end."""
+    """Asked at each epoch's end, of the main process alone."""
+    ranks: Ranks = ALONE
+    """Which of the processes that train together this one is."""
 
 
 @dataclass(frozen=True, slots=True)

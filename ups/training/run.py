@@ -1,5 +1,7 @@
 """`train`: one run's training in its run directory, from wherever it stands."""
 
+from typing import Any
+
 import torch
 
 from ups.capabilities import require_supported
@@ -12,6 +14,7 @@ from ups.models.operator import LatentOperator
 from ups.models.spec import OperatorSpec
 from ups.training import state as states
 from ups.training.augment import to_device
+from ups.training.distributed import Group, joined
 from ups.training.job import EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
 from ups.training.losses import operator_losses, require_reach
@@ -29,13 +32,28 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
 
     Writes metric, progress, checkpoint, rollout, resumed and warning events, and the files under
     `checkpoints/` and `rollouts/`. Blocking; a killed call may be repeated, and computes what the
-    uninterrupted one would have.
+    uninterrupted one would have. Where several processes share the training, all call it, and only the
+    main one's writes anything.
 
     Raises:
         ConfigError: the config asks for something that cannot be done.
         DataError: the data cannot be used.
-        TrainingError: a loss is not finite or reaches no parameter, or the checkpoint is foreign.
+        TrainingError: a loss is not finite or reaches no parameter, the checkpoint is foreign, or another
+            process has failed.
+        LostProcessError: another process was killed.
     """
+    with joined(job.ranks, job.device) as group:
+        return _train(job, sink if group.is_main else _Silence(), group)
+
+
+class _Silence:
+    """The events of all processes but the main one."""
+
+    def write(self, kind: EventType, **fields: Any) -> None:
+        pass
+
+
+def _train(job: TrainingJob, sink: EventSink, group: Group) -> TrainingResult:
     config = job.spec.config
     require_supported(config)
     _set_up_torch(job)
@@ -44,8 +62,9 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
         for task, entry in data.items()
     }
-    trainee, state = _resumed(job, sink) or _started(job, sink, data, samplers)
-    status = StageLoop(job, sink, data, samplers, trainee, state).run()
+    # the others find the checkpoint with which the main one begins
+    trainee, state = group.main_first(lambda: _resumed(job, sink) or _started(job, sink, data, samplers))
+    status = StageLoop(job, sink, data, samplers, trainee, state, group).run()
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
         raise TrainingError(f"no whole checkpoint is left in {job.run_dir.checkpoints}")

@@ -21,6 +21,7 @@ from ups.models import checkpoint as checkpoints
 from ups.models.checkpoint import Checkpoint, load_weights
 from ups.training.optim import Hybrid
 from ups.training.precision import Precision
+from ups.training.tensors import whole_state
 from ups.training.trainee import Trainee, stage_of
 
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -80,17 +81,39 @@ def new_state(
     return _assemble(config, trainee, module.to(device), precision, np.random.default_rng(seed))
 
 
-def save(
-    parent: Path, config: TrainConfig, trainee: Trainee, state: TrainingState, score: float | None
-) -> Checkpoint:
-    """Write a checkpoint of the state and remove those that are neither last nor best."""
+Tensors = Mapping[str, Mapping[str, Tensor]]
+
+
+def tensors_of(trainee: Trainee, state: TrainingState) -> Tensors:
+    """The whole tensors of a checkpoint, by file; all processes that share the state have to ask for it."""
     tensors: dict[str, Mapping[str, Tensor]] = {
-        trainee.file: state.module.state_dict(),
+        trainee.file: whole_state(state.module),
         **trainee.fixed(),
         OPTIMIZER_FILE: {**state.optimizer.state(), **_torch_random()},
     }
     if state.ema is not None:
-        tensors[trainee.average_file] = state.ema.state_dict()
+        tensors[trainee.average_file] = whole_state(state.ema)
+    return tensors
+
+
+def save(
+    parent: Path,
+    config: TrainConfig,
+    trainee: Trainee,
+    state: TrainingState,
+    score: float | None,
+    tensors: Tensors | None = None,
+) -> Checkpoint:
+    """Write a checkpoint of the state and remove those that are neither last nor best.
+
+    Args:
+        parent: the run's `checkpoints` directory.
+        config: the run's config.
+        trainee: of the stage.
+        state: what is written.
+        score: of the validation that has just been made, if one has.
+        tensors: what `tensors_of` has gathered; None where the state is not shared.
+    """
     content = {
         "score": score if score is not None and math.isfinite(score) else None,
         "use_ema": state.use_ema,
@@ -103,6 +126,7 @@ def save(
         "config": config.model_dump(mode="json"),
         "torch": torch.__version__,
     }
+    tensors = tensors or tensors_of(trainee, state)
     written = checkpoints.write(parent, trainee.stage, state.progress.epoch, tensors, content)
     checkpoints.prune(parent)
     return written

@@ -1,0 +1,44 @@
+"""Starts trainings of several processes with torchrun, and leaves no process behind."""
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from ups.training.job import TrainingJob
+
+_ROOT = Path(__file__).parents[3]
+
+
+def torchrun(*command: str, processes: int = 2, restarts: int = 0, timeout_s: float = 240) -> tuple[int, str]:
+    """Run a command under torchrun to its end; returns the exit code and what was printed."""
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+        "--max-restarts", str(restarts), *command,
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
+    process = subprocess.Popen(
+        launcher, env=environment, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        printed, _ = process.communicate(timeout=timeout_s)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return process.returncode, printed
+
+
+def run_gang(
+    job: TrainingJob, trouble: str = "", *, processes: int = 2, restarts: int = 0
+) -> tuple[int, str]:
+    """A job's training by several processes."""
+    job_file = job.run_dir.root / "job.pickle"
+    job_file.write_bytes(pickle.dumps((job.spec, job.run_dir, job.datasets, job.device)))
+    return torchrun(
+        "-m", "tests.ups.training.worker", str(job_file), trouble, processes=processes, restarts=restarts
+    )
