@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ups.errors import TrainingError, UpsError
+from ups.errors import TrainingError, UpsError, UsageError
 from ups.models.draws import Rows
 from ups.training.ranks import LostProcessError, Ranks
 
@@ -182,11 +182,13 @@ class _Alarm:
             self._thread.join()
 
     def _listen(self) -> None:
-        connection = self._store.clone()  # a connection that waits can do nothing else
+        store: Any = self._store  # its stubs do not know `clone`
+        connection: Store = store.clone()  # one that waits can do nothing else
         connection.set_timeout(_LONGEST_TRAINING)
         with contextlib.suppress(RuntimeError):  # the launcher has ended, and with it this process will
-            if connection.get(self._own) == b"failed" and dist.is_initialized():
-                dist.group.WORLD.abort()
+            told, group = connection.get(self._own), dist.group.WORLD
+            if told == b"failed" and group is not None:
+                group.abort()
 
 
 @contextlib.contextmanager
@@ -198,6 +200,7 @@ def joined(ranks: Ranks, device: str) -> Iterator[Group]:
         device: what it computes on.
 
     Raises:
+        UsageError: there are more processes than GPUs.
         TrainingError: another process failed; says which and why.
         LostProcessError: another process died without a word.
     """
@@ -205,7 +208,7 @@ def joined(ranks: Ranks, device: str) -> Iterator[Group]:
         yield Group(ranks)
         return
     if device.startswith("cuda"):
-        torch.cuda.set_device(device)
+        _take_gpu(ranks, device)
     store = PrefixStore("training", launcher_store())
     gang, alarm = _Gang(ranks, store), _Alarm(ranks, store)
     try:
@@ -223,6 +226,16 @@ def joined(ranks: Ranks, device: str) -> Iterator[Group]:
         alarm.unset()
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _take_gpu(ranks: Ranks, device: str) -> None:
+    present = torch.cuda.device_count()
+    if ranks.local_world_size > present:
+        raise UsageError(
+            f"{ranks.local_world_size} processes were started on a machine of {present} GPUs",
+            hint=f"start torchrun with --nproc-per-node {present}",
+        )
+    torch.cuda.set_device(device)
 
 
 def launcher_store() -> Store:

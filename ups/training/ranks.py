@@ -15,6 +15,8 @@ class Ranks:
     world_size: int = 1
     local_rank: int = 0
     """Number among those of its machine: which GPU it takes."""
+    local_world_size: int = 1
+    """Processes of its machine."""
     launched: bool = False
     """torchrun started it: its parent lives on when it is restarted."""
     restarts: int = 0
@@ -49,6 +51,7 @@ class Ranks:
                 rank=int(environment["RANK"]),
                 world_size=int(environment["WORLD_SIZE"]),
                 local_rank=int(environment["LOCAL_RANK"]),
+                local_world_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
                 launched="TORCHELASTIC_RUN_ID" in environment,
                 restarts=int(environment.get("TORCHELASTIC_RESTART_COUNT", 0)),
                 most_restarts=int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)),

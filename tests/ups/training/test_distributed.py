@@ -1,6 +1,7 @@
 """Several processes compute what one computes, and end together."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
