@@ -50,7 +50,7 @@ class Followers:
     def _say(self, word: dict[str, dict[str, str]] | None) -> None:
         if self._waiting:
             self._waiting = False
-            _store().set(_WORD, json.dumps(word))
+            _store(self._ranks).set(_WORD, json.dumps(word))
 
     def __enter__(self) -> "Followers":
         return self
@@ -103,7 +103,7 @@ def _awaited_word(ranks: Ranks) -> dict[str, dict[str, Path]] | None:
     Raises:
         TrainingError: the main process said nothing for too long.
     """
-    store = _store()
+    store = _store(ranks)
     store.set_timeout(PATIENCE)
     try:
         word = json.loads(store.get(_WORD))
@@ -117,9 +117,9 @@ def _awaited_word(ranks: Ranks) -> dict[str, dict[str, Path]] | None:
     return {task: {split: Path(file) for split, file in files.items()} for task, files in word.items()}
 
 
-def _store() -> "Store":
+def _store(ranks: Ranks) -> "Store":
     from torch.distributed.distributed_c10d import PrefixStore
 
     from ups.training.distributed import launcher_store
 
-    return PrefixStore("pipeline", launcher_store())
+    return PrefixStore("pipeline", launcher_store(ranks))

@@ -209,7 +209,7 @@ def joined(ranks: Ranks, device: str) -> Iterator[Group]:
         return
     if device.startswith("cuda"):
         _take_gpu(ranks, device)
-    store = PrefixStore("training", launcher_store())
+    store = PrefixStore("training", launcher_store(ranks))
     gang, alarm = _Gang(ranks, store), _Alarm(ranks, store)
     try:
         dist.init_process_group(
@@ -238,11 +238,13 @@ def _take_gpu(ranks: Ranks, device: str) -> None:
     torch.cuda.set_device(device)
 
 
-def launcher_store() -> Store:
-    """A connection of one's own to the store through which torchrun's processes find one another."""
+def launcher_store(ranks: Ranks) -> Store:
+    """A new connection to the store through which torchrun's processes find one another.
+
+    The launcher keeps it when it starts the processes anew: what the dead ones have left there is not seen.
+    """
     store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-    found: Store = store
-    return found
+    return PrefixStore(f"start/{ranks.restarts}", store)
 
 
 def _message(error: Exception) -> str:
