@@ -11,12 +11,11 @@ import traceback
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from remote import environment
 from remote.journal import say
 from ups.errors import TrainingError, UpsError
-from ups.events import EventType
 from ups.rundir import RunDirectory
 from ups.training.ranks import LostProcessError, Ranks
 
@@ -72,14 +71,14 @@ def follow(directory: RunDirectory, ranks: Ranks) -> int:
         return 0
     # until its next checkpoint is written, the main process needs the others
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    from ups.training.job import TrainingJob
+    from ups.training.job import SILENCE, TrainingJob
     from ups.training.run import train
 
     spec = directory.read_spec()
     environment.use_threads(spec.threads)
     job = TrainingJob(spec, directory, datasets, ranks.device(environment.device()), ranks=ranks)
     try:
-        train(job, _Nowhere())
+        train(job, SILENCE)
     except LostProcessError as error:
         say(f"process {ranks.rank}: {error.message}")
         return RESTART_EXIT_CODE
@@ -88,13 +87,6 @@ def follow(directory: RunDirectory, ranks: Ranks) -> int:
     except Exception:  # noqa: BLE001 - the process boundary
         say(f"process {ranks.rank}: {traceback.format_exc()}")
     return 0
-
-
-class _Nowhere:
-    """Where the events of the others go."""
-
-    def write(self, kind: EventType, **fields: Any) -> None:
-        pass
 
 
 def _awaited_word(ranks: Ranks) -> dict[str, dict[str, Path]] | None:

@@ -74,9 +74,9 @@ class Group:
         """What the main process computes: it alone does. The value is pickled and should be small."""
         return compute()
 
-    def main_first(self, compute: Callable[[], Value]) -> Value:
-        """What each process computes, the others once the main one is done; all leave together."""
-        return compute()
+    def main_first(self, make: Callable[[], Value], find: Callable[[], Value]) -> Value:
+        """What the main process makes and the others then find; all go on together."""
+        return make()
 
 
 class _Gang(Group):
@@ -116,12 +116,12 @@ class _Gang(Group):
         self._broadcast((value, None))
         return value
 
-    def main_first(self, compute: Callable[[], Value]) -> Value:
+    def main_first(self, make: Callable[[], Value], find: Callable[[], Value]) -> Value:
         made: list[Value] = []
-        self.from_main(lambda: made.append(compute()))
+        self.from_main(lambda: made.append(make()))
         if not self.is_main:
-            made.append(compute())
-        self.any(False)
+            made.append(find())
+        self.any(False)  # nobody changes what is made before all have found it
         return made[0]
 
     def explained(self, error: Exception) -> Exception:

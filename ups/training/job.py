@@ -17,6 +17,15 @@ class EventSink(Protocol):
         """Append one event."""
 
 
+class _Silence:
+    def write(self, kind: EventType, **fields: Any) -> None:
+        pass
+
+
+SILENCE: EventSink = _Silence()
+"""Takes the events of processes whose training another one tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
     """One run's training: what, where, on which data."""

@@ -1,7 +1,5 @@
 """`train`: one run's training in its run directory, from wherever it stands."""
 
-from typing import Any
-
 import torch
 
 from ups.capabilities import require_supported
@@ -15,7 +13,7 @@ from ups.models.spec import OperatorSpec
 from ups.training import state as states
 from ups.training.augment import to_device
 from ups.training.distributed import Group, joined
-from ups.training.job import EventSink, TrainingJob, TrainingResult
+from ups.training.job import SILENCE, EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop
 from ups.training.losses import operator_losses, require_reach
 from ups.training.objective import predict
@@ -43,14 +41,7 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         LostProcessError: another process was killed.
     """
     with joined(job.ranks, job.device) as group:
-        return _train(job, sink if group.is_main else _Silence(), group)
-
-
-class _Silence:
-    """The events of all processes but the main one."""
-
-    def write(self, kind: EventType, **fields: Any) -> None:
-        pass
+        return _train(job, sink if group.is_main else SILENCE, group)
 
 
 def _train(job: TrainingJob, sink: EventSink, group: Group) -> TrainingResult:
@@ -62,8 +53,9 @@ def _train(job: TrainingJob, sink: EventSink, group: Group) -> TrainingResult:
         task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
         for task, entry in data.items()
     }
-    # the others find the checkpoint with which the main one begins
-    trainee, state = group.main_first(lambda: _resumed(job, sink) or _started(job, sink, data, samplers))
+    trainee, state = group.main_first(
+        lambda: _resumed(job, sink) or _started(job, sink, data, samplers), lambda: _joined_in(job, sink)
+    )
     status = StageLoop(job, sink, data, samplers, trainee, state, group).run()
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
@@ -100,6 +92,17 @@ def _started(
     require_reach(model, operator_losses(config), probes, predict)
     states.save(job.run_dir.checkpoints, config, trainee, state, None)
     return trainee, state
+
+
+def _joined_in(job: TrainingJob, sink: EventSink) -> tuple[OperatorTrainee, TrainingState]:
+    """The state with which the main process begins: it has left a checkpoint of it."""
+    found = _resumed(job, sink)
+    if found is None:
+        raise TrainingError(
+            f"process {job.ranks.rank} finds no checkpoint of the main one in {job.run_dir.checkpoints}",
+            hint="all machines of a training need the same run directory, on a file system that they share",
+        )
+    return found
 
 
 def _resumed(job: TrainingJob, sink: EventSink) -> tuple[OperatorTrainee, TrainingState] | None:

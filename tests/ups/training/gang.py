@@ -46,12 +46,8 @@ def torchrun(*command: str, processes: int = 2, restarts: int = 0, timeout_s: fl
     return process.returncode, printed
 
 
-def run_gang(
-    job: TrainingJob, trouble: str = "", *, processes: int = 2, restarts: int = 0
-) -> tuple[int, str]:
+def run_gang(job: TrainingJob, trouble: str = "", *, processes: int = 2) -> tuple[int, str]:
     """A job's training by several processes."""
     job_file = job.run_dir.root / "job.pickle"
     job_file.write_bytes(pickle.dumps((job.spec, job.run_dir, job.datasets, job.device)))
-    return torchrun(
-        "-m", "tests.ups.training.worker", str(job_file), trouble, processes=processes, restarts=restarts
-    )
+    return torchrun("-m", "tests.ups.training.worker", str(job_file), trouble, processes=processes)

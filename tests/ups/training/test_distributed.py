@@ -81,24 +81,6 @@ def test_checkpoint_goes_on_under_another_strategy_and_number_of_processes(
         }
 
 
-def test_killed_process_restarts_all_from_the_last_checkpoint(
-    tmp_path: Path, datasets: Datasets, alone: TrainingJob
-) -> None:
-    job = make_job(tmp_path / "run", datasets, config_of())
-    code, printed = run_gang(job, "killed", restarts=1)
-    assert code == 0, printed
-    assert len(events(job, EventType.RESUMED)) == 1
-    assert_same_curves(alone, job)
-
-
-def test_failing_process_ends_all_with_its_own_error(tmp_path: Path, datasets: Datasets) -> None:
-    job = make_job(tmp_path / "run", datasets, config_of())
-    code, printed = run_gang(job, "unreadable")
-    assert code != 0, printed
-    told = (job.run_dir.root / "error-0").read_text()
-    assert told == "TrainingError: process 1 failed: the file is torn"
-
-
 def test_memory_that_runs_out_in_one_process_halves_the_micro_batches_of_all(
     tmp_path: Path, datasets: Datasets
 ) -> None:

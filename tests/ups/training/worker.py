@@ -9,7 +9,7 @@ from typing import Any
 from tests.ups.training.trouble import arrange
 from ups.events import EventWriter
 from ups.training.job import TrainingJob
-from ups.training.ranks import LostProcessError, Ranks
+from ups.training.ranks import Ranks
 from ups.training.run import train
 
 
@@ -18,18 +18,11 @@ def main(job_file: Path, trouble: str = "") -> int:
     job = TrainingJob(*pickle.loads(job_file.read_bytes()))
     job = replace(job, ranks=ranks)
     arrange(trouble, ranks)
-    try:
-        if not ranks.is_main:
-            train(job, _Nowhere())
-            return 0
-        with EventWriter(job.run_dir.events_path) as sink:
-            train(job, sink)
-    except LostProcessError as error:
-        print(f"lost: {error.message}")
-        return 3
-    except Exception as error:  # noqa: BLE001 - the process boundary
-        (job.run_dir.root / f"error-{ranks.rank}").write_text(f"{type(error).__name__}: {error}")
-        return 0 if not ranks.is_main else 7
+    if not ranks.is_main:
+        train(job, _Nowhere())
+        return 0
+    with EventWriter(job.run_dir.events_path) as sink:
+        train(job, sink)
     return 0
 
 
