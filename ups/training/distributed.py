@@ -29,7 +29,7 @@ PATIENCE = timedelta(hours=1)
 """How long a process waits for the others; the main one validates and uploads meanwhile."""
 _LONGEST_TRAINING = timedelta(days=365)
 _FAILURE = "failure"
-_LOST_CONNECTION = "Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|gloo"
+_LOST_CONNECTION = "Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|gloo|NCCL"
 
 Value = TypeVar("Value")
 
@@ -128,11 +128,13 @@ class _Gang(Group):
         """The error to end with: this one, or the one of another process whose consequence it is."""
         first = self._told() if _is_lost_connection(error) else self._tell(error)
         if first is None:
+            late = "[Tt]imed out"
+            what = f"did not answer within {PATIENCE}" if re.search(late, str(error)) else "was killed"
             return LostProcessError(
-                "a process of the training was killed",
+                f"a process of the training {what}",
                 hint="resume the run; where memory ran out, the log of the machine's kernel says so",
             )
-        if first["rank"] == self.ranks.rank or isinstance(error, UpsError):
+        if first["rank"] == self.ranks.rank or first["message"] == _message(error):
             return error
         return TrainingError(f"process {first['rank']} failed: {first['message']}", hint=first["hint"])
 
@@ -220,8 +222,11 @@ def joined(ranks: Ranks, device: str) -> Iterator[Group]:
         alarm.set()
         yield gang
     except Exception as error:
+        cause = gang.explained(error)
         alarm.ring()
-        raise gang.explained(error) from error
+        if cause is error:
+            raise
+        raise cause from error
     finally:
         alarm.unset()
         if dist.is_initialized():
@@ -252,7 +257,7 @@ def _message(error: Exception) -> str:
 
 
 def _is_lost_connection(error: Exception) -> bool:
-    # Gloo raises plain RuntimeErrors.
+    # backends also raise plain RuntimeErrors
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and re.search(_LOST_CONNECTION, str(error)) is not None
     )
