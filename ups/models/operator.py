@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ups.models import draws
 from ups.models.codec import FieldCodec
 from ups.models.conditioning import ConditionFeatures, displacement, feature_width
 from ups.models.geometry import Geometry
@@ -229,7 +230,7 @@ class LatentOperator(nn.Module):
         tokens = head.source.encode(source)
         unencoded = head.unencoded(source, tokens)
         if noise:
-            tokens = tokens + noise * torch.randn_like(tokens)
+            tokens = tokens + noise * draws.normal_like(tokens)
         change = self.trunk(tokens, condition, head.rotation, head.position, amp=self.amp, mask=head.mask)
         latents = change if static else tokens + change
         predicted = head.target.decode(latents)
