@@ -18,6 +18,7 @@ from ups.errors import TrainingError
 from ups.evaluation.guards import Guards
 from ups.evaluation.metrics import relative_error
 from ups.evaluation.predictor import Predictor
+from ups.models import draws
 from ups.models.checkpoint import MODEL_FILE
 from ups.models.companions import COMPANIONS_AVERAGE_FILE, COMPANIONS_FILE, TEACHER_FILE, Companions
 from ups.models.corrector import (
@@ -60,7 +61,7 @@ class CompanionObjective(nn.Module):
         with torch.no_grad():
             given, predicted = _predicted(self.operator, batch)
             residual = residual_tokens(given, predicted, target) / corrector.scale(batch.task)
-            noise = given.head.target.project(torch.randn_like(target))
+            noise = given.head.target.project(draws.normal_like(target))
         if self.teacher is None:
             name, (loss, found) = "denoising", self._denoising(given, residual, noise)
         else:
@@ -72,7 +73,7 @@ class CompanionObjective(nn.Module):
     def _denoising(self, given: Situation, residual: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Squared error of the denoised residual, weighted as predicting v would weight it (1 / sin²)."""
         path = torch.tensor(angles(LEVELS), device=residual.device)
-        level = torch.randint(len(path), (len(residual),), device=residual.device)
+        level = draws.integers(len(path), len(residual), device=residual.device)
         angle = path[level]
         noise = _half_silent(noise, level == 0)
         cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
@@ -104,7 +105,7 @@ class CompanionObjective(nn.Module):
     def _judging(self, given: Situation, predicted: Tensor, target: Tensor, found: Tensor) -> Tensor:
         """Squared errors of the critic's log errors of two candidates, and of their difference."""
         codec, critic = given.head.target, self.module.critic
-        mix = 2 * torch.rand(len(found), device=found.device) - 1
+        mix = 2 * draws.uniform(len(found), device=found.device) - 1
         moved = mix[:, None, None] * self.module.corrector.scale(given.task) * found
         candidate = predicted + codec.unproject(moved) * codec.std
         other = replace(given, predicted=given.predicted + moved)
@@ -205,7 +206,7 @@ def _predicted(operator: LatentOperator, batch: TensorBatch) -> tuple[Situation,
 
 def _half_silent(noise: Tensor, pure: Tensor) -> Tensor:
     """The noise, silenced in half of the samples that are pure noise: prediction starts at its mean."""
-    silent = pure & (torch.rand(len(noise), device=noise.device) < 0.5)
+    silent = pure & (draws.uniform(len(noise), device=noise.device) < 0.5)
     return torch.where(silent[:, None, None], torch.zeros_like(noise), noise)
 
 
