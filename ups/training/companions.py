@@ -1,7 +1,7 @@
 """The second and third stage: a corrector of the finished operator, then the same in one step.
 
-Each batch also teaches the critic, on the operator's prediction and on one that the corrector has moved
-towards the truth or away from it.
+Each batch also teaches the critic, on the operator's prediction and on one that was moved towards the
+truth or away from it, and by what another sample lacks: what a candidate gets wrong looks like a residual.
 """
 
 import copy
@@ -63,14 +63,14 @@ class CompanionObjective(nn.Module):
             residual = residual_tokens(given, predicted, target) / corrector.scale(batch.task)
             noise = given.head.target.project(draws.normal_like(target))
         if self.teacher is None:
-            name, (loss, found) = "denoising", self._denoising(given, residual, noise)
+            name, loss = "denoising", self._denoising(given, residual, noise)
         else:
-            name, (loss, found) = "consistency", self._consistency(self.teacher, given, residual, noise)
+            name, loss = "consistency", self._consistency(self.teacher, given, residual, noise)
         loss = loss * residual[0].numel() / target[0].numel()  # per value of the field, not of the latents
-        judged = self._judging(given, predicted, target, found.detach())
+        judged = self._judging(given, residual, predicted, target)
         return loss + judged, {name: loss.detach(), "critic": judged.detach()}
 
-    def _denoising(self, given: Situation, residual: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _denoising(self, given: Situation, residual: Tensor, noise: Tensor) -> Tensor:
         """Squared error of the denoised residual, weighted as predicting v would weight it (1 / sin²)."""
         path = torch.tensor(angles(LEVELS), device=residual.device)
         level = draws.integers(len(path), len(residual), device=residual.device)
@@ -79,11 +79,10 @@ class CompanionObjective(nn.Module):
         cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
         found = self.module.corrector(given, cos * residual + sin * noise, angle)
         error = (found - residual).square().flatten(1).mean(dim=1)
-        return (error / angle.sin().square()).mean(), found
+        weighted: Tensor = error / angle.sin().square()
+        return weighted.mean()
 
-    def _consistency(
-        self, teacher: Corrector, given: Situation, residual: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _consistency(self, teacher: Corrector, given: Situation, residual: Tensor, noise: Tensor) -> Tensor:
         """Consistency distillation (Song et al., *Consistency Models*, arXiv:2303.01469, algorithm 2).
 
         What the student says at one level is to be what it says one step of the teacher further down. The
@@ -100,13 +99,17 @@ class CompanionObjective(nn.Module):
             lower = teacher.descend(given, noisy, here, there)
             wanted = student(given, lower, lower.new_full((len(lower),), there)) if there else lower
         found = student(given, noisy, noisy.new_full((len(noisy),), here))
-        return (found - wanted).square().mean(), found
+        wrong: Tensor = found - wanted
+        return wrong.square().mean()
 
-    def _judging(self, given: Situation, predicted: Tensor, target: Tensor, found: Tensor) -> Tensor:
+    def _judging(self, given: Situation, residual: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
         """Squared errors of the critic's log errors of two candidates, and of their difference."""
         codec, critic = given.head.target, self.module.critic
-        mix = 2 * draws.uniform(len(found), device=found.device) - 1
-        moved = mix[:, None, None] * self.module.corrector.scale(given.task) * found
+        own, foreign = (2 * draws.uniform(len(residual), 2, 1, device=residual.device) - 1).split(1, dim=1)
+        # an error like this one where it does not belong: one token further
+        moved = self.module.corrector.scale(given.task) * (
+            own * residual + foreign * residual.roll(1, dims=1)
+        )
         candidate = predicted + codec.unproject(moved) * codec.std
         other = replace(given, predicted=given.predicted + moved)
         truth = _log_error(predicted, target), _log_error(candidate, target)

@@ -157,6 +157,6 @@ def test_unsupported_config_is_refused_before_anything_is_written(tmp_path: Path
     content = tiny_config().model_dump(mode="json")
     content["encoder"] = {"learning_rate": 1e-3}  # of a codec that learns nothing
     job = make_job(tmp_path / "run", datasets, parse_train_config(content))
-    with pytest.raises(ConfigError, match="encoder.learning_rate"):
+    with pytest.raises(ConfigError, match=r"encoder\.learning_rate"):
         run_job(job)
     assert not job.run_dir.checkpoints.exists()
