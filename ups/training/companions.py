@@ -105,10 +105,10 @@ class CompanionObjective(nn.Module):
     def _judging(self, given: Situation, residual: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
         """Squared errors of the critic's log errors of two candidates, and of their difference."""
         codec, critic = given.head.target, self.module.critic
-        own, foreign = (2 * draws.uniform(len(residual), 2, 1, device=residual.device) - 1).split(1, dim=1)
+        mix = 2 * draws.uniform(len(residual), 2, 1, device=residual.device) - 1
         # an error like this one where it does not belong: one token further
         moved = self.module.corrector.scale(given.task) * (
-            own * residual + foreign * residual.roll(1, dims=1)
+            mix[:, :1] * residual + mix[:, 1:] * residual.roll(1, dims=1)
         )
         candidate = predicted + codec.unproject(moved) * codec.std
         other = replace(given, predicted=given.predicted + moved)
