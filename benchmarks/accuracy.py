@@ -5,7 +5,8 @@ published raw files of `--data DIR`, or what the reference solvers make. The FNO
 tuned: several sizes and rates per task and budget are trained for the first seed and chosen on the
 validation split. Figures are nRMSE on the test split, medians over seeds; `geomean` is the geometric
 mean over tasks (time steppers in the rollout of 40 steps). Further rows show where the gain comes
-from; what they need beyond the weights that are there is trained for the first seed only.
+from; what they need beyond the weights that are there is trained for the first seed and the smallest budget
+only.
 """
 
 import sys
@@ -53,14 +54,19 @@ def main(arguments_given: Sequence[str] | None = None) -> int:
 
 def _run(options: Namespace, datasets: Datasets, rows: list[Row]) -> None:
     """Add the rows of each set of tasks and budget as they come."""
-    sizes = [(size, budget) for size in options.sets for budget in options.budgets]
-    trainings = planned_trainings(options.seeds, quick=options.quick)
-    progress = Progress(sum(budget for _, budget in sizes) * trainings)
+    sizes = [(size, budget) for budget in options.budgets for size in options.sets]
+    explained = min(options.budgets)
+    planned = sum(
+        budget * planned_trainings(options.seeds, quick=options.quick, explained=budget == explained)
+        for _, budget in sizes
+    )
+    progress = Progress(planned)
     runner = Runner(datasets, progress, jobs=options.jobs, kept=options.resume)
     for size, budget in sizes:
         contest = Contest(
-            TASK_SETS[size], budget, tuple(range(options.seeds)), runner, datasets, quick=options.quick
-        )
+            TASK_SETS[size], budget, tuple(range(options.seeds)), runner, datasets,
+            quick=options.quick, explained=budget == explained,
+        )  # fmt: skip
         rows += contest.rows()
 
 

@@ -229,8 +229,10 @@ def _rows(
         else:
             yield Row(f"{prefix} model FLOPs", per_second / 1e12, 0.0, "unknown peak", "TFLOP/s", "higher")
         if speed.peak_bytes:
-            gib = [figures.peak_bytes / 2**30 for figures in (speed, beside)]
-            yield Row(f"{prefix} peak memory", *gib, "eager", "GiB", "lower")
+            yield Row(
+                f"{prefix} peak memory", speed.peak_bytes / 2**30, beside.peak_bytes / 2**30, "eager", "GiB",
+                "lower",
+            )  # fmt: skip
         for task, figures in trained.test.items():
             for kind in ("one_step", "rollout"):
                 yield Row(

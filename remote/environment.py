@@ -15,6 +15,7 @@ import psutil
 from remote import watchdog
 from ups.errors import ConfigError, UsageError
 from ups.rundir import code_version
+from ups.training.ranks import ALONE, Ranks
 
 DEVICE_VARIABLE = "UPS_REMOTE_DEVICE"
 _GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -102,9 +103,12 @@ def missing_extra(error: ImportError) -> ConfigError | None:
 INSTALL_HINT = "pip install 'ups-console[train]'"
 
 
-def record_process(run_dir: Path) -> None:
-    """Write `run.pid`, by which the watchdog and the console know this process."""
-    process = psutil.Process()
+def record_process(run_dir: Path, ranks: Ranks = ALONE) -> None:
+    """Write `run.pid`, by which the watchdog and the console know the run's process.
+
+    Under torchrun that is the launcher: it lives on while it starts the others anew.
+    """
+    process = psutil.Process(os.getppid() if ranks.launched else os.getpid())
     content = {"pid": process.pid, "start_time": process.create_time(), "boot_id": _boot_id()}
     temporary = run_dir / f".{watchdog.PID_FILE}.part"
     temporary.write_text(json.dumps(content))

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from remote import environment, evaluate, watchdog
 from remote.failures import StopRequested, explain
+from remote.followers import RESTART_EXIT_CODE, Followers, follow
 from remote.hydrate import Datasets, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256
@@ -28,6 +29,7 @@ from ups.events import Event, EventType, PhaseState
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
 from ups.tasks import Modality, task_spec
+from ups.training.ranks import LostProcessError, Ranks
 
 PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0
@@ -49,10 +51,13 @@ def execute(root: Path, *, as_json: bool = False) -> int:
     directory = RunDirectory(root.absolute())
     if not directory.spec_path.exists():
         directory.read_spec()  # raises the error that says so
+    ranks = Ranks.from_environment()
+    if not ranks.is_main:
+        return follow(directory, ranks)
     stop = StopSwitch()
-    with environment.sole_process(directory.root):
+    with environment.sole_process(directory.root), Followers(ranks) as followers:
         stop.install()
-        environment.record_process(directory.root)
+        environment.record_process(directory.root, ranks)
         spec = directory.read_spec()
         done = watchdog.last_done(directory.events_path)
         store = open_store(spec.store)
@@ -62,8 +67,12 @@ def execute(root: Path, *, as_json: bool = False) -> int:
             )
             Publisher(store, spec, directory, lambda path, where, sha256: None).publish_tail(announce=False)
             return 0
+        if done.get("status") == "failed" and ranks.restarts:
+            return int(
+                done.get("exit_code") or 1
+            )  # what failed by itself fails again: only deaths are mended
         with Journal(directory.events_path, as_json=as_json) as journal:
-            return Attempt(spec, directory, store, journal, stop).run()
+            return Attempt(spec, directory, store, journal, stop, ranks, followers).run()
 
 
 class StopSwitch:
@@ -107,13 +116,22 @@ class Attempt:
     """One process's work on a run directory."""
 
     def __init__(
-        self, spec: RunSpec, directory: RunDirectory, store: ObjectStore, journal: Journal, stop: StopSwitch
+        self,
+        spec: RunSpec,
+        directory: RunDirectory,
+        store: ObjectStore,
+        journal: Journal,
+        stop: StopSwitch,
+        ranks: Ranks,
+        followers: Followers,
     ) -> None:
         self._spec = spec
         self._directory = directory
         self._store = store
         self._journal = journal
         self._stop = stop
+        self._ranks = ranks
+        self._followers = followers
         self._hydrator = Hydrator(spec, store, directory)
         self._publisher = Publisher(store, spec, directory, self._on_published)
         self._phase: str | None = None
@@ -126,6 +144,9 @@ class Attempt:
             with Telemetry(self._journal, self._directory.root):
                 self._work(device, outcome)
                 self._publish_results(outcome)
+        except LostProcessError as error:
+            self._journal.warn("lost_process", error.message, "all start anew from the last checkpoint")
+            return RESTART_EXIT_CODE
         except Exception as error:  # noqa: BLE001 - the process boundary: every end is told
             self._fail(error, outcome)
         self._say_done(outcome)
@@ -134,7 +155,7 @@ class Attempt:
     def _announce(self) -> str:
         """Write the `run` event where this is the first process; returns the device."""
         try:
-            device, problem = environment.device(), None
+            device, problem = self._ranks.device(environment.device()), None
         except (UpsError, ImportError) as error:
             device, problem = "", error
         machine = environment.describe(device, self._spec.threads)
@@ -145,7 +166,7 @@ class Attempt:
                 tasks=list(self._spec.tasks),
                 stages=list(course(self._spec.stages)),
                 device=device,
-                world_size=1,
+                world_size=self._ranks.world_size,
                 code_version=self._spec.code_version,
                 config_sha256=self._spec.config_sha256,
                 run=self._spec.run,
@@ -167,7 +188,9 @@ class Attempt:
             outcome.summary = evaluate.summary(report)
         except StopRequested:
             outcome.status = "stopped"
-        except Exception as error:  # noqa: BLE001 - what was made so far is published all the same
+        except Exception as error:
+            if isinstance(error, LostProcessError) and self._ranks.will_be_restarted:
+                raise
             self._fail(error, outcome)
 
     # --- phases -----------------------------------------------------------------------------
@@ -234,6 +257,7 @@ class Attempt:
     def _train(self, datasets: Datasets, device: str) -> Path:
         trained = self._trained()
         if trained is not None:
+            self._followers.dismiss()
             self._skip("train", f"finished already: {trained.name}")
             return trained
         with self._in_phase("train") as detail:
@@ -241,7 +265,10 @@ class Attempt:
             from ups.training.run import train
 
             environment.use_threads(self._spec.threads)
-            job = TrainingJob(self._spec, self._directory, datasets, device, should_stop=self._stop)
+            job = TrainingJob(
+                self._spec, self._directory, datasets, device, should_stop=self._stop, ranks=self._ranks
+            )
+            self._followers.call(datasets)
             result = train(job, _TrainingSink(self._journal, self._publisher))
             if result.status == "stopped":
                 raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")

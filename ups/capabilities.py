@@ -12,7 +12,7 @@ from ups.tasks import Modality, task_spec
 
 def unsupported(config: TrainConfig) -> list[str]:
     """One sentence for each thing that cannot be done, naming its key and what to do; [] where all can."""
-    return [*_stages(config), *_losses(config), *_machinery(config)]
+    return [*_stages(config), *_losses(config)]
 
 
 def require_supported(config: TrainConfig) -> None:
@@ -51,8 +51,3 @@ def _losses(config: TrainConfig) -> Iterator[str]:
             "encoder.learning_rate: without inverse losses the encoder is fixed and learns nothing:"
             " leave it null, or set training.use_inverse_losses"
         )
-
-
-def _machinery(config: TrainConfig) -> Iterator[str]:
-    if config.distributed.strategy != "ddp":
-        yield f"distributed.strategy: {config.distributed.strategy} is not supported: leave it at ddp"

@@ -211,9 +211,9 @@ class Refinement(Section):
     """The field-space network after the decoder."""
 
     channels: int = Field(16, ge=1)
-    """Size: convolutions are twice as wide in 2-D (over groups of 2 × 2 cells), 3 times in 1-D (4 cells)."""
+    """Size: in 1-D and 2-D the convolutions, over groups of 2 or 2 × 2 cells, are twice as wide."""
     layers: int = Field(2, ge=0)
-    """Convolutions; dilated in 1-D. 0 leaves it out."""
+    """Convolutions; in 1-D half as many again, dilated. 0 leaves it out."""
 
 
 class Guards(Section):

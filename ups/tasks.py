@@ -297,7 +297,8 @@ TASK_SPECS: dict[str, TaskSpec] = {
             modality=Modality.MESH, spatial_dims=2, fields=("u",), units=("1",),
             boundary=Boundary.DIRICHLET, domain=(_UNIT, _UNIT), dt=0.0,
             parameters=(Parameter("beta", "beta", "β"),), input_fields=("a",),
-            has_solver=True, short="darcy mesh", positive=("u",),
+            has_solver=True, short="darcy mesh",
+            positive=("u",),
         ),
         TaskSpec(
             name="particles_advect", title="Particles in a flow", equation="dx/dt = v(x, t)",

@@ -56,13 +56,18 @@ class _Mark:
 class _Clock:
     """An event sink that notes the time at each report of progress.
 
-    The first report comes after some steps, so that neither the set-up nor a compilation counts.
+    The first report comes after some steps, so that neither the set-up nor a compilation counts, unless
+    it is the only one.
     """
 
+    start: _Mark = field(init=False)
     marks: list[_Mark] = field(default_factory=list)
     shares: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     _step: int = 0
+
+    def __post_init__(self) -> None:
+        self.start = _Mark(time.perf_counter(), time.process_time(), 0, 0)
 
     def write(self, kind: EventType, **fields: Any) -> None:
         if kind is EventType.METRIC and fields["split"] == "train":
@@ -72,6 +77,11 @@ class _Clock:
             self.marks.append(_Mark(time.perf_counter(), time.process_time(), fields["done"], self._step))
         elif kind is EventType.WARNING:
             self.warnings.append(fields["message"])
+
+    def ends(self, epoch: int | None) -> tuple[_Mark, _Mark]:
+        """The first and the last mark of the first epoch, which has so many samples."""
+        within = [mark for mark in self.marks if epoch is None or mark.samples <= epoch]
+        return (within[0], within[-1]) if len(within) > 1 else (self.start, self.marks[0])
 
 
 def run(config: TrainConfig, datasets: Datasets, device: str, *, judge: bool = True) -> Figures:
@@ -94,8 +104,7 @@ def run(config: TrainConfig, datasets: Datasets, device: str, *, judge: bool = T
         peak = torch.cuda.max_memory_allocated(device) if cuda else 0
         report = evaluate(result.checkpoint, datasets, ["test"], config.evaluation, device) if judge else None
         parameters = _parameters(result.checkpoint)
-    epoch = config.training.samples_per_epoch or clock.marks[-1].samples
-    first, last = clock.marks[0], [mark for mark in clock.marks if mark.samples <= epoch][-1]
+    first, last = clock.ends(config.training.samples_per_epoch)
     steps = last.step - first.step
     cpu_per_step = (last.cpu - first.cpu) / steps
     return Figures(

@@ -23,8 +23,10 @@ from ups.training.run import train
 
 _MEASURED_SAMPLES = 600
 _PATCH = {1: 32, 2: 8}
-_SHARES = {"advection1d": 0.2, "burgers1d": 2.0}
-"""Micro-batches of a task for each one of another; the transport skip leaves little of advection to learn."""
+_SHARES = {"burgers1d": 1.5}
+"""Micro-batches of a task for each one of another."""
+_CARRIED_SHARE = 0.2
+"""Where the transport skip leaves little to learn."""
 
 
 def recipe(
@@ -48,7 +50,8 @@ def recipe(
     """
     sizes = {task: batch_size(task_spec(task)) for task in tasks}
     weights = {
-        task: size * _SHARES.get(task, 1.0) if only in (None, task) else 0.0 for task, size in sizes.items()
+        task: size * _share(task, transport=transport) if only in (None, task) else 0.0
+        for task, size in sizes.items()
     }
     pdet = {"input_dim": 128, "hidden_dim": 128, "depth": 2, "num_heads": 4}
     rates = {"lr": 3e-3, "adamw_lr": 4e-3, "muon_ns_steps": 3}
@@ -72,6 +75,12 @@ def recipe(
         "stages": {"operator": {"epochs": 1, "optimizer": rates}},
     }
     return parse_train_config(content)
+
+
+def _share(task: str, *, transport: bool) -> float:
+    """Micro-batches of a task for each one of another."""
+    carried = transport and any(parameter.velocity for parameter in task_spec(task).parameters)
+    return _CARRIED_SHARE if carried else _SHARES.get(task, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

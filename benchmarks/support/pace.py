@@ -56,6 +56,10 @@ class Segment:
         return self.samples / self.cpu_seconds
 
 
+class EndedError(RuntimeError):
+    """A training ended while it was being timed; its own error is on stderr."""
+
+
 class Side:
     """A training in a child process, at its first stop."""
 
@@ -75,16 +79,19 @@ class Side:
         """Go on to the next stop.
 
         Raises:
-            EOFError: the training ended; its own error is on stderr.
+            EndedError: the training ended.
         """
-        self._pipe.send(command)
-        segment = self._pipe.recv()
+        try:
+            self._pipe.send(command)
+            segment = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            raise EndedError("a training ended while it was being timed: its error is above") from None
         assert isinstance(segment, Segment)
         return segment
 
     def close(self) -> None:
         """End the child process."""
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             self._pipe.send("stop")
         self._process.join(timeout=10)
         if self._process.is_alive():

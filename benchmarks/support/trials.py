@@ -21,7 +21,7 @@ from benchmarks.support.peers import Candidate
 from benchmarks.support.scoring import Score
 
 SPLITS = ("val", "test")
-THREADS = ("OMP_NUMTHREADS", "OPENBLAS_NUMTHREADS", "MKL_NUMTHREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Kind(StrEnum):

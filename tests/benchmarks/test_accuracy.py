@@ -56,8 +56,9 @@ class TestBudget:
         assert share_of(117.0, ("a", "b", "c")) == 39.0
 
     def test_tuning_and_ablations_are_part_of_the_plan(self) -> None:
-        assert planned_trainings(3, quick=False) == 11
-        assert planned_trainings(1, quick=True) == 5
+        assert planned_trainings(3, quick=False, explained=True) == 11
+        assert planned_trainings(3, quick=False, explained=False) == 8
+        assert planned_trainings(1, quick=True, explained=True) == 5
 
     def test_set_up_and_first_steps_are_not_on_the_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         readings = iter([100.0, 102.0, 104.0])

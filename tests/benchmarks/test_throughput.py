@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support import pace
-from benchmarks.support.pace import Operation, Segment, Side
+from benchmarks.support.pace import EndedError, Operation, Segment, Side
 from benchmarks.support.peers import Candidate
 from benchmarks.throughput import Pace, rows
 from tests.ups.converted import write_advection, write_darcy
@@ -57,7 +57,7 @@ class TestSides:
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         side = Side(pace.ours, ("advection1d",), "advection1d", {}, tmp_path)
-        with pytest.raises(EOFError):
+        with pytest.raises(EndedError):
             side.run()
         side.close()
         assert "there is no train split of advection1d" in capfd.readouterr().err

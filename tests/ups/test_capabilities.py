@@ -20,6 +20,7 @@ def test_embedded_default_is_supported() -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
+        ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],
 )
@@ -53,11 +54,6 @@ def test_asking_costs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_meshes_and_particles_are_supported() -> None:
-    config = load_train_config(LOCAL, ["data.task=[advection1d, darcy2d_mesh, particles_advect]"])
-    assert unsupported(config) == []
-
-
 def test_stages_after_the_operator_are_supported() -> None:
     stages = ["stages.diff_residual={epochs: 2}", "stages.consistency_distill={epochs: 2}"]
     assert unsupported(load_train_config(LOCAL, stages)) == []
@@ -69,11 +65,6 @@ def test_corrector_whose_width_does_not_suit_the_operator_is_named() -> None:
     assert sentence.startswith("diffusion.hidden_dim: 100")
 
 
-def test_corrector_beside_a_mesh_is_named() -> None:
-    config = load_train_config(
-        LOCAL,
-        ["data.task=[darcy2d, darcy2d_mesh]", "stages.diff_residual={epochs: 2}", "diffusion.hidden_dim=128"],
-    )
-    (sentence,) = unsupported(config)
-    assert sentence.startswith("stages.diff_residual: correctors are for grids")
-    assert "darcy2d_mesh" in sentence
+def test_meshes_and_particles_are_supported() -> None:
+    config = load_train_config(LOCAL, ["data.task=[advection1d, darcy2d_mesh, particles_advect]"])
+    assert unsupported(config) == []

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ups.evaluation.predictor import Predictor
 from ups.models.corrector import CorrectedOperator
+from ups.models.geometry import Geometry
 from ups.models.spec import AnyTask, GridTask
 from ups.physics import Symmetry, shift_cells, symmetries, vector_channels
 
@@ -38,14 +39,12 @@ def recipes(task: AnyTask, count: int, *, corrector: bool, noise: bool) -> tuple
     """At most `count` different recipes, taking turns among the sources that the task has.
 
     Args:
-        task: the task; on points there is the plain prediction alone.
+        task: the task.
         count: recipes wanted.
         corrector: there is a corrector to draw from.
         noise: noise on the input is asked for.
     """
     identity, *maps = symmetries(task.spec, task.symmetric_shape)
-    if not isinstance(task, GridTask):
-        return (Recipe(identity),)
     sources: list[Iterator[Recipe]] = [
         iter([Recipe(symmetry) for symmetry in maps]),
         iter([Recipe(identity, shift) for shift in _shifts(task)]),
@@ -64,14 +63,29 @@ def recipes(task: AnyTask, count: int, *, corrector: bool, noise: bool) -> tuple
     return tuple(found)
 
 
-def _shifts(task: GridTask) -> list[tuple[int, ...]]:
+def _shifts(task: AnyTask) -> list[tuple[int, ...]]:
     """Shifts of a periodic domain by part of a patch: by whole patches every prediction is the same."""
-    if not task.spec.periodic:
+    if not isinstance(task, GridTask) or not task.spec.periodic:
         return []
     dims, edge = len(task.grid), min(task.edges) * task.pool
     # from the middle of a patch outwards: the farthest from what the operator is equivariant to
     cells = sorted(range(1, edge), key=lambda cell: (abs(2 * cell - edge), cell))
     return [(cell,) * dims for cell in cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some samples of a batch; what is random does not depend on how the batch is cut."""
+
+    task: str
+    parameters: Tensor
+    """[B, P] of these samples."""
+    dt: float
+    """Time of the step."""
+    rows: slice
+    """Where these samples are in the whole batch."""
+    batch: int
+    """Samples of the whole batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,43 +99,41 @@ class CandidateMaker:
     """Standard deviation of the input noise in units of the normalised state."""
 
     @torch.no_grad()
-    def make(
-        self, recipe: Recipe, task: str, inputs: Tensor, parameters: Tensor, dt: float, rows: slice, of: int
-    ) -> Tensor:
-        """One candidate [B, *S, C] for each input.
-
-        Args:
-            recipe: how.
-            task: a task of the operator.
-            inputs: [B, *S, Ci] in physical units.
-            parameters: [B, P].
-            dt: time of the step.
-            rows: where these samples are in the whole batch, so that what is random does not
-                depend on how the batch is cut.
-            of: samples of the whole batch.
-        """
-        head = self.predictor.model.head(task)
+    def make(self, recipe: Recipe, given: Rows, states: Tensor, points: Geometry | None) -> Tensor:
+        """One candidate [B, *S, C] for each state [B, *S, Ci], on the points where it lives, if on any."""
+        head = self.predictor.model.head(given.task)
         spec = head.task.spec
+        fields = len(spec.fields)
+        sources = vector_channels(spec, spec.input_fields or spec.fields)
+        targets = vector_channels(spec, spec.fields)
         if recipe.noise is not None:
-            field = _random_field(recipe.noise * _STREAMS, rows, of, inputs.shape[1:], inputs.device)
-            inputs = inputs + self.noise * head.source.std * field
-        shift = torch.tensor(recipe.shift, device=inputs.device).expand(len(inputs), -1)
-        moved = shift_cells(inputs, shift) if recipe.shift else inputs
-        moved = recipe.symmetry.apply(moved, vector_channels(spec, spec.input_fields or spec.fields))
-        times = inputs.new_full((len(inputs),), dt)
-        strides = inputs.new_full((len(inputs),), float(self.predictor.stride))
+            drawn = _random_field(recipe.noise * _STREAMS, given, states, states.shape[-1], points)
+            states = states + self.noise * head.source.std * drawn
+        shift = torch.tensor(recipe.shift, device=states.device).expand(len(states), -1)
+        moved, symmetry = shift_cells(states, shift) if recipe.shift else states, recipe.symmetry
+        if points is None:
+            moved = symmetry.apply(moved, sources)
+        else:
+            points = points.at(symmetry.move(points.positions, spec.domain))
+            moved = symmetry.turn(moved, sources)
+        times = states.new_full((len(states),), given.dt)
+        strides = states.new_full((len(states),), float(self.predictor.stride))
         if recipe.draw is None:
-            made = self.predictor.model(task, moved, parameters, times, strides)
+            made = self.predictor.model(given.task, moved, given.parameters, times, strides, geometry=points)
         else:
             assert self.sampler is not None
-            shape = (*inputs.shape[1:-1], len(spec.fields))
-            draw = _random_field(recipe.draw * _STREAMS + 1, rows, of, shape, inputs.device)
-            made = self.sampler(task, moved, parameters, times, strides, draw=draw)
-        back: Tensor = recipe.symmetry.inverse().apply(made, vector_channels(spec, spec.fields))
+            draw = _random_field(recipe.draw * _STREAMS + 1, given, states, fields, points)
+            made = self.sampler(
+                given.task, moved, given.parameters, times, strides, geometry=points, draw=draw
+            )
+        undo = symmetry.inverse()
+        back: Tensor = undo.apply(made, targets) if points is None else undo.turn(made, targets)
         return shift_cells(back, -shift) if recipe.shift else back
 
 
-def _random_field(seed: int, rows: slice, of: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """The rows of a standard normal field [of, *shape], the same on every device."""
+def _random_field(seed: int, given: Rows, like: Tensor, channels: int, points: Geometry | None) -> Tensor:
+    """The rows of a standard normal field on the whole batch, on every device the same; 0 at padding."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(of, *shape, generator=generator)[rows].to(device)
+    field = torch.randn(given.batch, *like.shape[1:-1], channels, generator=generator)[given.rows]
+    field = field.to(like.device)
+    return field if points is None else field * points.mask[..., None]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ups.config import Ttc
-from ups.data.fields import Fields
+from ups.data.split import Split, open_split
 from ups.evaluation.candidates import CandidateMaker, recipes
 from ups.evaluation.predictor import Predictor
 from ups.evaluation.rewards import PHYSICS, CriticTerm, PhysicsTerm, Term, WeightedTerm, choose_terms
@@ -57,7 +57,7 @@ def search(
     maker = CandidateMaker(plain, sampler, ttc.noise)
     found = Search(plain, maker, chosen, steps=ttc.steps, beam=ttc.beam, chunk=chunk)
     scores = {
-        task: _terms(found, Fields.open(file), available, ttc.weights)
+        task: _terms(found, open_split(file), available, ttc.weights)
         for task, file in files.items()
         if len(chosen[task]) > 1
     }
@@ -65,14 +65,15 @@ def search(
 
 
 def _terms(
-    found: Search, fields: Fields, available: Sequence[Term], weights: Mapping[str, float]
+    found: Search, fields: Split, available: Sequence[Term], weights: Mapping[str, float]
 ) -> tuple[WeightedTerm, ...]:
     task = fields.spec.name
     given = next(trajectories(fields, found.predictor, batch_size=_PROBED_SAMPLES, steps=1))
     inputs, parameters = given.initial.to(found.device), given.parameters.to(found.device)
-    candidates = found.probe(task, inputs, parameters, given.dt)
+    points = None if given.points is None else given.points.initial.to(found.device)
+    candidates = found.probe(task, inputs, parameters, given.dt, points)
     transitions = [found.transition(task, inputs, made, parameters, given.dt) for made in candidates]
-    return choose_terms(task, available, weights, transitions)
+    return choose_terms(task, available, weights, transitions, points)
 
 
 def _companions(checkpoint: Path) -> Companions | None:

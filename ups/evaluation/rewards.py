@@ -17,6 +17,7 @@ from torch import Tensor
 from ups.errors import ConfigError
 from ups.models.corrector import situation
 from ups.models.critic import Critic
+from ups.models.geometry import Geometry
 from ups.models.operator import LatentOperator
 from ups.physics import CHECKS, Transition
 from ups.tasks import task_spec
@@ -47,8 +48,8 @@ class Term(Protocol):
         """Whether it has a meaning for a task."""
         ...
 
-    def penalty(self, transition: Transition) -> Tensor:
-        """[B], lower is better."""
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
+        """[B], lower is better; `points` are those of a mesh or of particles before the step."""
         ...
 
 
@@ -80,7 +81,7 @@ class PhysicsTerm:
         return CHECKS[PHYSICS[self.name]].applies(task_spec(task))
 
     @torch.no_grad()
-    def penalty(self, transition: Transition) -> Tensor:
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
         measured = CHECKS[PHYSICS[self.name]].measure(transition)
         assert measured is not None
         return measured
@@ -99,13 +100,14 @@ class CriticTerm:
         return task in self.critic.tasks
 
     @torch.no_grad()
-    def penalty(self, transition: Transition) -> Tensor:
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
         task, before = transition.spec.name, transition.before
         strides = before.new_full((len(before),), float(self.stride))
         seen = situation(
-            self.operator, task, before, transition.parameters, transition.dt, strides, transition.after
-        )
-        judged: Tensor = self.critic(self.operator.grid_head(task), seen)
+            self.operator, task, before, transition.parameters, transition.dt, strides, transition.after,
+            points,
+        )  # fmt: skip
+        judged: Tensor = self.critic(seen)
         return judged
 
 
@@ -122,7 +124,11 @@ def verdict(penalties: Tensor) -> Verdict:
 
 
 def choose_terms(
-    task: str, available: Sequence[Term], weights: Mapping[str, float], transitions: Sequence[Transition]
+    task: str,
+    available: Sequence[Term],
+    weights: Mapping[str, float],
+    transitions: Sequence[Transition],
+    points: Geometry | None = None,
 ) -> tuple[WeightedTerm, ...]:
     """The terms of a task's score, checked on some candidates.
 
@@ -134,6 +140,7 @@ def choose_terms(
         available: all terms that there are.
         weights: weight by name; empty: all equally.
         transitions: the candidates of the same samples.
+        points: where these samples live, on a mesh or as particles.
 
     Raises:
         ConfigError: a weight names no term; a term says the same of all candidates; no term is left.
@@ -144,7 +151,7 @@ def choose_terms(
         weight = weights.get(term.name, 0.0) if weights else 1.0
         if not weight or not term.applies(task):
             continue
-        found = verdict(torch.stack([term.penalty(transition) for transition in transitions]))
+        found = verdict(torch.stack([term.penalty(transition, points) for transition in transitions]))
         if found is Verdict.SATISFIED and not weights:
             continue
         if found is not Verdict.TELLS_APART:

@@ -68,8 +68,14 @@ class FieldCodec(nn.Module):
         self.register_buffer("basis", random_basis(latent_dim, self.values, self._seed))
         self.register_buffer("mean", torch.zeros((*task.grid, channels) if mean_field else (channels,)))
         self.register_buffer("std", torch.ones(channels))
-        self.encoder_refinement = TokenRefinement(latent_dim, refinement, latent_dim) if refinement else None
-        self.decoder_refinement = TokenRefinement(latent_dim, refinement, self.values) if refinement else None
+        with torch.random.fork_rng(devices=[]):  # the other weights start the same with and without them
+            torch.manual_seed(self._seed)
+            self.encoder_refinement = (
+                TokenRefinement(latent_dim, refinement, latent_dim) if refinement else None
+            )
+            self.decoder_refinement = (
+                TokenRefinement(latent_dim, refinement, self.values) if refinement else None
+            )
 
     @property
     def projects(self) -> bool:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ups.config import TrainConfig
-from ups.models.operator import GridHead, LatentOperator
+from ups.models.geometry import Geometry
+from ups.models.operator import Head, LatentOperator, Placed
 from ups.models.spec import OperatorSpec
 from ups.models.token_network import TokenNetwork
 
@@ -62,6 +63,8 @@ class Situation:
     """A step of the operator as its corrector sees it."""
 
     task: str
+    head: Placed
+    """The operator's head of the task, on the points of these samples."""
     tokens: Tensor
     """[B, N, L] of the input."""
     predicted: Tensor
@@ -96,40 +99,37 @@ class Corrector(nn.Module):
         found: Tensor = self.scales[self.tasks.index(task)]
         return found
 
-    def forward(self, head: GridHead, given: Situation, noisy: Tensor, angle: Tensor) -> Tensor:
+    def forward(self, given: Situation, noisy: Tensor, angle: Tensor) -> Tensor:
         """The residual [B, N, L] that is expected behind a noisy one.
 
         Args:
-            head: the operator's head of the task.
             given: the situation.
             noisy: [B, N, L] residual and noise at `angle`.
             angle: [B] from 0 (no noise) to π/2 (nothing but noise).
         """
         level = torch.stack([angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()], dim=1)
         features = torch.cat([given.features, level], dim=1)
-        hidden = self.network(
-            given.task, [noisy, given.tokens, given.predicted], features, (head.cos, head.sin), amp=self.amp
-        )
+        sequences = [noisy, given.tokens, given.predicted]
+        hidden = self.network(given.task, sequences, features, given.head, amp=self.amp)
         residual: Tensor = self.out(hidden)
         return residual
 
-    def sample(self, head: GridHead, given: Situation, noise: Tensor | None) -> Tensor:
+    def sample(self, given: Situation, noise: Tensor | None) -> Tensor:
         """Residual tokens [B, N, L] in `spec.steps` evaluations.
 
         Args:
-            head: the operator's head of the task.
             given: the situation.
             noise: [B, N, L] that the path starts from; None starts at its mean, zero.
         """
         noisy = torch.zeros_like(given.predicted) if noise is None else noise
         path = angles(self.spec.steps)
         for here, there in zip(path, [*path[1:], 0.0], strict=True):
-            noisy = self.descend(head, given, noisy, here, there)
+            noisy = self.descend(given, noisy, here, there)
         return noisy
 
-    def descend(self, head: GridHead, given: Situation, noisy: Tensor, here: float, there: float) -> Tensor:
+    def descend(self, given: Situation, noisy: Tensor, here: float, there: float) -> Tensor:
         """One DDIM step [B, N, L] from the angle `here` to the lower angle `there`."""
-        residual: Tensor = self(head, given, noisy, noisy.new_full((len(noisy),), here))
+        residual: Tensor = self(given, noisy, noisy.new_full((len(noisy),), here))
         if there == 0.0:
             return residual
         noise = (noisy - math.cos(here) * residual) / math.sin(here)
@@ -152,8 +152,12 @@ class CorrectedOperator(nn.Module):
     def heads(self) -> nn.ModuleDict:
         return self.operator.heads
 
-    def head(self, task: str) -> GridHead:
-        return self.operator.grid_head(task)
+    def head(self, task: str) -> Head:
+        return self.operator.head(task)
+
+    def reconstruct(self, task: str, fields: Tensor, geometry: Geometry | None = None) -> Tensor:
+        """As `LatentOperator.reconstruct`."""
+        return self.operator.reconstruct(task, fields, geometry)
 
     def forward(
         self,
@@ -163,6 +167,7 @@ class CorrectedOperator(nn.Module):
         dt: Tensor,
         stride: Tensor,
         *,
+        geometry: Geometry | None = None,
         noise: float = 0.0,
         draw: Tensor | None = None,
     ) -> Tensor:
@@ -174,20 +179,21 @@ class CorrectedOperator(nn.Module):
             parameters: [B, P] in physical units.
             dt: [B] time of the step.
             stride: [B] stored frames of the step, as a float.
+            geometry: the points, of a task on a mesh or on particles.
             noise: as in `LatentOperator.forward`.
             draw: standard normal field [B, *S, C] from which the correction is drawn; None: the expected one.
 
         Returns:
             [B, *S, C] in physical units.
         """
-        predicted = self.operator(task, inputs, parameters, dt, stride, noise=noise)
-        given = situation(self.operator, task, inputs, parameters, dt, stride, predicted)
-        head = self.head(task)
+        predicted = self.operator(task, inputs, parameters, dt, stride, geometry=geometry, noise=noise)
+        given = situation(self.operator, task, inputs, parameters, dt, stride, predicted, geometry)
+        target = given.head.target
         # By the isometry, white noise in field space is white noise among the latents that can be decoded.
-        start = None if draw is None else head.target.project(draw)
-        residual = self.corrector.sample(head, given, start)
-        correction = self.corrector.scale(task) * head.target.unproject(residual)
-        corrected: Tensor = predicted + correction * head.target.std
+        start = None if draw is None else target.project(draw)
+        residual = self.corrector.sample(given, start)
+        correction = self.corrector.scale(task) * target.unproject(residual)
+        corrected: Tensor = predicted + correction * target.std
         return corrected
 
 
@@ -199,26 +205,26 @@ def situation(
     dt: Tensor,
     stride: Tensor,
     predicted: Tensor,
+    geometry: Geometry | None = None,
 ) -> Situation:
     """What a prediction [B, *S, C] looks like to the corrector (and the critic) of an operator."""
-    head = operator.grid_head(task)
+    head: Placed = operator.head(task).on(geometry)
     return Situation(
         task,
+        head,
         head.source.project(head.source.normalise(head.carried(inputs, parameters, dt))),
         head.target.project(head.target.normalise(predicted)),
         head.features(parameters, dt, stride),
     )
 
 
-def residual_tokens(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:
-    """What a prediction lacks [B, N, L], in units of the normalised field."""
-    head = operator.grid_head(task)
-    normalise = head.target.normalise
-    return head.target.project(normalise(target) - normalise(predicted))
+def residual_tokens(given: Situation, predicted: Tensor, target: Tensor) -> Tensor:
+    """What a prediction [B, *S, C] lacks, [B, N, L] in units of the normalised field."""
+    codec = given.head.target
+    return codec.project(codec.normalise(target) - codec.normalise(predicted))
 
 
-def residual_scale(operator: LatentOperator, task: str, predicted: Tensor, target: Tensor) -> Tensor:
-    """Root mean square of what predictions lack, a scalar in units of the normalised field."""
-    normalise = operator.grid_head(task).target.normalise
-    scale: Tensor = (normalise(target) - normalise(predicted)).square().mean().sqrt()
-    return scale.clamp_min(1e-6)
+def residual_squares(given: Situation, predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squares of what predictions lack, in units of the normalised field, over all their values."""
+    codec = given.head.target
+    return (codec.normalise(target) - codec.normalise(predicted)).square().flatten()

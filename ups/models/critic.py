@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ups.models.corrector import Situation
-from ups.models.operator import GridHead
 from ups.models.spec import OperatorSpec
 from ups.models.token_network import TokenNetwork
 
@@ -31,16 +30,15 @@ class Critic(nn.Module):
         self.out = nn.Sequential(nn.Linear(_WIDTH, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, 1, bias=False))
         self.register_buffer("typical", torch.zeros(len(self.tasks)))
 
-    def forward(self, head: GridHead, given: Situation) -> Tensor:
-        """Expected log relative error [B]; lower is better.
-
-        Args:
-            head: the operator's head of the task.
-            given: the situation; its prediction is what is judged.
-        """
+    def forward(self, given: Situation) -> Tensor:
+        """Expected log relative error [B] of the prediction in a situation; lower is better."""
+        head = given.head
         change = given.predicted if head.task.spec.static else given.predicted - given.tokens
-        tokens = self.network(
-            given.task, [given.tokens, change], given.features, (head.cos, head.sin), amp=False
-        )
-        judged: Tensor = self.out(tokens.mean(dim=1))[:, 0]
+        tokens = self.network(given.task, [given.tokens, change], given.features, head, amp=False)
+        if head.mask is None:
+            mean = tokens.mean(dim=1)
+        else:
+            known = head.mask[..., None]
+            mean = (tokens * known).sum(dim=1) / known.sum(dim=1)
+        judged: Tensor = self.out(mean)[:, 0]
         return self.typical[self.tasks.index(given.task)] + judged

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ups.models import draws
 from ups.models.codec import FieldCodec
 from ups.models.conditioning import ConditionFeatures, displacement, feature_width
 from ups.models.geometry import Geometry
@@ -121,6 +122,8 @@ class GridHead(nn.Module):
 
 
 Head = GridHead | PointHead
+Placed = GridHead | PlacedHead
+"""A head on the points of a batch, which a grid's always is."""
 
 
 @torch.no_grad()
@@ -218,7 +221,7 @@ class LatentOperator(nn.Module):
         noise: float = 0.0,
     ) -> Step:
         """As `forward`, with the predicted latents."""
-        head: GridHead | PlacedHead = self.head(task).on(geometry)
+        head: Placed = self.head(task).on(geometry)
         static = head.task.spec.static
         index = list(self.heads).index(task)
         embedded = self.condition(head.features(parameters, dt, stride))
@@ -227,7 +230,7 @@ class LatentOperator(nn.Module):
         tokens = head.source.encode(source)
         unencoded = head.unencoded(source, tokens)
         if noise:
-            tokens = tokens + noise * torch.randn_like(tokens)
+            tokens = tokens + noise * draws.normal_like(tokens)
         change = self.trunk(tokens, condition, head.rotation, head.position, amp=self.amp, mask=head.mask)
         latents = change if static else tokens + change
         predicted = head.target.decode(latents)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ups.models import draws
 from ups.models.spec import GridTask, OperatorSpec
 
 Rotation = tuple[Tensor, Tensor]
@@ -117,9 +118,9 @@ class Block(nn.Module):
         if not self.training:
             return update
         if self.dropout:
-            update = functional.dropout(update, self.dropout)
+            update = draws.dropout(update, self.dropout)
         if self.drops_paths:
-            kept = torch.rand(update.shape[0], 1, 1, device=update.device) < self.kept_share
+            kept = draws.uniform(len(update), 1, 1, device=update.device) < self.kept_share
             update = update * kept / self.kept_share
         return update
 

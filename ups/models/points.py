@@ -93,6 +93,11 @@ class PlacedCodec:
     codec: PointCodec
     places: Places
 
+    @property
+    def std(self) -> Tensor:
+        """[C] deviation over the train split."""
+        return self.codec.std
+
     def normalise(self, field: Tensor) -> Tensor:
         """[B, P, C] in physical units → zero mean and unit deviation over the train split, 0 at padding."""
         return self._masked((field - self.codec.mean) / self.codec.std)
@@ -114,6 +119,14 @@ class PlacedCodec:
         """The decoded field [B, Q, C] in physical units at positions [B, Q, D], interpolated."""
         decoded = self.denormalise(self.decode(tokens))
         return interpolate(decoded, self.places.geometry, queries, self.codec.task.spec)
+
+    def project(self, normalised: Tensor) -> Tensor:
+        """As `encode`: nothing of this codec is learned."""
+        return self.encode(normalised)
+
+    def unproject(self, tokens: Tensor) -> Tensor:
+        """As `decode`."""
+        return self.decode(tokens)
 
     def _masked(self, field: Tensor) -> Tensor:
         return field * self.places.geometry.mask[..., None]

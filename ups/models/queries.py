@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ups.models import draws
+
 Strategy = Literal["uniform", "stratified"]
 
 
@@ -21,14 +23,14 @@ def query_points(
         num: points per sample. Stratified sampling takes as many as its strata, at most so many.
         grid: cells along each axis of the field.
         batch: samples; each gets its own points.
-        random: where the numbers come from; null: torch's own stream, on the CPU either way.
+        random: where the numbers come from, on the CPU; null: `ups.models.draws`.
     """
     if strategy == "uniform":
-        return torch.rand(batch, num, len(grid), generator=random)
+        return _uniform(batch, num, len(grid), random=random)
     counts = strata(num, grid)
     corners = torch.cartesian_prod(*(torch.arange(float(count)) for count in counts))
     corners = corners.reshape(math.prod(counts), len(grid))
-    offsets = torch.rand(batch, *corners.shape, generator=random)
+    offsets = _uniform(batch, *corners.shape, random=random)
     return (corners + offsets) / torch.tensor(counts)
 
 
@@ -40,3 +42,9 @@ def strata(num: int, grid: Sequence[int]) -> tuple[int, ...]:
     while math.prod(counts) > num:
         counts[counts.index(max(counts))] -= 1
     return tuple(counts)
+
+
+def _uniform(batch: int, *shape: int, random: torch.Generator | None) -> Tensor:
+    if random is None:
+        return draws.uniform(batch, *shape, device=torch.device("cpu"))
+    return torch.rand(batch, *shape, generator=random)

@@ -17,10 +17,10 @@ from ups.models.spec import GridTask, OperatorSpec
 _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
     1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d,
 }  # fmt: skip
-_KERNEL_1D, _PLAIN_KERNEL = 5, 3
-_FOLD = {1: 4, 2: 2, 3: 1}
+_KERNEL_1D, _PLAIN_KERNEL = 7, 3
+_FOLD = {1: 2, 2: 2, 3: 1}
 """By dimensions, the edge in cells of the groups that are folded into channels."""
-_WIDTH = {1: 3, 2: 2, 3: 1}
+_WIDTH = {1: 2, 2: 2, 3: 1}
 """By dimensions, the width of the convolutions for each of the config's channels."""
 
 
@@ -94,8 +94,13 @@ def refinement(task: GridTask, spec: OperatorSpec) -> nn.Module | None:
     network = ResidualRefinement if dims == 1 else PlainRefinement
     return network(
         task, width_in=width_in, channels=_WIDTH[dims] * spec.refinement_channels,
-        layers=spec.refinement_layers, condition=spec.hidden_dim,
+        layers=_layers(spec, dims), condition=spec.hidden_dim,
     )  # fmt: skip
+
+
+def _layers(spec: OperatorSpec, dims: int) -> int:
+    """Half as many again in 1-D, where they have to reach far and cost little."""
+    return -(-spec.refinement_layers * 3 // 2) if dims == 1 else spec.refinement_layers
 
 
 class _Groups:

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ups.errors import ConfigError
 from ups.models.conditioning import feature_width
-from ups.models.pdet import PdetStack, Rotation
+from ups.models.operator import Placed
+from ups.models.pdet import PdetStack
 from ups.models.spec import OperatorSpec
 
 
@@ -53,7 +54,7 @@ class TokenNetwork(nn.Module):
         self.task_embedding = nn.Parameter(0.2 * torch.randn(len(self.tasks), hidden))
 
     def forward(
-        self, task: str, tokens: list[Tensor], features: Tensor, rotation: Rotation, *, amp: bool
+        self, task: str, tokens: list[Tensor], features: Tensor, head: Placed, *, amp: bool
     ) -> Tensor:
         """Tokens [B, N, width].
 
@@ -61,11 +62,11 @@ class TokenNetwork(nn.Module):
             task: one of the operator's tasks.
             tokens: sequences of [B, N, latent_dim].
             features: [B, F] condition features, the extra ones last.
-            rotation: rotary angles of the tokens.
+            head: the operator's head of the task, which knows where the tokens lie.
             amp: run the blocks in bfloat16.
         """
         embedded = self.condition(features)
         condition = functional.silu(embedded + self.task_embedding[self.tasks.index(task)])
         mixed = self.mix(torch.cat(tokens, dim=-1))
-        made: Tensor = self.trunk(mixed, condition, rotation, None, amp=amp)
+        made: Tensor = self.trunk(mixed, condition, head.rotation, None, amp=amp, mask=head.mask)
         return made

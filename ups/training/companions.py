@@ -1,13 +1,13 @@
 """The second and third stage: a corrector of the finished operator, then the same in one step.
 
-Each batch also teaches the critic, on the operator's prediction and on one that the corrector has moved
-towards the truth or away from it.
+Each batch also teaches the critic, on the operator's prediction and on one that was moved towards the
+truth or away from it, and by what another sample lacks: what a candidate gets wrong looks like a residual.
 """
 
 import copy
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from ups.errors import TrainingError
 from ups.evaluation.guards import Guards
 from ups.evaluation.metrics import relative_error
 from ups.evaluation.predictor import Predictor
+from ups.models import draws
 from ups.models.checkpoint import MODEL_FILE
 from ups.models.companions import COMPANIONS_AVERAGE_FILE, COMPANIONS_FILE, TEACHER_FILE, Companions
 from ups.models.corrector import (
@@ -27,11 +28,11 @@ from ups.models.corrector import (
     CorrectorSpec,
     Situation,
     angles,
-    residual_scale,
+    residual_squares,
     residual_tokens,
     situation,
 )
-from ups.models.operator import GridHead, LatentOperator
+from ups.models.operator import LatentOperator
 from ups.training.batch import Moment, TensorBatch
 from ups.training.losses import PROBED_AT
 from ups.training.trainee import Schedule
@@ -58,35 +59,30 @@ class CompanionObjective(nn.Module):
         """The sum of both losses, and each of them, detached."""
         target, corrector = batch.targets[:, 0], self.module.corrector
         with torch.no_grad():
-            predicted = self.operator(batch.task, batch.inputs, batch.parameters, batch.dt, batch.stride)
-            given = situation(
-                self.operator, batch.task, batch.inputs, batch.parameters, batch.dt, batch.stride, predicted
-            )
-            residual = residual_tokens(self.operator, batch.task, predicted, target)
-            residual = residual / corrector.scale(batch.task)
-            noise = self.operator.grid_head(batch.task).target.project(torch.randn_like(target))
+            given, predicted = _predicted(self.operator, batch)
+            residual = residual_tokens(given, predicted, target) / corrector.scale(batch.task)
+            noise = given.head.target.project(draws.normal_like(target))
         if self.teacher is None:
-            name, (loss, found) = "denoising", self._denoising(given, residual, noise)
+            name, loss = "denoising", self._denoising(given, residual, noise)
         else:
-            name, (loss, found) = "consistency", self._consistency(self.teacher, given, residual, noise)
+            name, loss = "consistency", self._consistency(self.teacher, given, residual, noise)
         loss = loss * residual[0].numel() / target[0].numel()  # per value of the field, not of the latents
-        judged = self._judging(given, predicted, target, found.detach())
+        judged = self._judging(given, residual, predicted, target)
         return loss + judged, {name: loss.detach(), "critic": judged.detach()}
 
-    def _denoising(self, given: Situation, residual: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _denoising(self, given: Situation, residual: Tensor, noise: Tensor) -> Tensor:
         """Squared error of the denoised residual, weighted as predicting v would weight it (1 / sin²)."""
         path = torch.tensor(angles(LEVELS), device=residual.device)
-        level = torch.randint(len(path), (len(residual),), device=residual.device)
+        level = draws.integers(len(path), len(residual), device=residual.device)
         angle = path[level]
         noise = _half_silent(noise, level == 0)
         cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-        found = self.module.corrector(self._head(given), given, cos * residual + sin * noise, angle)
+        found = self.module.corrector(given, cos * residual + sin * noise, angle)
         error = (found - residual).square().flatten(1).mean(dim=1)
-        return (error / angle.sin().square()).mean(), found
+        weighted: Tensor = error / angle.sin().square()
+        return weighted.mean()
 
-    def _consistency(
-        self, teacher: Corrector, given: Situation, residual: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _consistency(self, teacher: Corrector, given: Situation, residual: Tensor, noise: Tensor) -> Tensor:
         """Consistency distillation (Song et al., *Consistency Models*, arXiv:2303.01469, algorithm 2).
 
         What the student says at one level is to be what it says one step of the teacher further down. The
@@ -96,29 +92,30 @@ class CompanionObjective(nn.Module):
         path = [*angles(LEVELS), 0.0]
         level = int(torch.randint(LEVELS, ()))
         here, there = path[level], path[level + 1]
-        head, student = self._head(given), self.module.corrector
+        student = self.module.corrector
         noise = _half_silent(noise, torch.full((len(noise),), level == 0, device=noise.device))
         noisy = math.cos(here) * residual + math.sin(here) * noise
         with torch.no_grad():
-            lower = teacher.descend(head, given, noisy, here, there)
-            wanted = student(head, given, lower, lower.new_full((len(lower),), there)) if there else lower
-        found = student(head, given, noisy, noisy.new_full((len(noisy),), here))
-        return (found - wanted).square().mean(), found
+            lower = teacher.descend(given, noisy, here, there)
+            wanted = student(given, lower, lower.new_full((len(lower),), there)) if there else lower
+        found = student(given, noisy, noisy.new_full((len(noisy),), here))
+        wrong: Tensor = found - wanted
+        return wrong.square().mean()
 
-    def _judging(self, given: Situation, predicted: Tensor, target: Tensor, found: Tensor) -> Tensor:
+    def _judging(self, given: Situation, residual: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
         """Squared errors of the critic's log errors of two candidates, and of their difference."""
-        head, critic = self._head(given), self.module.critic
-        mix = 2 * torch.rand(len(found), device=found.device) - 1
-        moved = mix[:, None, None] * self.module.corrector.scale(given.task) * found
-        candidate = predicted + head.target.unproject(moved) * head.target.std
-        other = Situation(given.task, given.tokens, given.predicted + moved, given.features)
+        codec, critic = given.head.target, self.module.critic
+        mix = 2 * draws.uniform(len(residual), 2, 1, device=residual.device) - 1
+        # an error like this one where it does not belong: one token further
+        moved = self.module.corrector.scale(given.task) * (
+            mix[:, :1] * residual + mix[:, 1:] * residual.roll(1, dims=1)
+        )
+        candidate = predicted + codec.unproject(moved) * codec.std
+        other = replace(given, predicted=given.predicted + moved)
         truth = _log_error(predicted, target), _log_error(candidate, target)
-        wrong = critic(head, given) - truth[0], critic(head, other) - truth[1]
+        wrong = critic(given) - truth[0], critic(other) - truth[1]
         total: Tensor = wrong[0].square() + wrong[1].square() + (wrong[0] - wrong[1]).square()
         return total.mean()
-
-    def _head(self, given: Situation) -> GridHead:
-        return self.operator.grid_head(given.task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +158,19 @@ class CompanionTrainee:
 
 
 @torch.no_grad()
-def calibrate(module: Companions, operator: LatentOperator, batches: Mapping[str, TensorBatch]) -> None:
+def calibrate(
+    module: Companions, operator: LatentOperator, task: str, batches: Iterable[TensorBatch]
+) -> None:
     """Scale the corrector, and centre the critic, by what the operator gets wrong on training pairs."""
-    for index, task in enumerate(module.corrector.tasks):
-        batch = batches[task]
-        predicted = operator(task, batch.inputs, batch.parameters, batch.dt, batch.stride)
-        module.corrector.scales[index] = residual_scale(operator, task, predicted, batch.targets[:, 0])
-        module.critic.typical[index] = _log_error(predicted, batch.targets[:, 0]).mean()
+    squares, logs = [], []
+    for batch in batches:
+        given, predicted = _predicted(operator, batch)
+        target = batch.targets[:, 0]
+        squares.append(residual_squares(given, predicted, target))
+        logs.append(_log_error(predicted, target))
+    index = module.corrector.tasks.index(task)
+    module.corrector.scales[index] = torch.cat(squares).mean().sqrt().clamp_min(_SMALLEST_ERROR)
+    module.critic.typical[index] = torch.cat(logs).mean()
 
 
 def require_companions_learn(
@@ -197,9 +200,16 @@ def require_companions_learn(
                 )
 
 
+def _predicted(operator: LatentOperator, batch: TensorBatch) -> tuple[Situation, Tensor]:
+    """The operator's prediction [B, *S, C] of a batch's first step, and what a corrector sees of it."""
+    given = batch.inputs, batch.parameters, batch.dt, batch.stride
+    predicted = operator(batch.task, *given, geometry=batch.geometry)
+    return situation(operator, batch.task, *given, predicted, batch.geometry), predicted
+
+
 def _half_silent(noise: Tensor, pure: Tensor) -> Tensor:
     """The noise, silenced in half of the samples that are pure noise: prediction starts at its mean."""
-    silent = pure & (torch.rand(len(noise), device=noise.device) < 0.5)
+    silent = pure & (draws.uniform(len(noise), device=noise.device) < 0.5)
     return torch.where(silent[:, None, None], torch.zeros_like(noise), noise)
 
 

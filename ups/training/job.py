@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from ups.events import EventType
 from ups.rundir import RunDirectory, RunSpec
+from ups.training.ranks import ALONE, Ranks
 
 
 class EventSink(Protocol):
@@ -14,6 +15,15 @@ class EventSink(Protocol):
 
     def write(self, kind: EventType, **fields: Any) -> Any:
         """Append one event."""
+
+
+class _Silence:
+    def write(self, kind: EventType, **fields: Any) -> None:
+        pass
+
+
+SILENCE: EventSink = _Silence()
+"""Takes the events of processes whose training another one tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,9 @@ class TrainingJob:
     device: str
     """torch device, such as `cpu` or `cuda`."""
     should_stop: Callable[[], bool] = lambda: False
-    """Asked at each epoch's end."""
+    """Asked at each epoch's end, of the main process alone."""
+    ranks: Ranks = ALONE
+    """Which of the processes that train together this one is."""
 
 
 @dataclass(frozen=True, slots=True)

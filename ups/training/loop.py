@@ -22,13 +22,16 @@ from ups.training import state as states
 from ups.training.batch import Moment
 from ups.training.curriculum import rollout_steps, task_shares
 from ups.training.curves import TaskCurves
+from ups.training.distributed import Group
 from ups.training.job import EventSink, TrainingJob
 from ups.training.optim import rate_factor
+from ups.training.parallel import Parallel, gather, lay_out, parallel
 from ups.training.rollouts import write_rollouts
 from ups.training.setup import TaskData
 from ups.training.state import TrainingState
 from ups.training.step import Stepper
 from ups.training.stream import EpochPlan, epoch_batches, read_ahead
+from ups.training.tensors import own
 from ups.training.trainee import Schedule, Trainee
 from ups.training.validation import Validation, mean_nrmse, validate
 
@@ -57,6 +60,7 @@ class StageLoop:
     samplers: Mapping[str, PairSampler]
     trainee: Trainee
     state: TrainingState
+    group: Group
     done: Totals = Totals()
     """What the stages before have done."""
     planned: int | None = None
@@ -73,29 +77,32 @@ class StageLoop:
     def run(self) -> Literal["finished", "stopped"]:
         """Train until the last epoch, the end of patience, or a request to stop."""
         curves = TaskCurves(self.trainee.stage, self.sink)
-        stepper = self._stepper()
+        by = parallel(self.config, self.group, self.job.device)
+        stepper = self._stepper(by)
         progress = self.state.progress
         while not progress.finished:
             self._train_epoch(stepper, curves)
             progress.epoch += 1
             last = progress.epoch == self.schedule.epochs
             due = last or progress.epoch % self.config.evaluation.every == 0
-            score = self._validate() if due else None
+            score = self._validate(by) if due else None
             progress.finished = last or self._out_of_patience()
             if progress.finished or self._is_rollout_epoch():
-                self._write_rollouts()
+                self._write_rollouts(by)
             self._save(score)
-            if self.job.should_stop() and not progress.finished:
+            if self.group.from_main(self.job.should_stop) and not progress.finished:
                 return "stopped"
+        gather(self.state, by)
         return "finished"
 
-    def _stepper(self) -> Stepper:
+    def _stepper(self, by: Parallel) -> Stepper:
         state = self.state
+        objective = lay_out(state, self.trainee, self.config, by)
         return Stepper(
             config=self.config, stage=self.trainee.stage, module=state.module,
-            objective=self.trainee.objective(state.module), optimizer=state.optimizer,
+            objective=objective, optimizer=state.optimizer,
             progress=state.progress, device=self.job.device, sink=self.sink,
-            record=self.job.run_dir.root / "nonfinite.json",
+            record=self.job.run_dir.root / "nonfinite.json", group=self.group, parallel=by,
         )  # fmt: skip
 
     def _plan(self) -> EpochPlan:
@@ -154,17 +161,24 @@ class StageLoop:
         # the average of a young run must not remember its first weights
         decay = min(decay, state.progress.step / (9 + state.progress.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(state.ema.parameters()), list(state.module.parameters()), 1 - decay)
+            averages, weights = (
+                [own(parameter.data) for parameter in module.parameters()]
+                for module in (state.ema, state.module)
+            )
+            torch._foreach_lerp_(averages, weights, 1 - decay)
 
-    def _validate(self) -> float:
+    def _validate(self, by: Parallel) -> float:
         """Judge the weights, and their average where there is one; returns the tasks' mean nRMSE."""
         evaluation, progress = self.config.evaluation, self.state.progress
         files = {task: entry.validation for task, entry in self.data.items()}
 
         def judge(module: nn.Module) -> dict[str, Validation]:
-            return validate(
-                self.trainee.predictor(module), files,
-                samples=evaluation.validation_samples, batch_size=evaluation.batch_size,
+            whole = by.gathered(module)
+            return self.group.from_main(
+                lambda: validate(
+                    self.trainee.predictor(whole), files,
+                    samples=evaluation.validation_samples, batch_size=evaluation.batch_size,
+                )
             )  # fmt: skip
 
         results = judge(self.state.module)
@@ -195,8 +209,12 @@ class StageLoop:
         return {"operator_nrmse": known[task]} if task in known else {}
 
     def _save(self, score: float | None) -> None:
+        tensors = states.tensors_of(self.trainee, self.state)
+        self.group.from_main(lambda: self._write_checkpoint(score, tensors))
+
+    def _write_checkpoint(self, score: float | None, tensors: states.Tensors) -> None:
         progress, parent = self.state.progress, self.job.run_dir.checkpoints
-        written = states.save(parent, self.config, self.trainee, self.state, score)
+        written = states.save(parent, self.config, self.trainee, self.state, score, tensors)
         best = checkpoints.best(parent)
         self.sink.write(
             EventType.CHECKPOINT, stage=self.trainee.stage, epoch=progress.epoch,
@@ -206,11 +224,11 @@ class StageLoop:
             files=written.state["files"],
         )  # fmt: skip
 
-    def _write_rollouts(self) -> None:
+    def _write_rollouts(self, by: Parallel) -> None:
         files = {task: entry.validation for task, entry in self.data.items()}
-        predictor = self.trainee.predictor(self.state.judged)
-        write_rollouts(
-            predictor, files, self.job.run_dir, self.done.steps + self.state.progress.step, self.sink
+        whole, step = by.gathered(self.state.judged), self.done.steps + self.state.progress.step
+        self.group.from_main(
+            lambda: write_rollouts(self.trainee.predictor(whole), files, self.job.run_dir, step, self.sink)
         )
 
     def _out_of_patience(self) -> bool:

@@ -2,7 +2,8 @@
 
 Both are written out here rather than taken from `torch.optim`: matrices of equal shape are stacked
 into one batched Newton–Schulz iteration, and `torch.optim` imports the compiler (seconds on a small
-machine) before its first step.
+machine) before its first step. Of sharded parameters each process updates its own shards; only what
+Muon orthogonalises is gathered.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ups.config import Optimizer as OptimizerConfig
 from ups.config import TrainConfig
+from ups.training.tensors import own, share_of, whole
 
 Named = Sequence[tuple[str, nn.Parameter]]
 
@@ -48,23 +50,25 @@ class Muon:
             rows, columns = parameter.shape[-2:]
             self._groups.setdefault((min(rows, columns), max(rows, columns)), []).append(parameter)
         self._averages = {
-            shape: torch.zeros(sum(_count(p) for p in group), *shape, device=group[0].device)
+            shape: [torch.zeros_like(parameter) for parameter in group]
             for shape, group in self._groups.items()
         }
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """One update; a matrix without a gradient counts as having a zero one."""
+        """One update, which uses the gradients up; a matrix without one counts as having a zero one."""
         for shape, group in self._groups.items():
-            gradients = torch.cat([_wide(_gradient(parameter)) for parameter in group])
-            average = self._averages[shape].lerp_(gradients, 1 - self._momentum)
-            update = self._orthogonal(gradients.lerp_(average, self._momentum))
+            gradients = [_gradient(parameter) for parameter in group]
+            held, averages = list(map(own, gradients)), list(map(own, self._averages[shape]))
+            torch._foreach_lerp_(averages, held, 1 - self._momentum)
+            torch._foreach_lerp_(held, averages, self._momentum)
+            update = self._orthogonal(torch.cat([_wide(whole(gradient)) for gradient in gradients]))
             scale = rate * _MATCH_ADAMW_RMS * math.sqrt(shape[1])
-            for parameter, part in zip(group, torch.split(update, [_count(p) for p in group]), strict=True):
+            for parameter, part in zip(group, torch.split(update, list(map(_count, group))), strict=True):
+                target = own(parameter.data)
                 if self._decay:
-                    parameter.mul_(1 - rate * self._decay)
-                tall = parameter.shape[-2] > parameter.shape[-1]
-                parameter.add_((part.mT if tall else part).reshape(parameter.shape), alpha=-scale)
+                    target.mul_(1 - rate * self._decay)
+                target.add_(share_of(_oriented(part, parameter), parameter), alpha=-scale)
 
     def _orthogonal(self, matrices: Tensor) -> Tensor:
         """The nearest semi-orthogonal matrices, approximately, of [k, m, n] with m ≤ n."""
@@ -90,12 +94,17 @@ class Muon:
         return x if product is None else product @ x
 
     def state(self) -> dict[str, Tensor]:
-        return {f"{rows}x{columns}": value for (rows, columns), value in self._averages.items()}
+        return {
+            f"{rows}x{columns}": torch.cat([_wide(whole(average)) for average in averages])
+            for (rows, columns), averages in self._averages.items()
+        }
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        for (rows, columns), value in self._averages.items():
-            value.copy_(state[f"{rows}x{columns}"])
+        for (rows, columns), averages in self._averages.items():
+            parts = torch.split(state[f"{rows}x{columns}"], list(map(_count, averages)))
+            for average, part in zip(averages, parts, strict=True):
+                own(average).copy_(share_of(_oriented(part, average), average))
 
 
 class AdamW:
@@ -114,9 +123,10 @@ class AdamW:
         chosen = [(name, p) for name, p in self._parameters if p.grad is not None]
         if not chosen:
             return
-        gradients = [_gradient(parameter) for _, parameter in chosen]
-        first = [self._first[name] for name, _ in chosen]
-        second = [self._second[name] for name, _ in chosen]
+        parameters = [own(parameter.data) for _, parameter in chosen]
+        gradients = [own(_gradient(parameter)) for _, parameter in chosen]
+        first = [own(self._first[name]) for name, _ in chosen]
+        second = [own(self._second[name]) for name, _ in chosen]
         for name, _ in chosen:
             self._steps[name] += 1
         beta1, beta2 = self._betas
@@ -124,27 +134,27 @@ class AdamW:
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
         if self._decay:
-            decayed = [parameter.data for _, parameter in chosen if parameter.dim() > 1]
+            decayed = [parameter for parameter in parameters if parameter.dim() > 1]
             torch._foreach_mul_(decayed, 1 - rate * self._decay)
         steps = [self._steps[name] for name, _ in chosen]
         scales = torch._foreach_sqrt(second)
         torch._foreach_div_(scales, [math.sqrt(1 - beta2**count) for count in steps])
         torch._foreach_add_(scales, 1e-8)
         sizes = [-rate / (1 - beta1**count) for count in steps]
-        torch._foreach_addcdiv_([parameter.data for _, parameter in chosen], first, scales, sizes)
+        torch._foreach_addcdiv_(parameters, first, scales, sizes)
 
     def state(self) -> dict[str, Tensor]:
         counts = torch.tensor(list(self._steps.values()), dtype=torch.int64)
-        first = {f"first/{name}": value for name, value in self._first.items()}
-        second = {f"second/{name}": value for name, value in self._second.items()}
+        first = {f"first/{name}": whole(value) for name, value in self._first.items()}
+        second = {f"second/{name}": whole(value) for name, value in self._second.items()}
         return {"steps": counts, **first, **second}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         self._steps = dict(zip(self._first, state["steps"].tolist(), strict=True))
         for name in self._first:
-            self._first[name].copy_(state[f"first/{name}"])
-            self._second[name].copy_(state[f"second/{name}"])
+            for averages, kind in ((self._first, "first"), (self._second, "second")):
+                own(averages[name]).copy_(share_of(state[f"{kind}/{name}"], averages[name]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +264,8 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-def _count(parameter: nn.Parameter) -> int:
+def _count(parameter: Tensor) -> int:
+    """Matrices in a parameter."""
     return parameter.numel() // (parameter.shape[-1] * parameter.shape[-2])
 
 
@@ -262,3 +273,9 @@ def _wide(matrices: Tensor) -> Tensor:
     """[k, m, n] with m ≤ n, of [m, n] or [k, m, n]."""
     stacked = matrices.reshape(-1, *matrices.shape[-2:])
     return stacked.mT if stacked.shape[1] > stacked.shape[2] else stacked
+
+
+def _oriented(matrices: Tensor, like: Tensor) -> Tensor:
+    """Wide matrices [k, m, n] in the shape of a parameter: the inverse of `_wide`."""
+    tall = like.shape[-2] > like.shape[-1]
+    return (matrices.mT if tall else matrices).reshape(like.shape)

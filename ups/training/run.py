@@ -1,5 +1,6 @@
 """`train`: one run's training in its run directory, from wherever it stands."""
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,8 @@ from ups.training.augment import to_device
 from ups.training.bases import warn_of_floors
 from ups.training.batch import TensorBatch
 from ups.training.compilation import compile_blocks, rehearsal
-from ups.training.job import EventSink, TrainingJob, TrainingResult
+from ups.training.distributed import Group, joined
+from ups.training.job import SILENCE, EventSink, TrainingJob, TrainingResult
 from ups.training.loop import StageLoop, Totals
 from ups.training.losses import not_applicable, operator_losses
 from ups.training.setup import open_data
@@ -34,13 +36,21 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
 
     Writes metric, progress, checkpoint, rollout, resumed and warning events, and the files under
     `checkpoints/` and `rollouts/`. Blocking; a killed call may be repeated, and computes what the
-    uninterrupted one would have.
+    uninterrupted one would have. Where several processes share the training, all call it, and only the
+    main one's writes anything.
 
     Raises:
         ConfigError: the config asks for something that cannot be done.
         DataError: the data cannot be used.
-        TrainingError: a loss is not finite or reaches no parameter, or the checkpoint is foreign.
+        TrainingError: a loss is not finite or reaches no parameter, the checkpoint is foreign, or another
+            process has failed.
+        LostProcessError: another process was killed.
     """
+    with joined(job.ranks, job.device) as group:
+        return _train(job, sink if group.is_main else SILENCE, group)
+
+
+def _train(job: TrainingJob, sink: EventSink, group: Group) -> TrainingResult:
     config = job.spec.config
     require_supported(config)
     _set_up_torch(job)
@@ -50,35 +60,47 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
         for task, entry in data.items()
     }
     stages = Stages(job, data, samplers)
-    status, done = _follow(stages, sink)
+    status, done = _follow(stages, sink, group)
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
         raise TrainingError(f"no whole checkpoint is left in {job.run_dir.checkpoints}")
     return TrainingResult(status, best.path, done.epochs, done.steps, done.samples, best.state["score"])
 
 
-def _follow(stages: Stages, sink: EventSink) -> tuple[Literal["finished", "stopped"], Totals]:
+def _follow(stages: Stages, sink: EventSink, group: Group) -> tuple[Literal["finished", "stopped"], Totals]:
     """Train one stage after the other; returns how it ended, and what was done in all."""
-    job, ledger = stages.job, ledgers.read(stages.job.run_dir)
-    trainee, state = _resumed(stages, sink) or _started(stages, sink)
+    job = stages.job
+    trainee, state = group.main_first(
+        lambda: _resumed(stages, sink) or _started(stages, sink), lambda: _joined_in(stages)
+    )
+    ledger = group.from_main(lambda: ledgers.read(job.run_dir))
     while True:
         position = stages.names.index(trainee.stage)
         ledger = {name: ledger[name] for name in stages.names[:position] if name in ledger}
         loop = StageLoop(
-            job, sink, stages.data, stages.samplers, trainee, state,
+            job, sink, stages.data, stages.samplers, trainee, state, group,
             done=_totals(ledger), planned=stages.planned_samples,
         )  # fmt: skip
         if stages.config.training.compile:
             _compile(stages, trainee, state, sink)
         if loop.run() == "stopped":
             return "stopped", _totals(ledger, state.progress)
-        ledger[trainee.stage] = stages.record(trainee, state)
-        ledgers.write(job.run_dir, ledger)
+        ledger = group.from_main(partial(_recorded, stages, trainee, state, ledger))
         if position + 1 == len(stages.names):
             return "finished", _totals(ledger)
-        trainee, state = _begun(stages, stages.names[position + 1], ledger)
-        if job.should_stop():
+        begin = partial(_begun, stages, stages.names[position + 1], ledger)
+        trainee, state = group.main_first(begin, partial(_joined_in, stages))
+        if group.from_main(job.should_stop):
             return "stopped", _totals(ledger)
+
+
+def _recorded(
+    stages: Stages, trainee: Trainee, state: TrainingState, ledger: ledgers.Ledger
+) -> ledgers.Ledger:
+    """The ledger with a stage that has ended, as it is kept in the run directory."""
+    whole = {**ledger, trainee.stage: stages.record(trainee, state)}
+    ledgers.write(stages.job.run_dir, whole)
+    return whole
 
 
 def _totals(ledger: ledgers.Ledger, unfinished: Progress | None = None) -> Totals:
@@ -100,15 +122,15 @@ def _set_up_torch(job: TrainingJob) -> None:
 
 def _compile(stages: Stages, trainee: Trainee, state: TrainingState, sink: EventSink) -> None:
     """Compile what a stage trains, and try that on a micro-batch of each task."""
-    batches = [_micro_batch(stages.job, sampler) for sampler in stages.samplers.values()]
+    batches = [_micro_batch(stages.job, task, sampler) for task, sampler in stages.samplers.items()]
     objective = trainee.objective(state.module)
     compile_blocks(state.module, rehearsal(state.module, objective, batches, stages.job.device), sink)
 
 
-def _micro_batch(job: TrainingJob, sampler: PairSampler) -> TensorBatch:
+def _micro_batch(job: TrainingJob, task: str, sampler: PairSampler) -> TensorBatch:
     """Samples of a task, as many as are trained on at a time."""
     pairs = sampler.pairs
-    size = job.spec.config.training.batch_size_of(pairs.fields.spec.name)
+    size = job.spec.config.training.batch_size_of(task)
     chosen = np.arange(size) % len(pairs)
     return to_device(pairs.take(chosen // pairs.starts, chosen % pairs.starts), job.device)
 
@@ -137,6 +159,18 @@ def _begun(stages: Stages, name: str, ledger: ledgers.Ledger) -> Begun:
     trainee, state = stages.begin(name, ledger)
     states.save(stages.job.run_dir.checkpoints, stages.config, trainee, state, None)
     return trainee, state
+
+
+def _joined_in(stages: Stages) -> Begun:
+    """A stage as the main process begins it or goes on with it: it has left a checkpoint of it."""
+    found = _resumed(stages, SILENCE)
+    if found is None:
+        job = stages.job
+        raise TrainingError(
+            f"process {job.ranks.rank} finds no checkpoint of the main one in {job.run_dir.checkpoints}",
+            hint="all machines of a training need the same run directory, on a file system that they share",
+        )
+    return found
 
 
 def _resumed(stages: Stages, sink: EventSink) -> Begun | None:

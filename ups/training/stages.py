@@ -5,7 +5,7 @@ then (a control's length, a corrector's scales) is in its checkpoints.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,7 +69,7 @@ class Stages:
     def planned_samples(self) -> int:
         """Of the whole run; a control is taken to be as long as its stage before that is known."""
         stages = [controlled_by(name) or name for name in self.names]
-        return sum(schedule_of(self.config, stage, self.samples_per_epoch).samples for stage in stages)
+        return sum(self._schedule(stage).samples for stage in stages)
 
     def begin(self, name: str, ledger: Ledger) -> Begun:
         """A stage before its first step."""
@@ -77,7 +77,7 @@ class Stages:
             return self._begin_operator()
         if controlled_by(name) is not None:
             return self._begin_control(name, ledger)
-        return self._begin_companions(name)
+        return self._begin_student(name) if name == "consistency_distill" else self._begin_corrector(name)
 
     def resume(self, found: Checkpoint) -> Begun:
         """A stage as it stood at a checkpoint.
@@ -124,7 +124,7 @@ class Stages:
         model, guards = new_operator(config, self.data, job.spec.seed)
         precision = choose(config, config.stages.operator.optimizer, job.device)
         model.amp = precision.amp
-        schedule = schedule_of(config, FIRST, self.samples_per_epoch)
+        schedule = self._schedule(FIRST)
         trainee = OperatorTrainee(config, model, guards, job.device, schedule)
         state = states.new_state(config, trainee, model, precision, job.spec.seed, job.device)
         require_reach(model, operator_losses(config), self._probes(schedule), predict)
@@ -158,34 +158,37 @@ class Stages:
         state = states.new_state(config, trainee, model, precision, self._seed(name), self.job.device)
         return trainee, state
 
-    def _begin_companions(self, name: str) -> Begun:
-        """A corrector of the best operator, or the best corrector's student."""
-        config, device = self.config, self.job.device
-        base = self._best(FIRST)
-        taught = name == "consistency_distill"
-        source = self._best("diff_residual") if taught else base
-        spec = (
-            CorrectorSpec.from_json(source.state["corrector"]).distilled()
-            if taught
-            else corrector_spec(config)
-        )
-        schedule = schedule_of(config, name, self.samples_per_epoch)
-        trainee = self._companion_trainee(source, name, spec, schedule, base.state["progress"]["nrmse"])
-        precision = choose(config, schedule.optimizer, device)
-        trainee.operator.amp = precision.amp
-        operator = trainee.operator.spec
+    def _begin_corrector(self, name: str) -> Begun:
+        """A corrector of the best operator, scaled by what that gets wrong."""
+        config, base = self.config, self._best(FIRST)
+        schedule, reference = self._schedule(name), base.state["progress"]["nrmse"]
+        trainee = self._companion_trainee(base, name, corrector_spec(config), schedule, reference)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed(name))
+            module = Companions(trainee.spec, trainee.operator.spec)
+        for task in self.data:
+            calibrate(module, trainee.operator, task, self._calibration(task))
+        return self._begun_companions(trainee, module)
+
+    def _begin_student(self, name: str) -> Begun:
+        """A copy of the best corrector, to be distilled to one step."""
+        source, reference = self._best("diff_residual"), self._best(FIRST).state["progress"]["nrmse"]
+        spec = CorrectorSpec.from_json(source.state["corrector"]).distilled()
+        trainee = self._companion_trainee(source, name, spec, self._schedule(name), reference)
         module = companions_of(source)
-        if module is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self._seed(name))
-                module = Companions(spec, operator)
-            calibrate(module, trainee.operator, self._calibration())
-        else:
-            trainee = replace(trainee, teacher=copy.deepcopy(module.corrector).to(device))
-            module.corrector.spec = spec
-        module.corrector.amp = precision.amp
-        state = states.new_state(config, trainee, module, precision, self._seed(name), device)
-        require_companions_learn(trainee, module, self._probes(schedule))
+        assert module is not None
+        teacher = copy.deepcopy(module.corrector).to(self.job.device)
+        module.corrector.spec = spec
+        return self._begun_companions(replace(trainee, teacher=teacher), module)
+
+    def _begun_companions(self, trainee: CompanionTrainee, module: Companions) -> Begun:
+        config, device = self.config, self.job.device
+        precision = choose(config, trainee.schedule.optimizer, device)
+        trainee.operator.amp = module.corrector.amp = precision.amp
+        if trainee.teacher is not None:
+            trainee.teacher.amp = precision.amp
+        state = states.new_state(config, trainee, module, precision, self._seed(trainee.stage), device)
+        require_companions_learn(trainee, module, self._probes(trainee.schedule))
         return trainee, state
 
     def _companion_trainee(
@@ -219,6 +222,9 @@ class Stages:
             raise TrainingError(f"no whole checkpoint of {' or '.join(stages)} is left to go on from")
         return min(known, key=lambda item: item.score)
 
+    def _schedule(self, stage: str) -> Schedule:
+        return schedule_of(self.config, stage, self.samples_per_epoch)
+
     def _seed(self, name: str) -> int:
         """Of a stage's random streams; each has its own."""
         return self.job.spec.seed + self.names.index(name)
@@ -236,15 +242,13 @@ class Stages:
             for task, sampler in self.samplers.items()
         }
 
-    def _calibration(self) -> dict[str, TensorBatch]:
-        """Some pairs of each task, the same in every run."""
-        found = {}
-        for task, sampler in self.samplers.items():
-            pairs = sampler.pairs
-            chosen = np.random.default_rng(0).integers(len(pairs), size=_CALIBRATION_PAIRS)
-            batch = pairs.take(chosen // pairs.starts, chosen % pairs.starts)
-            found[task] = to_device(batch, self.job.device)
-        return found
+    def _calibration(self, task: str) -> Iterator[TensorBatch]:
+        """Some pairs of a task, the same in every run, a batch at a time."""
+        pairs, size = self.samplers[task].pairs, self.config.training.batch_size_of(task)
+        chosen = np.random.default_rng(0).integers(len(pairs), size=_CALIBRATION_PAIRS)
+        for first in range(0, len(chosen), size):
+            part = chosen[first : first + size]
+            yield to_device(pairs.take(part // pairs.starts, part % pairs.starts), self.job.device)
 
 
 def _guards(found: Checkpoint) -> dict[str, Guards]:

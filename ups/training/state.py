@@ -21,6 +21,7 @@ from ups.models import checkpoint as checkpoints
 from ups.models.checkpoint import Checkpoint, load_weights
 from ups.training.optim import Hybrid, groups_of
 from ups.training.precision import Precision
+from ups.training.tensors import whole_state
 from ups.training.trainee import Trainee
 
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -82,17 +83,39 @@ def new_state(
     return _assemble(config, trainee, module.to(device), precision, np.random.default_rng(seed))
 
 
-def save(
-    parent: Path, config: TrainConfig, trainee: Trainee, state: TrainingState, score: float | None
-) -> Checkpoint:
-    """Write a checkpoint of the state and remove those that are neither the last nor a stage's best."""
+Tensors = Mapping[str, Mapping[str, Tensor]]
+
+
+def tensors_of(trainee: Trainee, state: TrainingState) -> Tensors:
+    """The whole tensors of a checkpoint, by file; all processes that share the state have to ask for it."""
     tensors: dict[str, Mapping[str, Tensor]] = {
-        trainee.file: state.module.state_dict(),
+        trainee.file: whole_state(state.module),
         **trainee.fixed(),
         OPTIMIZER_FILE: {**state.optimizer.state(), **_torch_random()},
     }
     if state.ema is not None:
-        tensors[trainee.average_file] = state.ema.state_dict()
+        tensors[trainee.average_file] = whole_state(state.ema)
+    return tensors
+
+
+def save(
+    parent: Path,
+    config: TrainConfig,
+    trainee: Trainee,
+    state: TrainingState,
+    score: float | None,
+    tensors: Tensors | None = None,
+) -> Checkpoint:
+    """Write a checkpoint of the state and remove those that are neither the last nor a stage's best.
+
+    Args:
+        parent: the run's `checkpoints` directory.
+        config: the run's config.
+        trainee: of the stage.
+        state: what is written.
+        score: of the validation that has just been made, if one has.
+        tensors: what `tensors_of` has gathered; None where the state is not shared.
+    """
     content = {
         "score": score if score is not None and math.isfinite(score) else None,
         "use_ema": state.use_ema,
@@ -105,6 +128,7 @@ def save(
         "config": config.model_dump(mode="json"),
         "torch": torch.__version__,
     }
+    tensors = tensors or tensors_of(trainee, state)
     written = checkpoints.write(parent, trainee.stage, state.progress.epoch, tensors, content)
     checkpoints.prune(parent)
     return written
@@ -144,6 +168,13 @@ def restore(
     return state
 
 
+def optimizer_of(config: TrainConfig, trainee: Trainee, module: nn.Module, precision: Precision) -> Hybrid:
+    """The optimizer of a stage for its module as it lies, whole or in shards."""
+    return Hybrid(
+        module, trainee.schedule.optimizer, muon_dtype=precision.muon_dtype, groups=groups_of(config)
+    )
+
+
 def require_same_config(found: Checkpoint, config: TrainConfig) -> None:
     """Raises TrainingError where a checkpoint was written under another config."""
     if found.state["config"] != config.model_dump(mode="json"):
@@ -164,9 +195,7 @@ def _assemble(
         module=module,
         ema=copy.deepcopy(module).eval() if config.training.ema_decay is not None else None,
         use_ema=False,
-        optimizer=Hybrid(
-            module, trainee.schedule.optimizer, muon_dtype=precision.muon_dtype, groups=groups_of(config)
-        ),
+        optimizer=optimizer_of(config, trainee, module, precision),
         rotation=TaskRotation(config.data.task),
         random=random,
         progress=Progress(),

@@ -21,6 +21,7 @@ from ups.evaluation.rewards import Term, Verdict, WeightedTerm, choose_terms, st
 from ups.evaluation.ttc import Search
 from ups.models import checkpoint as checkpoints
 from ups.models.corrector import CorrectedOperator, Corrector, CorrectorSpec
+from ups.models.geometry import Geometry
 from ups.models.operator import LatentOperator
 from ups.models.spec import GridTask
 from ups.physics import Transition
@@ -40,7 +41,7 @@ class Oracle:
     def applies(self, task: str) -> bool:
         return True
 
-    def penalty(self, transition: Transition) -> Tensor:
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
         truth = torch.stack([self.truth[state.numpy().tobytes()] for state in transition.before])
         return relative_error(transition.after, truth)
 
@@ -56,7 +57,7 @@ class Fixed:
     def applies(self, task: str) -> bool:
         return task in self.tasks
 
-    def penalty(self, transition: Transition) -> Tensor:
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
         return torch.full((len(transition.after),), self.value)
 
 
@@ -69,7 +70,7 @@ class Height:
     def applies(self, task: str) -> bool:
         return True
 
-    def penalty(self, transition: Transition) -> Tensor:
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
         return transition.after.flatten(1).square().mean(dim=1)
 
 
@@ -82,7 +83,7 @@ class Wavering:
     def applies(self, task: str) -> bool:
         return True
 
-    def penalty(self, transition: Transition) -> Tensor:
+    def penalty(self, transition: Transition, points: Geometry | None) -> Tensor:
         height, before = (s.flatten(1).square().mean(dim=1) for s in (transition.after, transition.before))
         return height - 3 * before
 

@@ -14,12 +14,12 @@ from ups.models.corrector import (
     CorrectorSpec,
     Situation,
     angles,
-    residual_scale,
+    residual_squares,
     residual_tokens,
     situation,
 )
 from ups.models.critic import Critic
-from ups.models.operator import GridHead, LatentOperator
+from ups.models.operator import LatentOperator
 
 SPEC = CorrectorSpec(latent_dim=16, hidden_dim=32, depth=1)
 
@@ -67,7 +67,7 @@ class Knowing(Corrector):
         super().__init__(spec, base.spec)
         self.truth = truth
 
-    def forward(self, head: GridHead, given: Situation, noisy: Tensor, angle: Tensor) -> Tensor:
+    def forward(self, given: Situation, noisy: Tensor, angle: Tensor) -> Tensor:
         return self.truth
 
 
@@ -76,8 +76,10 @@ class Knowing(Corrector):
 def test_residual_that_is_known_is_corrected_exactly(steps: int, drawn: bool) -> None:
     base, inputs, target = perturbed(operator(ADVECTION)), torch.randn(3, 32, 1), torch.randn(3, 32, 1)
     predicted = step(base, inputs)
-    scale = residual_scale(base, "advection1d", predicted, target)
-    truth = residual_tokens(base, "advection1d", predicted, target) / scale
+    ones = torch.ones(3)
+    given = situation(base, "advection1d", inputs, 0.4 * ones[:, None], 0.05 * ones, ones, predicted)
+    scale = residual_squares(given, predicted, target).mean().sqrt()
+    truth = residual_tokens(given, predicted, target) / scale
     corrector = Knowing(truth, CorrectorSpec(16, 32, 1, steps), base)
     corrector.scales.fill_(scale)
     found = step(CorrectedOperator(base, corrector), inputs, torch.randn(3, 32, 1) if drawn else None)
@@ -89,10 +91,10 @@ def test_ddim_keeps_to_the_path_between_residual_and_noise() -> None:
     base = operator(ADVECTION)
     truth, noise = torch.randn(2, 8, 16), torch.randn(2, 8, 16)
     corrector = Knowing(truth, SPEC, base)
-    given = Situation("advection1d", truth, truth, torch.zeros(2, 1))
+    given = Situation("advection1d", base.grid_head("advection1d"), truth, truth, torch.zeros(2, 1))
     here, there = angles(4)[1:3]
     noisy = math.cos(here) * truth + math.sin(here) * noise
-    moved = corrector.descend(base.head("advection1d"), given, noisy, here, there)
+    moved = corrector.descend(given, noisy, here, there)
     torch.testing.assert_close(moved, math.cos(there) * truth + math.sin(there) * noise)
 
 
@@ -113,9 +115,7 @@ def test_every_parameter_of_corrector_and_critic_can_learn() -> None:
         ones, field = torch.ones(2), torch.randn(shape)
         given = situation(base, task, field, ones[:, None], ones, ones, torch.randn(shape))
         noisy = torch.randn_like(given.predicted)
-        found = (
-            model(base.head(task), given, noisy, ones).square().sum() + critic(base.head(task), given).sum()
-        )
+        found = model(given, noisy, ones).square().sum() + critic(given).sum()
         found.backward()
     for module in (model, critic):
         idle = [name for name, p in module.named_parameters() if p.grad is None or not bool(p.grad.any())]

@@ -62,6 +62,15 @@ def test_time_stepper_stands_still_however_its_codec_has_drifted() -> None:
     torch.testing.assert_close(step(model, "burgers1d", state), state)
 
 
+def test_learned_codec_changes_no_other_weight_and_no_prediction_of_an_untrained_operator() -> None:
+    plain, learned = operator(BURGERS, DARCY), operator(BURGERS, DARCY, codec_hidden=8)
+    others = learned.state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in plain.state_dict().items())
+    assert len(others) > len(plain.state_dict())
+    state = torch.randn(2, 32, 1)
+    torch.testing.assert_close(step(learned, "burgers1d", state), step(plain, "burgers1d", state))
+
+
 def test_cube_is_equivariant_to_shifts_by_patches_along_each_axis() -> None:
     model, state = perturbed(operator(CUBE)), torch.randn(1, 8, 8, 8, 5)
     ahead = step(model, "compressible_ns3d", state)
