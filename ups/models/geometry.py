@@ -44,7 +44,8 @@ class Geometry:
 def carried(geometry: Geometry, before: Tensor, after: Tensor, dt: Tensor, spec: TaskSpec) -> Geometry:
     """Where the points are after a step: nodes stay; particles move, by the trapezoidal rule.
 
-    Particles keep their neighbours, which is near enough for a few steps.
+    Particles keep their neighbours, which is near enough for a few steps. One whose velocity is not finite
+    stays where it is: a rollout that explodes is an error to be counted, not a reason to stop.
 
     It is the most accurate rule (second order) that uses what a step has, the velocities at its two
     ends, and it is unbiased on closed streamlines, where Euler's rule spirals outwards.
@@ -63,7 +64,7 @@ def carried(geometry: Geometry, before: Tensor, after: Tensor, dt: Tensor, spec:
     if spec.periodic:
         low, length = _box(moved, spec)
         moved = low + torch.remainder(moved - low, length)
-    return geometry.at(moved)
+    return geometry.at(torch.where(moved.isfinite(), moved, geometry.positions))
 
 
 def offsets(to: Tensor, origin: Tensor, spec: TaskSpec) -> Tensor:

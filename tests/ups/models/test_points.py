@@ -136,6 +136,13 @@ class TestMotion:
         there = carried(geometry, fast, fast, torch.tensor([0.1]), spec)
         assert torch.allclose(there.positions, torch.tensor([[[0.05, 0.5]]]), atol=1e-6)
 
+    def test_a_particle_without_a_finite_velocity_stays(self) -> None:
+        spec = task_spec("particles_advect")
+        geometry = cloud("particles_advect", (3,))
+        broken = torch.tensor([[[torch.nan, 0.0], [torch.inf, 0.0], [0.0, 0.0]]])
+        there = carried(geometry, broken, broken, torch.tensor([0.1]), spec)
+        assert torch.allclose(there.positions, geometry.positions, atol=1e-6)
+
     def test_nodes_of_a_mesh_stay(self) -> None:
         geometry = cloud("darcy2d_mesh", (5,))
         values = field(geometry, 1)

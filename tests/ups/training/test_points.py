@@ -19,6 +19,7 @@ from ups.errors import ConfigError, DataError
 from ups.evaluation import predictions
 from ups.evaluation.predictor import load
 from ups.evaluation.report import evaluate
+from ups.evaluation.rollout import roll, trajectories
 from ups.events import EventType
 from ups.models.geometry import carried
 from ups.physics import symmetries, vector_channels
@@ -140,6 +141,19 @@ def test_checkpoint_judges_meshes_of_any_size_and_refuses_other_tasks(
     other = type(predictor)(model, {}, torch.device("cpu"), 1)
     with pytest.raises(DataError, match="knows only particles_advect"):
         other.check(open_split(datasets["darcy2d_mesh"]["test"]))
+
+
+def test_exploding_rollout_is_counted_and_stops_nothing(trained: TrainingJob, datasets: Datasets) -> None:
+    predictor = load(trained.run_dir.checkpoints, "cpu").unguarded()
+    fields = open_split(datasets["particles_advect"]["test"])
+    with torch.no_grad():
+        for parameter in predictor.model.parameters():
+            parameter.mul_(1e4)
+    given = next(trajectories(fields, predictor, batch_size=2))
+    states, positions = roll(predictor, given)
+    assert not states.isfinite().all() or states.abs().max() > 1e6
+    assert positions is not None
+    assert positions.isfinite().all()
 
 
 def test_killed_run_goes_on_as_if_nothing_had_been(
