@@ -31,15 +31,15 @@ def reference_data(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
 
 
 def shortened(name: str) -> TrainConfig:
-    """A shipped config with its tasks, losses, stages and curricula, but small, and each stage one short epoch.
+    """A shipped config with its tasks, losses, stages and curricula, but small.
 
-    A curriculum of tasks gets one epoch for each of its stages.
+    Each stage is one short epoch; a curriculum of tasks gets one for each of its stages.
     """
     content = load_train_config(CONFIGS / f"{name}.yaml").model_dump(mode="json")
     content["operator"]["pdet"] |= {"hidden_dim": 32, "depth": 2, "num_heads": 2}
     content["diffusion"] |= {"hidden_dim": 32}
     training = content["training"]
-    training |= {"batch_size": 2, "accum_steps": 2, "log_every": 1, "samples_per_epoch": 48, "num_workers": 1}
+    training |= {"batch_size": 2, "accum_steps": 2, "log_every": 1, "samples_per_epoch": 24, "num_workers": 1}
     training["inverse_loss_warmup_epochs"] = 0
     training["query_sampling"]["num_queries"] = 64
     curriculum = training["task_curriculum"]["stages"]
@@ -106,12 +106,20 @@ def test_config_trains_an_epoch_of_every_stage_and_is_judged(
         assert all(tasks[task]["one_step"] > 0 < tasks[task]["persistence_one_step"] for task in tasks)
 
 
+@pytest.fixture(scope="session")
+def baseline(tmp_path_factory: pytest.TempPathFactory, reference_data: DirectoryStore) -> RunDirectory:
+    """A finished run of the two-task baseline."""
+    root = tmp_path_factory.mktemp("baseline")
+    directory = run_directory(root, "train_pdebench_2task_baseline", reference_data)
+    executed(directory)
+    return directory
+
+
 @pytest.mark.parametrize("name", ["eval_pdebench_scale_ttc", "eval_pdebench_scale_test_ttc"])
 def test_evaluation_config_judges_a_run_with_test_time_compute(
-    tmp_path: Path, reference_data: DirectoryStore, name: str
+    reference_data: DirectoryStore, baseline: RunDirectory, name: str
 ) -> None:
-    directory = run_directory(tmp_path, "train_pdebench_2task_baseline", reference_data)
-    executed(directory)
+    directory = baseline
     process = start(
         "-m", "remote", "evaluate", str(directory.root), "--store", reference_data.url,
         "--config", str(CONFIGS / f"{name}.yaml"), "--json",
