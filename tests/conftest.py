@@ -25,13 +25,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker that stands beside `needs_program`."""
-    config.addinivalue_line(
-        "markers", "needs_module(name): the test needs this package and is skipped, visibly, without it"
-    )
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose program or package is missing, or fail it where `UPS_REQUIRE_PROGRAMS` is set."""
     programs = [marker.args[0] for marker in item.iter_markers("needs_program")]

@@ -47,7 +47,7 @@ class Segment:
     cpu_seconds: float
     samples: int
     peak_bytes: int
-    """Largest resident memory so far, beyond what was resident once all was imported."""
+    """Largest resident memory so far, without mapped files, beyond that when all was imported."""
     operations: tuple[Operation, ...] = ()
 
     @property
@@ -240,9 +240,10 @@ def _fresh_peak() -> int:
 
 
 def _peak_bytes() -> int:
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    """Peak of resident memory, without the pages of mapped files: those the system can take back."""
+    with suppress(OSError, KeyError):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        values = dict(line.split(":", 1) for line in lines)
+        return (int(values["VmHWM"].split()[0]) - int(values["RssFile"].split()[0])) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
