@@ -33,7 +33,7 @@ from ups.errors import UpsError
 from ups.training.augment import to_device
 from ups.training.batch import Moment
 from ups.training.setup import new_operator, open_data
-from ups.training.trainee import OperatorTrainee
+from ups.training.trainee import OperatorTrainee, schedule_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 UTILISATION_BAR = 0.40
@@ -152,7 +152,8 @@ def flops_per_sample(config: TrainConfig, datasets: Datasets, device: str) -> di
     """FLOPs of one sample's forward and backward pass, for each task, without unrolling."""
     data = open_data(config, datasets)
     model, guards = new_operator(config, data, config.seed)
-    objective = OperatorTrainee(config, model.to(device), guards, device).objective(model)
+    schedule = schedule_of(config, "operator", 1)
+    objective = OperatorTrainee(config, model.to(device), guards, device, schedule).objective(model)
     counts = {}
     for task, entry in data.items():
         size = config.training.batch_size_of(task)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from ups.config import TrainConfig
 from ups.errors import ConfigError
-from ups.tasks import Modality, task_spec
 
 
 def unsupported(config: TrainConfig) -> list[str]:
@@ -30,12 +29,6 @@ def _stages(config: TrainConfig) -> Iterator[str]:
         yield (
             f"diffusion.hidden_dim: {config.diffusion.hidden_dim} is no multiple of the operator's head width"
             f" {width}: set it to operator.pdet.hidden_dim"
-        )
-    off_grid = [name for name in config.data.task if task_spec(name).modality is not Modality.GRID]
-    if len(names) > 1 and off_grid:
-        yield (
-            f"stages.{names[1]}: correctors are for grids: remove the section, or leave"
-            f" {' and '.join(off_grid)} out of data.task"
         )
     if "consistency_distill" in names and "diff_residual" not in names:
         yield (

@@ -521,7 +521,8 @@ def misspellings(word: str) -> st.SearchStrategy[str]:
 def key_holders(content: Any) -> Iterator[dict[str, Any]]:
     """Every mapping of a config that holds keys of the schema (not names of tasks)."""
     if isinstance(content, dict):
-        yield content
+        if content:
+            yield content
         for name, value in content.items():
             if name not in {"patch", "batch_size"}:
                 yield from key_holders(value)

@@ -75,7 +75,6 @@ class Predictor:
             else:
                 moved = geometry.at(symmetry.move(geometry.positions, spec.domain))
                 turned = symmetry.turn(inputs, source)
-                assert isinstance(self.model, LatentOperator), "correctors are for grids"
                 image = self.model(task, turned, parameters, times, strides, geometry=moved)
                 predicted = symmetry.inverse().turn(image, target)
             total = predicted if total is None else total + predicted

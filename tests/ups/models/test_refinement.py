@@ -16,14 +16,14 @@ def spec(*tasks: GridTask) -> OperatorSpec:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.task)
-def test_folding_is_undone(task: GridTask) -> None:
+@pytest.mark.parametrize(("task", "cells"), list(zip(TASKS, (2, 4), strict=True)), ids=("1-D", "2-D"))
+def test_folding_is_undone(task: GridTask, cells: int) -> None:
     groups = _Groups(task)
     field = torch.randn(2, *task.grid, 3)
     folded = groups.fold(field)
 
-    assert groups.cells == 4
-    assert folded.shape == (2, *(cells // groups.edge for cells in task.grid), 12)
+    assert groups.cells == cells
+    assert folded.shape == (2, *(length // 2 for length in task.grid), 3 * cells)
     torch.testing.assert_close(groups.unfold(folded), field)
 
 
@@ -47,6 +47,10 @@ def test_untrained_it_changes_nothing(task: GridTask) -> None:
 
 
 def test_dilation_stays_within_a_small_domain() -> None:
-    network = refinement(TASKS[0], spec(TASKS[0]))
-    assert isinstance(network, ResidualRefinement)
-    assert network.dilations == [1, 1, 1]
+    small, large = (GridTask("burgers1d", (cells,), 4, 0.05) for cells in (16, 128))
+    dilations = []
+    for task in (small, large):
+        network = refinement(task, spec(task))
+        assert isinstance(network, ResidualRefinement)
+        dilations.append(network.dilations)
+    assert dilations == [[1, 1, 1, 1, 1], [1, 2, 4, 8, 9]]

@@ -16,7 +16,10 @@ from ups.data.sampling import Batch
 from ups.errors import TrainingError
 from ups.events import EventType
 from ups.training.batch import Moment, TensorBatch
+from ups.training.distributed import Group
 from ups.training.optim import Hybrid
+from ups.training.parallel import Alone
+from ups.training.ranks import ALONE
 from ups.training.state import Progress
 from ups.training.step import Measured, Stepper
 
@@ -76,6 +79,7 @@ def a_stepper(
         objective=ScaleObjective(module, before, factor),
         optimizer=Hybrid(module, Optimizer(name="adamw", lr=0.1), muon_dtype=torch.float32),
         progress=Progress(), device="cpu", sink=events, record=folder / "nonfinite.json",
+        group=Group(ALONE), parallel=Alone(),
     )  # fmt: skip
 
 
