@@ -166,12 +166,14 @@ def ours(pipe: Connection, tasks: tuple[str, ...], task: str, datasets: Datasets
 def ours_data(task: str, datasets: Datasets, *, batches: int) -> float:
     """CPU seconds that a batch of ours takes from the files to augmented tensors."""
     import numpy as np
+    import torch
 
     from benchmarks.support.ours import recipe
     from ups.data.sampling import PairSampler
     from ups.training.augment import augmented, to_device
     from ups.training.setup import open_data
 
+    torch.set_num_threads(1)
     config = recipe((task,), 0, 1)
     sampler = PairSampler(open_data(config, datasets)[task].pairs, hard_share=config.training.hard_pair_share)
     random = np.random.default_rng(0)

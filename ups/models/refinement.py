@@ -17,7 +17,7 @@ from ups.models.spec import GridTask, OperatorSpec
 _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
     1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d,
 }  # fmt: skip
-_KERNEL_1D, _PLAIN_KERNEL = 7, 3
+_KERNEL_1D, _PLAIN_KERNEL = 5, 3
 _FOLD = {1: 2, 2: 2, 3: 1}
 """By dimensions, the edge in cells of the groups that are folded into channels."""
 _WIDTH = {1: 2, 2: 2, 3: 1}
