@@ -20,7 +20,7 @@ def test_embedded_default_is_supported() -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("stages.consistency_distill={epochs: 2}", "stages.consistency_distill"),
+        ("stages.diff_residual=null", "stages.consistency_distill"),
         ("encoder.learning_rate=1e-3", "encoder.learning_rate"),
     ],
 )

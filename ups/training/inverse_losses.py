@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ups.config import QuerySampling, Training
 from ups.evaluation.metrics import relative_error
@@ -84,8 +85,11 @@ def inverse_decoding(model: LatentOperator, batch: TensorBatch, prediction: Pred
 
 
 def settled(error: Tensor) -> Tensor:
-    """√(e² + δ²) − δ: the error where it counts, flat where it is rounding."""
-    return (error.square() + _SETTLED**2).sqrt() - _SETTLED
+    """max(e − δ, 0): the error where it counts, without any gradient where it is rounding.
+
+    Without any: an optimizer that divides by the size of past gradients makes full steps of the smallest.
+    """
+    return functional.relu(error - _SETTLED)
 
 
 def _rising(weight: float, training: Training) -> Callable[[Moment], float]:
