@@ -65,7 +65,7 @@ def recipe(
         },
         "training": {
             "batch_size": sizes,
-            "accum_steps": 2,
+            "accum_steps": 3,
             "samples_per_epoch": samples,
             "grad_clip": 1.0,
             "transport_skip": "auto" if transport else "off",
