@@ -21,6 +21,8 @@ from ups.tasks import task_spec
 from ups.training.job import TrainingJob
 from ups.training.run import train
 
+MICRO_BATCHES = 3
+"""Of an optimizer step: Muon costs as much as one of them."""
 _MEASURED_SAMPLES = 600
 _PATCH = {1: 32, 2: 8}
 _SHARES = {"burgers1d": 1.5}
@@ -65,7 +67,7 @@ def recipe(
         },
         "training": {
             "batch_size": sizes,
-            "accum_steps": 3,
+            "accum_steps": MICRO_BATCHES,
             "samples_per_epoch": samples,
             "grad_clip": 1.0,
             "transport_skip": "auto" if transport else "off",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support import pace
+from benchmarks.support.ours import MICRO_BATCHES
 from benchmarks.support.pace import EndedError, Operation, Segment, Side
 from benchmarks.support.peers import Candidate
 from benchmarks.throughput import Pace, rows
@@ -47,7 +48,7 @@ class TestSides:
             peer.close()
 
         assert other.samples == 4 * pace.STEPS
-        assert first.samples == second.samples == 4 * 2 * pace.STEPS
+        assert first.samples == second.samples == 4 * MICRO_BATCHES * pace.STEPS
         assert first.peak_bytes <= second.peak_bytes
         assert not first.operations
         assert len(second.operations) == 5
