@@ -23,7 +23,8 @@ from ups.training.run import train
 
 MICRO_BATCHES = 3
 """Of an optimizer step: Muon costs as much as one of them."""
-_MEASURED_SAMPLES = 600
+_FIRST_SAMPLES = 600
+"""Trained to learn the rate roughly; a twelfth of the budget then measures it."""
 _PATCH = {1: 32, 2: 8}
 _SHARES = {"burgers1d": 1.5}
 """Micro-batches of a task for each one of another."""
@@ -132,8 +133,11 @@ def train_operator(
         config_of: samples to train on → the experiment.
         seconds: CPU seconds that the optimizer's steps may take; torch has to be single-threaded.
     """
-    rate = _run(config_of(_MEASURED_SAMPLES), datasets)[1].samples_per_second
-    predictor, clock = _run(config_of(max(_MEASURED_SAMPLES, round(rate * seconds))), datasets)
+    samples = _FIRST_SAMPLES
+    for share in (1 / 12, 1):
+        rate = _run(config_of(samples), datasets)[1].samples_per_second
+        samples = max(_FIRST_SAMPLES, round(rate * seconds * share))
+    predictor, clock = _run(config_of(samples), datasets)
     return TrainedOperator(predictor, clock.samples / clock.samples_per_second, clock.samples)
 
 
