@@ -15,7 +15,7 @@ import psutil
 from remote import watchdog
 from ups.errors import ConfigError, UsageError
 from ups.rundir import code_version
-from ups.training.ranks import ALONE, Ranks
+from ups.ranks import ALONE, Ranks
 
 DEVICE_VARIABLE = "UPS_REMOTE_DEVICE"
 _GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")

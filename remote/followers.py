@@ -17,7 +17,7 @@ from remote import environment
 from remote.journal import say
 from ups.errors import TrainingError, UpsError
 from ups.rundir import RunDirectory
-from ups.training.ranks import LostProcessError, Ranks
+from ups.ranks import LostProcessError, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store

@@ -29,7 +29,7 @@ from ups.events import Event, EventType, PhaseState
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
 from ups.tasks import Modality, task_spec
-from ups.training.ranks import LostProcessError, Ranks
+from ups.ranks import LostProcessError, Ranks
 
 PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0

@@ -4,7 +4,7 @@ import sys
 
 from remote.__main__ import main
 from tests.ups.training.trouble import arrange
-from ups.training.ranks import Ranks
+from ups.ranks import Ranks
 
 if __name__ == "__main__":
     arrange(sys.argv[2] if len(sys.argv) > 2 else "", Ranks.from_environment())

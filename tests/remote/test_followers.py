@@ -16,7 +16,7 @@ from ups.config import TrainConfig
 from ups.errors import UsageError
 from ups.rundir import RunDirectory
 from ups.store import DirectoryStore
-from ups.training.ranks import Ranks
+from ups.ranks import Ranks
 
 LONGER = TrainConfig.model_validate({**CONFIG, "stages": {"operator": {"epochs": 4}}})
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.layouts import Layout, read_layout
-from ups.data.source import Block, Discretisation
+from ups.data.source import Block, Discretisation, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
 from ups.tasks import TASK_SPECS, TaskSpec, task_spec
@@ -65,11 +65,16 @@ class RawFile:
             "parameters": dict(zip(names, self.parameters, strict=True)),
         }
 
-    def blocks(self, rows: int) -> Iterator[Block]:
+    @property
+    def segment(self) -> int:
+        return segment_of(self.discretisation)
+
+    def blocks(self, rows: int, span: range | None = None) -> Iterator[Block]:
         """Raises DataError, naming dataset and sample, at a value that is not finite."""
+        asked = range(self.samples) if span is None else span
         with _opened(self.path) as file:
-            for first in range(0, self.samples, rows):
-                yield self._block(file, slice(first, min(first + rows, self.samples)))
+            for first in range(asked.start, asked.stop, rows):
+                yield self._block(file, slice(first, min(first + rows, asked.stop)))
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
         groups, name = self.layout.groups, self.spec.raw_datasets[0]

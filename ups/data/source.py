@@ -16,6 +16,8 @@ from ups.tasks import TaskSpec
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+_SEGMENT_BYTES = 256 * 1024 * 1024
+
 
 class AnyDiscretisation(Protocol):
     """Where and when the samples of a file are known: on one grid, or on points of their own."""
@@ -153,13 +155,23 @@ class Source(Protocol):
         """In the order of the task's parameters."""
         ...
 
-    def blocks(self, rows: int) -> Iterator[AnyBlock]:
-        """All samples in order, at most `rows` at a time."""
+    @property
+    def segment(self) -> int:
+        """Samples that are a unit of work: what one process does at a time, and an interrupted one again."""
+        ...
+
+    def blocks(self, rows: int, span: range | None = None) -> Iterator[AnyBlock]:
+        """The samples of `span`, or all, in order, at most `rows` at a time. A span is one segment."""
         ...
 
     def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]] | None:
         """[n, …] what samples start from, in order: equal values mean an equal start. None: all differ."""
         ...
+
+
+def segment_of(discretisation: AnyDiscretisation) -> int:
+    """The segment of a source whose samples take no computing, only reading."""
+    return max(1, _SEGMENT_BYTES // max(1, discretisation.sample_bytes))
 
 
 def _by(grid: tuple[int, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.source import AnyBlock, AnyDiscretisation, Floats
+from ups.data.source import AnyBlock, AnyDiscretisation, Floats, segment_of
 from ups.data.split import Split, discretisation_of, joined
 from ups.errors import DataError
 
@@ -42,9 +42,14 @@ class StoredSource:
         """[N] the split that holds each sample."""
         return [self.parts[part].split for part in self.part]
 
-    def blocks(self, rows: int) -> Iterator[AnyBlock]:
-        for first in range(0, self.samples, rows):
-            samples = range(first, min(first + rows, self.samples))
+    @property
+    def segment(self) -> int:
+        return segment_of(self.discretisation)
+
+    def blocks(self, rows: int, span: range | None = None) -> Iterator[AnyBlock]:
+        asked = range(self.samples) if span is None else span
+        for first in range(asked.start, asked.stop, rows):
+            samples = range(first, min(first + rows, asked.stop))
             blocks = [self.parts[self.part[index]].block(int(self.row[index])) for index in samples]
             yield joined(blocks)
 

@@ -23,7 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ups.errors import TrainingError, UpsError, UsageError
 from ups.models.draws import Rows
-from ups.training.ranks import LostProcessError, Ranks
+from ups.ranks import LostProcessError, Ranks
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others; the main one validates and uploads meanwhile."""

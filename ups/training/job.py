@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from ups.events import EventType
 from ups.rundir import RunDirectory, RunSpec
-from ups.training.ranks import ALONE, Ranks
+from ups.ranks import ALONE, Ranks
 
 
 class EventSink(Protocol):

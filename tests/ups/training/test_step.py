@@ -19,7 +19,7 @@ from ups.training.batch import Moment, TensorBatch
 from ups.training.distributed import Group
 from ups.training.optim import Hybrid
 from ups.training.parallel import Alone
-from ups.training.ranks import ALONE
+from ups.ranks import ALONE
 from ups.training.state import Progress
 from ups.training.step import Measured, Stepper
 

@@ -63,10 +63,15 @@ class SolverSource:
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         return {"name": " ".join(words), "sha256": digest, **request}
 
-    def blocks(self, rows: int) -> Iterator[AnyBlock]:
+    @property
+    def segment(self) -> int:
+        return self.solver.batch
+
+    def blocks(self, rows: int, span: range | None = None) -> Iterator[AnyBlock]:
         step = min(rows, self.solver.batch)
-        for first in range(0, self.samples, step):
-            indices = range(first, min(first + step, self.samples))
+        asked = range(self.samples) if span is None else span
+        for first in range(asked.start, asked.stop, step):
+            indices = range(first, min(first + step, asked.stop))
             yield self.solver.solve(self.seed, indices, self.parameters)
 
     def initial_conditions(self, rows: int) -> Iterator[Floats] | None:

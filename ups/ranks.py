@@ -1,4 +1,4 @@
-"""Which of the processes that train together this one is, as `torchrun` tells it. Free of torch."""
+"""Which of the processes that work together this one is, as `torchrun` tells it. Free of torch."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from ups.errors import TrainingError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """One process among those of a training; by default the only one."""
+    """One process among several; by default the only one."""
 
     rank: int = 0
     world_size: int = 1
@@ -71,4 +71,4 @@ ALONE = Ranks()
 
 
 class LostProcessError(TrainingError):
-    """A process that trains with this one died without a word; starting all of them anew goes on."""
+    """A process that works with this one died without a word; starting all of them anew goes on."""
