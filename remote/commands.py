@@ -1,6 +1,7 @@
 """The commands of `python -m remote` but for the watchdog: their options, and what they call."""
 
 import argparse
+import os
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from remote.output import Output
 from ups.errors import NotFoundError, UpsError, UsageError
 
 if TYPE_CHECKING:
-    from ups.data.convert import ImportResult
+    from ups.data.convert import ImportResult, Labour
 
 Options = argparse.Namespace
 
@@ -75,6 +76,7 @@ def _declare_make(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, help="initial conditions; default: the solver's own")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--replace", action="store_true", help="replace a dataset that differs")
+    _labour_option(parser)
     _store_option(parser)
 
 
@@ -82,7 +84,7 @@ def _make(options: Options, output: Output) -> int:
     from ups.data.convert import make
     from ups.store import open_store
 
-    store = open_store(options.store)
+    store, labour = open_store(options.store), _labour(options)
     results = [
         make(
             store,
@@ -90,18 +92,35 @@ def _make(options: Options, output: Output) -> int:
             samples=options.samples,
             seed=options.seed,
             replace=options.replace,
-            progress=output.progress,
+            labour=labour,
+            progress=_progress(labour, output),
         )
         for task in options.tasks
     ]
-    _tell_imports(results, output)
+    _tell_imports(results, labour, output)
     return 0
+
+
+def _labour_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes; default: one for each core")
+
+
+def _labour(options: Options) -> "Labour":
+    from ups.data.convert import Labour
+    from ups.ranks import Ranks
+
+    ranks = Ranks.from_environment()
+    if options.jobs is not None and options.jobs < 1:
+        raise UsageError(f"--jobs {options.jobs}: at least one process has to work")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Labour(options.jobs or max(1, cores // ranks.local_world_size), ranks)
 
 
 def _declare_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--replace", action="store_true", help="drop what the store holds of the task")
+    _labour_option(parser)
     _store_option(parser)
 
 
@@ -109,18 +128,27 @@ def _import(options: Options, output: Output) -> int:
     from ups.data.convert import import_raw
     from ups.store import open_store
 
+    labour = _labour(options)
     result = import_raw(
         open_store(options.store),
         options.task,
         options.files,
         replace=options.replace,
-        progress=output.progress,
+        labour=labour,
+        progress=_progress(labour, output),
     )
-    _tell_imports([result], output)
+    _tell_imports([result], labour, output)
     return 0
 
 
-def _tell_imports(results: Sequence["ImportResult"], output: Output) -> None:
+def _progress(labour: "Labour", output: Output) -> Callable[[str, int, int], None]:
+    """Of several processes on one request the main one speaks for all."""
+    return output.progress if labour.ranks.is_main else lambda what, done, total: None
+
+
+def _tell_imports(results: Sequence["ImportResult"], labour: "Labour", output: Output) -> None:
+    if not labour.ranks.is_main:
+        return
     for result in results:
         for note in result.notes:
             output.warn("data", f"{result.task}: {note}")

@@ -14,8 +14,8 @@ import psutil
 
 from remote import watchdog
 from ups.errors import ConfigError, UsageError
-from ups.rundir import code_version
 from ups.ranks import ALONE, Ranks
+from ups.rundir import code_version
 
 DEVICE_VARIABLE = "UPS_REMOTE_DEVICE"
 _GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from remote import environment
 from remote.journal import say
 from ups.errors import TrainingError, UpsError
-from ups.rundir import RunDirectory
 from ups.ranks import LostProcessError, Ranks
+from ups.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store

@@ -26,10 +26,10 @@ from remote.telemetry import Telemetry
 from ups.course import course
 from ups.errors import TrainingError, UpsError
 from ups.events import Event, EventType, PhaseState
+from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
 from ups.tasks import Modality, task_spec
-from ups.ranks import LostProcessError, Ranks
 
 PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0

@@ -5,7 +5,7 @@ Every error says what is wrong and where; `hint` says what to do about it. Exit 
 7 run failed, 8 over budget, 9 teardown not verified, 130 interrupted.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class UpsError(Exception):
@@ -20,9 +20,17 @@ class UpsError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.message, self.hint)
+
     def to_json(self) -> dict[str, str]:
         """The error as the object that `--json` prints on stderr under `error`."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+def _again(kind: type[UpsError], message: str, hint: str) -> UpsError:
+    """An error that came from another process."""
+    return kind(message, hint=hint)
 
 
 class UsageError(UpsError):

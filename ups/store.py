@@ -23,6 +23,9 @@ from ups.errors import ConfigError, NotFoundError, StoreError
 _CHUNK = 4 * 1024 * 1024
 _HIDDEN = ".tmp-"
 """Names that begin so are unfinished, and no objects."""
+_WORKSPACE = f"{_HIDDEN}work-"
+_KEPT_SECONDS = 7 * 86400.0
+"""A workspace that nobody has used for so long is given up."""
 _NEWBORN_SECONDS = 60.0
 """A staging directory younger than this may not have been locked by its owner yet."""
 
@@ -82,6 +85,25 @@ class ObjectStore(Protocol):
 
     def staging(self) -> AbstractContextManager[Path]:
         """An empty directory in which to prepare files, on the store's own file system; gone at exit."""
+        ...
+
+    def workspace(self, name: str) -> AbstractContextManager[Path]:
+        """A directory, on the store's file system, in which this process alone makes something large.
+
+        Unlike `staging`, an interruption leaves it: the next process that asks for the same name goes on
+        with what is there. It is gone after a clean exit and after an error, and after a week without use.
+
+        Raises:
+            StoreError: another process is in it.
+        """
+        ...
+
+    def shared_workspace(self, name: str) -> Path:
+        """The directory of another process's `workspace`, whether it is there yet or not."""
+        ...
+
+    def discard_workspaces(self, prefix: str, *, but: str = "") -> None:
+        """Remove those whose name begins so, in which no process is, but for one of them."""
         ...
 
     def move(self, source: Path, key: str) -> None:
@@ -218,21 +240,48 @@ class DirectoryStore:
                 with suppress(OSError):
                     self.root.rmdir()
 
+    @contextmanager
+    def workspace(self, name: str) -> Iterator[Path]:
+        folder = self.shared_workspace(name)
+        existed = self.root.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            owner = os.open(folder, os.O_RDONLY)
+            os.utime(folder)
+        except OSError as error:
+            raise store_error(error, folder) from error
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+        except BlockingIOError:
+            raise StoreError(
+                f"another process is doing the same work in {folder}", hint="wait until it is done"
+            ) from None
+        except Exception:
+            shutil.rmtree(folder, ignore_errors=True)
+            if not existed:
+                with suppress(OSError):
+                    self.root.rmdir()
+            raise
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(owner)
+
+    def shared_workspace(self, name: str) -> Path:
+        return self.root / f"{_WORKSPACE}{name}"
+
+    def discard_workspaces(self, prefix: str, *, but: str = "") -> None:
+        for folder in self.root.glob(f"{_WORKSPACE}{prefix}*/"):
+            if folder != self.shared_workspace(but):
+                _remove_deserted(folder, older_than=0.0)
+
     def _sweep(self) -> None:
-        """Remove the staging directories of processes that were killed."""
+        """Remove the directories of processes that were killed."""
         for folder in self.root.glob(f"{_HIDDEN}*/"):
-            try:
-                owner = os.open(folder, os.O_RDONLY)
-            except FileNotFoundError:  # its owner was quicker
-                continue
-            try:
-                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - folder.stat().st_mtime > _NEWBORN_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
-            except BlockingIOError:  # its owner lives
-                pass
-            finally:
-                os.close(owner)
+            kept = folder.name.startswith(_WORKSPACE)
+            _remove_deserted(folder, older_than=_KEPT_SECONDS if kept else _NEWBORN_SECONDS)
 
     def move(self, source: Path, key: str) -> None:
         path = self._path(key)
@@ -317,6 +366,22 @@ def _copy(
         done += len(chunk)
         if progress is not None:
             progress(done, total)
+
+
+def _remove_deserted(folder: Path, *, older_than: float) -> None:
+    """Remove a directory that no process holds and that was last changed so many seconds ago."""
+    try:
+        owner = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # its owner was quicker
+        return
+    try:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if time.time() - folder.stat().st_mtime > older_than:
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:  # its owner lives
+        pass
+    finally:
+        os.close(owner)
 
 
 def open_store(url: str) -> ObjectStore:

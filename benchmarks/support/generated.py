@@ -5,6 +5,7 @@ solved here on the same cells by conjugate gradients. The files are kept under a
 again.
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ups.data.assembly import assemble, write_split_files
+from ups.data.assembly import assemble
+from ups.data.convert import write_split_files
 from ups.data.fields import SPLITS
 from ups.data.solvers.registry import solver_of
 from ups.data.solvers.solver import Solver, SolverSource, cell_centres, generator
@@ -44,10 +46,8 @@ def files(task: str, folder: Path, samples: int, device: str) -> dict[str, Path]
     if not all(path.is_file() for path in paths.values()):
         solver = _darcy(device) if task == "darcy2d" else solver_of(task)
         sources = [SolverSource(solver, samples, 0, parameters) for parameters in solver.parameter_sets]
-        staged = {split: path.with_suffix(".part") for split, path in paths.items()}
-        write_split_files(assemble(sources), staged, lambda what, done, total: None)
-        for split, path in staged.items():
-            path.rename(paths[split])
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            write_split_files(assemble(sources), paths, Path(scratch))
     return paths
 
 

@@ -14,9 +14,9 @@ from tests.remote.test_pipeline import assert_whole, done_of, events_of, kinds_o
 from tests.ups.training.gang import launched, torchrun
 from ups.config import TrainConfig
 from ups.errors import UsageError
+from ups.ranks import Ranks
 from ups.rundir import RunDirectory
 from ups.store import DirectoryStore
-from ups.ranks import Ranks
 
 LONGER = TrainConfig.model_validate({**CONFIG, "stages": {"operator": {"epochs": 4}}})
 

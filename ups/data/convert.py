@@ -3,9 +3,12 @@
 Whatever the samples come from, one path writes them: the blocks of initial conditions are found and
 put into splits, the values are streamed into three staged files while they are checked and
 measured, and the dataset is swapped for its successor in one short step. The result depends on the
-set of sources, not on the order in which they came. Free of torch.
+set of sources, not on the order in which they came, nor on how many processes did the work; an
+interrupted conversion goes on where it was. Free of torch.
 """
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +18,9 @@ import numpy as np
 
 from ups import catalog
 from ups.catalog import Progress
-from ups.data import commit
-from ups.data.assembly import Assembly, assemble, write_split_files
+from ups.data import commit, crew
+from ups.data.assembly import Assembly, assemble
+from ups.data.conversion import Conversion, Segment, fingerprint
 from ups.data.fields import SPLITS
 from ups.data.raw import open_raw
 from ups.data.solvers.registry import solver_sources
@@ -24,14 +28,29 @@ from ups.data.source import Source
 from ups.data.split import open_split
 from ups.data.stored import StoredSource, stored_sources
 from ups.errors import DataError, NotFoundError, StoreError
+from ups.ranks import ALONE, Ranks
 from ups.store import ObjectStore, free_bytes
 
+_POLL_SECONDS = 0.1
 _SPARE_BYTES = 1024 * 1024
 """Room for manifests and directory entries beside the files."""
 
 
 def _silent(what: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labour:
+    """The processes that convert; by default this one alone."""
+
+    jobs: int = 1
+    """Processes at most that this one has at work."""
+    ranks: Ranks = ALONE
+    """Which of the processes that `torchrun` started on the same request this one is: they share the work."""
+
+
+_ALONE = Labour()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +78,14 @@ def import_raw(
     files: Sequence[Path],
     *,
     replace: bool = False,
+    labour: Labour = _ALONE,
     progress: Progress = _silent,
 ) -> ImportResult:
     """Add raw files to the dataset of a task; a file whose content is there already changes nothing.
 
     Args:
         replace: drop what the store holds of the task instead of adding to it.
+        labour: the processes that do it.
         progress: called with (what, samples done, samples in all).
 
     Raises:
@@ -72,7 +93,7 @@ def import_raw(
         DataError: a file does not fit the task, the other files or the dataset; the store is as it was.
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
-    return _combine(store, task, [open_raw(task, Path(path)) for path in files], replace, progress)
+    return _combine(store, task, [open_raw(task, Path(path)) for path in files], replace, labour, progress)
 
 
 def make(
@@ -82,6 +103,7 @@ def make(
     samples: int | None = None,
     seed: int = 0,
     replace: bool = False,
+    labour: Labour = _ALONE,
     progress: Progress = _silent,
 ) -> ImportResult:
     """Generate the dataset of a task with its solver; the same request twice changes nothing.
@@ -89,6 +111,7 @@ def make(
     Args:
         samples: initial conditions, each solved for all parameters; None is the solver's default.
         replace: drop what the store holds of the task where it is something else.
+        labour: the processes that do it.
         progress: called with (what, samples done, samples in all).
 
     Raises:
@@ -96,7 +119,8 @@ def make(
         DataError: no solver, too few samples, or the dataset is something else and `replace` is not set.
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
-    return _combine(store, task, solver_sources(task, samples=samples, seed=seed), replace, progress)
+    sources = solver_sources(task, samples=samples, seed=seed)
+    return _combine(store, task, sources, replace, labour, progress)
 
 
 def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> None:
@@ -106,11 +130,42 @@ def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> 
         NotFoundError, DataError: as `import_raw`.
         StoreError: `target` cannot be written.
     """
-    write_split_files(assemble([open_raw(task, raw)], only=split), {split: target}, _silent)
+    assembly = assemble([open_raw(task, raw)], only=split)
+    with tempfile.TemporaryDirectory(prefix=".ups-convert-", dir=target.parent) as folder:
+        write_split_files(assembly, {split: target}, Path(folder))
+
+
+def write_split_files(assembly: Assembly, targets: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Convert an assembly outside of any store.
+
+    Args:
+        assembly: what is to be written.
+        targets: split → where its file goes, on the file system of `folder`.
+        folder: empty, to work in.
+
+    Returns:
+        The dataset's manifest, but for its format, state and time.
+
+    Raises:
+        DataError: a value is not finite, or a field is constant.
+        StoreError: there is no room.
+    """
+    conversion = Conversion(assembly, folder)
+    conversion.prepare()
+    crew.convert(conversion, conversion.segments, jobs=1, progress=_silent)
+    manifest = conversion.finish()
+    for split, path in conversion.paths.items():
+        path.replace(targets[split])
+    return manifest
 
 
 def _combine(
-    store: ObjectStore, task: str, given: Sequence[Source], replace: bool, progress: Progress
+    store: ObjectStore,
+    task: str,
+    given: Sequence[Source],
+    replace: bool,
+    labour: Labour,
+    progress: Progress,
 ) -> ImportResult:
     if not given:
         raise DataError(f"there is nothing to import as {task}", hint="name at least one file")
@@ -127,12 +182,16 @@ def _combine(
     added = [] if kept_whole else [source for key, source in unique.items() if replace or key not in held]
     already = tuple(_name(source) for key, source in unique.items() if source not in added)
     if not added:
+        store.discard_workspaces(_workspace_prefix(task))
         counts = {split: entry.samples for split, entry in catalog.dataset(store, task).splits.items()}
         return ImportResult(task, (), already, counts)
     stored = [] if replace or not held else _stored(store, task, progress)
     _refuse_differences(task, stored, added)
     assembly = assemble([*stored, *added])
-    _store(store, assembly, token, progress)
+    if labour.ranks.is_main:
+        _store(store, assembly, token, labour, progress)
+    else:
+        _help(store, assembly, labour)
     notes = _notes(assembly, stored, added)
     return ImportResult(task, tuple(map(_name, added)), already, assembly.counts, notes)
 
@@ -193,19 +252,64 @@ def _stored(store: ObjectStore, task: str, progress: Progress) -> list[StoredSou
     return stored_sources([open_split(path) for path in paths if path is not None])
 
 
-def _store(store: ObjectStore, assembly: Assembly, token: str, progress: Progress) -> None:
-    task = assembly.spec.name
-    with store.staging() as folder:
-        needed, free = assembly.bytes + _SPARE_BYTES, free_bytes(folder)
-        if needed > free:
-            raise StoreError(
-                f"the dataset {task} needs {needed / 1e6:,.0f} MB, "
-                f"but {store.url} has {free / 1e6:,.0f} MB free",
-                hint="free some space, or point UPS_STORE elsewhere",
-            )
-        paths = {split: folder / f"{task}_{split}.h5" for split in SPLITS}
-        manifest = write_split_files(assembly, paths, progress)
-        commit.swap(store, task, paths, manifest, token=token)
+def _store(store: ObjectStore, assembly: Assembly, token: str, labour: Labour, progress: Progress) -> None:
+    task, name = assembly.spec.name, _workspace_name(assembly)
+    store.discard_workspaces(_workspace_prefix(task), but=name)
+    with store.workspace(name) as folder:
+        _require_room(store, assembly, folder)
+        conversion = Conversion(assembly, folder)
+        conversion.prepare()
+        crew.convert(conversion, _share(conversion, labour), jobs=labour.jobs, progress=progress)
+        total = len(conversion.segments)
+        while missing := len(conversion.missing()):  # torchrun ends this process where another fails
+            progress(f"{task} in other processes", total - missing, total)
+            time.sleep(_POLL_SECONDS)
+        commit.swap(store, task, conversion.paths, conversion.finish(), token=token)
+
+
+def _help(store: ObjectStore, assembly: Assembly, labour: Labour) -> None:
+    """Do this process's share of a conversion that the main process lays out, finishes and stores."""
+    conversion = Conversion(assembly, store.shared_workspace(_workspace_name(assembly)))
+    while not conversion.is_prepared():
+        time.sleep(_POLL_SECONDS)
+    crew.convert(conversion, _share(conversion, labour), jobs=labour.jobs, progress=_silent)
+    wanted = {_sha256(source) for source in assembly.sources}
+    while not wanted <= _stored_hashes(store, assembly.spec.name):
+        time.sleep(_POLL_SECONDS)
+
+
+def _share(conversion: Conversion, labour: Labour) -> list[Segment]:
+    """The segments that are left of this process's share."""
+    ranks = labour.ranks
+    own = {segment.number for segment in conversion.segments[ranks.rank :: ranks.world_size]}
+    return [segment for segment in conversion.missing() if segment.number in own]
+
+
+def _stored_hashes(store: ObjectStore, task: str) -> set[str]:
+    try:
+        entry = catalog.dataset(store, task)
+    except NotFoundError:
+        return set()
+    return {str(source["sha256"]) for source in entry.provenance} if entry.state == "verified" else set()
+
+
+def _workspace_prefix(task: str) -> str:
+    return f"convert-{task}-"
+
+
+def _workspace_name(assembly: Assembly) -> str:
+    return _workspace_prefix(assembly.spec.name) + fingerprint(assembly)[:16]
+
+
+def _require_room(store: ObjectStore, assembly: Assembly, folder: Path) -> None:
+    there = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    needed, free = assembly.bytes + _SPARE_BYTES - there, free_bytes(folder)
+    if needed > free:
+        raise StoreError(
+            f"the dataset {assembly.spec.name} needs {needed / 1e6:,.0f} MB, "
+            f"but {store.url} has {free / 1e6:,.0f} MB free",
+            hint="free some space, or point UPS_STORE elsewhere",
+        )
 
 
 def _notes(assembly: Assembly, stored: Sequence[StoredSource], added: Sequence[Source]) -> tuple[str, ...]:

@@ -1,19 +1,20 @@
 """Writes one converted file of meshes or particles, whose samples differ in size.
 
 How many points a file holds is known only after the last sample, and a contiguous dataset must be
-laid out whole. So each dataset is collected in an unnamed file beside the target, and the target is
-put together from those when it is closed. Free of torch.
+laid out whole. So the datasets of each segment are collected in files of their own beside the target,
+and the target is put together from those when it is finished. Free of torch.
 """
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ups.data.fields import AXIS_NAMES
 from ups.data.points import PointBlock, PointDiscretisation, PointSample
@@ -28,12 +29,14 @@ _TYPES = {
     "|u1": h5py.h5t.STD_U8LE,
 }
 
+_SIZES = "sizes.npy"
+
 _ALIGNMENT = 8
 """Bytes at whose multiples datasets begin: memory maps want their numbers aligned."""
 
 
-class PointFileWriter:
-    """A converted file that takes samples in order; closing it puts it together and syncs it to disk."""
+class PointFile:
+    """A converted file of meshes or particles in the making; see `ups.data.writer.SplitFile`."""
 
     def __init__(
         self,
@@ -43,14 +46,12 @@ class PointFileWriter:
         columns: Columns,
         provenance: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Raises StoreError where the space is not there."""
         assert isinstance(discretisation, PointDiscretisation)
         self.path = path
         self.samples = len(columns.initial_condition)
         self._split, self._discretisation = split, discretisation
         self._columns, self._provenance = columns, provenance
-        self._sizes: list[tuple[int, int]] = []
-        """Points and triangles of each sample so far."""
+        self._spools = path.with_name(f"{path.name}.spools")
         spec = discretisation.spec
         steps = () if spec.static else (len(discretisation.times),)
         self._rows: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -63,62 +64,49 @@ class PointFileWriter:
         self._rows["targets" if spec.static else "states"] = ("<f4", (*steps, len(spec.fields)))
         if spec.modality is Modality.MESH:
             self._rows["cells"] = ("<i4", (3,))
-        self._spools: dict[str, IO[bytes]] = {}
-        try:
-            for name in self._rows:
-                self._spools[name] = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (closed in `close`)
-        except OSError as error:
-            raise store_error(error, path) from error
 
-    def write(self, row: int, block: AnyBlock) -> None:
-        """Append samples; raises StoreError where the space is not there."""
-        assert isinstance(block, PointBlock)
-        assert row == len(self._sizes), "samples come in order"
+    def lay_out(self) -> None:
+        """Make room for the segments, in the place of what is there; raises StoreError where that fails."""
         try:
-            for sample in block.samples:
-                self._append(sample)
+            shutil.rmtree(self._spools, ignore_errors=True)
+            self._spools.mkdir()
+        except OSError as error:
+            raise store_error(error, self._spools) from error
+
+    def is_laid_out(self) -> bool:
+        """Whether an earlier process has laid it out."""
+        return self._spools.is_dir()
+
+    def writer(self, segment: int, row: int) -> "SpoolWriter":
+        """Takes the samples of a segment; where they go is known when all of them are there."""
+        return SpoolWriter(self._spools / f"{segment:06d}", self._rows)
+
+    def finish(self) -> dict[str, Any]:
+        """Put the file together: what the manifest says of it, its name aside. P is of the largest sample.
+
+        Raises:
+            StoreError: there is no room.
+        """
+        segments = sorted(self._spools.iterdir())
+        sizes = np.concatenate([np.zeros((0, 2), np.int64), *map(_sizes_in, segments)])
+        assert len(sizes) == self.samples, "every segment is there once"
+        try:
+            self._assemble(segments, np.concatenate([np.zeros((1, 2), np.int64), sizes.cumsum(axis=0)]))
+            shutil.rmtree(self._spools)
         except OSError as error:
             raise store_error(error, self.path) from error
-
-    def close(self) -> None:
-        """Put the file together, where every sample came, and sync it; raises StoreError where that fails."""
-        try:
-            if len(self._sizes) == self.samples:
-                self._assemble()
-        except OSError as error:
-            raise store_error(error, self.path) from error
-        finally:
-            for spool in self._spools.values():
-                spool.close()
-
-    def entry(self, dt: float) -> dict[str, Any]:
-        """What the manifest says about the closed file, its name aside; P is that of the largest sample."""
         spec = self._discretisation.spec
         steps = () if spec.static else (len(self._discretisation.times),)
-        most = max((points for points, _ in self._sizes), default=0)
+        most = int(sizes[:, 0].max(initial=0))
         return {
             "bytes": self.path.stat().st_size,
             "sha256": file_sha256(self.path),
             "samples": self.samples,
             "shape": [self.samples, *steps, most, len(spec.fields)],
-            "dt": dt,
+            "dt": self._discretisation.dt,
         }
 
-    def _append(self, sample: PointSample) -> None:
-        values = {
-            "positions": sample.positions, "boundary": sample.boundary, "inputs": sample.inputs,
-            "targets": sample.targets, "states": sample.targets, "cells": sample.cells,
-        }  # fmt: skip
-        for name, (kind, shape) in self._rows.items():
-            array = np.ascontiguousarray(values[name], dtype=kind)
-            rows = len(sample.cells) if name == "cells" else sample.points
-            assert array.shape == (rows, *shape), f"{name} has the shape {array.shape}"
-            self._spools[name].write(array.data.cast("B") if array.size else b"")
-        self._sizes.append((sample.points, len(sample.cells)))
-
-    def _assemble(self) -> None:
-        sizes = np.array(self._sizes, np.int64).reshape(-1, 2)
-        offsets = np.concatenate([np.zeros((1, 2), np.int64), sizes.cumsum(axis=0)])
+    def _assemble(self, segments: Sequence[Path], offsets: NDArray[np.int64]) -> None:
         places = {}
         with h5py.File(
             self.path, "w", libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=_ALIGNMENT
@@ -137,7 +125,70 @@ class PointFileWriter:
         with self.path.open("r+b") as target:
             for name, place in places.items():
                 target.seek(place)
-                self._spools[name].seek(0)
-                shutil.copyfileobj(self._spools[name], target, 1 << 20)
+                for segment in segments:
+                    with (segment / name).open("rb") as spool:
+                        shutil.copyfileobj(spool, target, 1 << 20)
             target.flush()
             os.fsync(target.fileno())
+
+
+class SpoolWriter:
+    """Collects the samples of a segment in a folder: a file for each dataset, and one of their sizes."""
+
+    def __init__(self, folder: Path, rows: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
+        """Begin, in the place of what an interrupted process has left; raises StoreError where that fails."""
+        self.folder = folder
+        self._rows = rows
+        self._sizes: list[tuple[int, int]] = []
+        """Points and triangles of each sample so far."""
+        self._spools: dict[str, IO[bytes]] = {}
+        try:
+            folder.mkdir(exist_ok=True)
+            for name in rows:
+                self._spools[name] = (folder / name).open("wb")
+        except OSError as error:
+            self._release()
+            raise store_error(error, folder) from error
+
+    def write(self, block: AnyBlock) -> None:
+        """Append samples; raises StoreError where the space is not there."""
+        assert isinstance(block, PointBlock)
+        try:
+            for sample in block.samples:
+                self._append(sample)
+        except OSError as error:
+            raise store_error(error, self.folder) from error
+
+    def close(self) -> None:
+        """Sync to disk; raises StoreError where that fails."""
+        try:
+            for spool in self._spools.values():
+                spool.flush()
+                os.fsync(spool.fileno())
+            np.save(self.folder / _SIZES, np.array(self._sizes, np.int64).reshape(-1, 2))
+        except OSError as error:
+            raise store_error(error, self.folder) from error
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        for spool in self._spools.values():
+            with suppress(OSError):  # what could not be written was told before
+                spool.close()
+
+    def _append(self, sample: PointSample) -> None:
+        values = {
+            "positions": sample.positions, "boundary": sample.boundary, "inputs": sample.inputs,
+            "targets": sample.targets, "states": sample.targets, "cells": sample.cells,
+        }  # fmt: skip
+        for name, (kind, shape) in self._rows.items():
+            array = np.ascontiguousarray(values[name], dtype=kind)
+            rows = len(sample.cells) if name == "cells" else sample.points
+            assert array.shape == (rows, *shape), f"{name} has the shape {array.shape}"
+            self._spools[name].write(array.data.cast("B") if array.size else b"")
+        self._sizes.append((sample.points, len(sample.cells)))
+
+
+def _sizes_in(segment: Path) -> NDArray[np.int64]:
+    sizes: NDArray[np.int64] = np.load(segment / _SIZES)
+    return sizes

@@ -5,7 +5,8 @@ depend on the blocks in which the samples came. Free of torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,16 @@ class Moments:
     @classmethod
     def joined(cls, parts: Sequence["Moments"]) -> "Moments":
         """Those of several sets of samples, in order."""
-        names = ("total", "square", "low", "high", "count")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return cls(
+            *(
+                np.concatenate(arrays)
+                for arrays in zip(*(part.arrays().values() for part in parts), strict=True)
+            )
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its members by name: what `Moments(**arrays)` takes."""
+        return {member.name: getattr(self, member.name) for member in fields(self)}
 
     def take(self, rows: NDArray[np.bool_]) -> "Moments":
         """Of the samples where `rows` [n] is true."""

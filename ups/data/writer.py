@@ -1,4 +1,4 @@
-"""Writes one converted file, in blocks.
+"""Writes one converted file, segment by segment, in any order and by several processes.
 
 HDF5 lays the file out, with contiguous datasets whose space is reserved; the values then go to the
 datasets' offsets with plain writes. So a full disk is an ordinary error at a known place, and the
@@ -6,6 +6,7 @@ bytes of a file depend on nothing but what it holds. Free of torch.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,24 +39,43 @@ class Columns:
     """[N] index within that source."""
 
 
-class SplitWriter(Protocol):
-    """A converted file that is filled in row by row; close it to sync it to disk."""
+class SegmentWriter(Protocol):
+    """Takes the samples of one segment that belong to one split, in order; close it to sync it to disk."""
 
-    def write(self, row: int, block: AnyBlock) -> None:
-        """Put samples at `row` and after; raises StoreError where the space is not there."""
+    def write(self, block: AnyBlock) -> None:
+        """Put the next samples; raises StoreError where the space is not there."""
         ...
 
     def close(self) -> None:
         """Sync to disk; raises StoreError where that fails."""
         ...
 
-    def entry(self, dt: float) -> dict[str, Any]:
-        """What the manifest says about the closed file, its name aside."""
+
+class SplitFile(Protocol):
+    """A converted file in the making, to which several processes can write at once.
+
+    One process lays it out before, and finishes it after.
+    """
+
+    def lay_out(self) -> None:
+        """Make room for it, in the place of what is there; raises StoreError where there is none."""
+        ...
+
+    def is_laid_out(self) -> bool:
+        """Whether an earlier process has laid it out."""
+        ...
+
+    def writer(self, segment: int, row: int) -> SegmentWriter:
+        """Takes the samples of a segment, the first of which goes to `row`."""
+        ...
+
+    def finish(self) -> dict[str, Any]:
+        """Complete the file, once every segment is there: what the manifest says of it, its name aside."""
         ...
 
 
-class ConvertedFileWriter:
-    """A converted file whose fields are filled in row by row; close it to sync it to disk."""
+class ConvertedFile:
+    """A converted file of fields on a grid: its layout is known beforehand, each sample has its place."""
 
     def __init__(
         self,
@@ -65,48 +85,96 @@ class ConvertedFileWriter:
         columns: Columns,
         provenance: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Raises StoreError where the space is not there."""
         assert isinstance(discretisation, Discretisation)
         self.path = path
         self.samples = len(columns.initial_condition)
-        spec = discretisation.spec
+        self._split, self._discretisation = split, discretisation
+        self._columns, self._provenance = columns, provenance
         shape = discretisation.state_shape
-        shapes = {"states": shape}
+        self._shapes = {"states": shape}
+        spec = discretisation.spec
         if spec.static:
-            shapes = {"inputs": (*shape[:-1], len(spec.input_fields)), "targets": shape}
-        self.shape = (self.samples, *shape)
-        """Of the predicted fields: [N, T, *S, C], or [N, *S, C] for a static task."""
+            self._shapes = {"inputs": (*shape[:-1], len(spec.input_fields)), "targets": shape}
+
+    def lay_out(self) -> None:
+        """Make room for it, in the place of what is there; raises StoreError where there is none."""
+        discretisation = self._discretisation
         try:
             with h5py.File(
-                path, "w", libver=("earliest", "v110"),
+                self.path, "w", libver=("earliest", "v110"),
                 alignment_threshold=16 * _ALIGNMENT, alignment_interval=_ALIGNMENT,
             ) as file:  # fmt: skip
-                describe(file, split, discretisation, discretisation.axes, columns, provenance)
+                describe(
+                    file, self._split, discretisation, discretisation.axes, self._columns, self._provenance
+                )
                 for axis, values in zip(discretisation.axes, discretisation.coordinates, strict=True):
                     assert axis in AXIS_NAMES
                     file[axis] = values
-                self._offsets = {
-                    name: reserve(file, name, (self.samples, *sizes)) for name, sizes in shapes.items()
-                }
-            self._row_bytes = {name: 4 * int(np.prod(sizes)) for name, sizes in shapes.items()}
+                for name, sizes in self._shapes.items():
+                    reserve(file, name, (self.samples, *sizes))
+            with self.path.open("r+b") as handle:
+                os.fsync(handle.fileno())
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def is_laid_out(self) -> bool:
+        """Whether an earlier process has laid it out."""
+        return self.path.is_file()
+
+    def writer(self, segment: int, row: int) -> "RowWriter":
+        """Takes the samples of a segment, the first of which goes to `row`."""
+        with h5py.File(self.path, "r") as file:
+            offsets = {name: int(file[name].id.get_offset()) for name in self._shapes}
+        return RowWriter(
+            self.path,
+            {
+                name: (offset + row * 4 * math.prod(self._shapes[name]), name == "inputs")
+                for name, offset in offsets.items()
+            },
+        )
+
+    def finish(self) -> dict[str, Any]:
+        """What the manifest says of the file, its name aside."""
+        return {
+            "bytes": self.path.stat().st_size,
+            "sha256": file_sha256(self.path),
+            "samples": self.samples,
+            "shape": [self.samples, *self._discretisation.state_shape],
+            "dt": self._discretisation.dt,
+        }
+
+
+class RowWriter:
+    """Writes consecutive samples to their places in a file that is laid out."""
+
+    def __init__(self, path: Path, places: Mapping[str, tuple[int, bool]]) -> None:
+        """Open the file; raises StoreError where that fails.
+
+        Args:
+            path: of the file.
+            places: dataset → (offset in the file, whether it takes the inputs of a static task).
+        """
+        self.path = path
+        self._places = dict(places)
+        try:
             self._handle = os.open(path, os.O_WRONLY)
         except OSError as error:
             raise store_error(error, path) from error
 
-    def write(self, row: int, block: AnyBlock) -> None:
-        """Put samples at `row` and after; raises StoreError where the space is not there."""
+    def write(self, block: AnyBlock) -> None:
+        """Put the next samples; raises StoreError where the space is not there."""
         assert isinstance(block, Block)
-        for name, offset in self._offsets.items():
-            values = block.inputs if name == "inputs" else block.targets
+        for name, (position, takes_inputs) in self._places.items():
+            values = block.inputs if takes_inputs else block.targets
             assert values is not None
             content = np.ascontiguousarray(values, dtype="<f4").data.cast("B")
-            position = offset + row * self._row_bytes[name]
             try:
                 while content:
                     written = os.pwrite(self._handle, content, position)
                     content, position = content[written:], position + written
             except OSError as error:
                 raise store_error(error, self.path) from error
+            self._places[name] = (position, takes_inputs)
 
     def close(self) -> None:
         """Sync to disk; raises StoreError where that fails."""
@@ -116,16 +184,6 @@ class ConvertedFileWriter:
             raise store_error(error, self.path) from error
         finally:
             os.close(self._handle)
-
-    def entry(self, dt: float) -> dict[str, Any]:
-        """What the manifest says about the closed file, its name aside."""
-        return {
-            "bytes": self.path.stat().st_size,
-            "sha256": file_sha256(self.path),
-            "samples": self.samples,
-            "shape": list(self.shape),
-            "dt": dt,
-        }
 
 
 def describe(

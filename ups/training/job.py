@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ups.events import EventType
-from ups.rundir import RunDirectory, RunSpec
 from ups.ranks import ALONE, Ranks
+from ups.rundir import RunDirectory, RunSpec
 
 
 class EventSink(Protocol):

@@ -15,11 +15,11 @@ from ups.config import Optimizer
 from ups.data.sampling import Batch
 from ups.errors import TrainingError
 from ups.events import EventType
+from ups.ranks import ALONE
 from ups.training.batch import Moment, TensorBatch
 from ups.training.distributed import Group
 from ups.training.optim import Hybrid
 from ups.training.parallel import Alone
-from ups.ranks import ALONE
 from ups.training.state import Progress
 from ups.training.step import Measured, Stepper
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ups.errors import DataError
-from ups.training import loop, objective, stream
 from ups.ranks import Ranks
+from ups.training import loop, objective, stream
 
 _AT_BATCH = 14  # of ten an epoch: in the middle of the second
 _WHOLE_SHARE = 2  # samples of the last of two processes in a micro-batch of four

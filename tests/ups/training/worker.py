@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.ups.training.trouble import arrange
 from ups.events import EventWriter
-from ups.training.job import TrainingJob
 from ups.ranks import Ranks
+from ups.training.job import TrainingJob
 from ups.training.run import train
 
 

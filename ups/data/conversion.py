@@ -1,0 +1,269 @@
+"""Turns an assembly into converted files: a segment of a source at a time, wherever and whenever.
+
+What a segment becomes depends on nothing else, so several processes can share the segments, and an
+interrupted conversion goes on with those that are missing. A conversion lives in a folder:
+
+    plan.json        which assembly this is; written when the files are laid out
+    {task}_{split}.h5
+    done/000042.npz  segment 42 is on disk, and this is what was measured of its samples
+
+Free of torch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups.data.assembly import Assembly, refuse_constants, rows_of
+from ups.data.fields import FORMAT
+from ups.data.point_writer import PointFile
+from ups.data.points import PointDiscretisation
+from ups.data.source import AnyDiscretisation
+from ups.data.statistics import Accumulator, Moments
+from ups.data.writer import ConvertedFile, SplitFile
+from ups.errors import DataError
+from ups.store import store_error
+from ups.tasks import TaskSpec
+
+_PLAN = "plan.json"
+_DONE = "done"
+
+Counted = Callable[[int], None]
+"""Called with a number of samples that are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive samples of one source: a unit of work."""
+
+    number: int
+    """Among the segments of the conversion, in the order of the files."""
+    source: int
+    """Index of its source in the assembly."""
+    span: range
+    """Its samples, by their index within the source."""
+
+
+class Conversion:
+    """An assembly on its way into converted files. Picklable: a process that has it can do segments of it."""
+
+    def __init__(self, assembly: Assembly, folder: Path) -> None:
+        """Nothing is written yet.
+
+        Args:
+            assembly: what is to be written.
+            folder: where; it outlives this process where the conversion is to be resumed.
+        """
+        self.assembly = assembly
+        self.folder = folder
+        self.segments = tuple(_segments(assembly))
+        self.paths = {split: folder / f"{assembly.spec.name}_{split}.h5" for split in assembly.masks}
+        """Split → the file, which is complete after `finish`."""
+        kind = PointFile if isinstance(assembly.discretisation, PointDiscretisation) else ConvertedFile
+        self._files: dict[str, SplitFile] = {
+            split: kind(path, split, assembly.discretisation, assembly.columns(split), assembly.provenance)
+            for split, path in self.paths.items()
+        }
+
+    def is_prepared(self) -> bool:
+        """Whether the files of this very conversion are laid out."""
+        try:
+            plan = json.loads((self.folder / _PLAN).read_bytes())
+        except (OSError, ValueError):
+            return False
+        laid_out = all(file.is_laid_out() for file in self._files.values())
+        return laid_out and plan == {"fingerprint": fingerprint(self.assembly)}
+
+    def prepare(self) -> None:
+        """Lay the files out, unless that was done before; only one process may.
+
+        Raises:
+            StoreError: there is no room.
+        """
+        if self.is_prepared():
+            return
+        try:
+            (self.folder / _PLAN).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / _DONE, ignore_errors=True)
+            (self.folder / _DONE).mkdir()
+            for file in self._files.values():
+                file.lay_out()
+            content = json.dumps({"fingerprint": fingerprint(self.assembly)}).encode()
+            _write_whole(self.folder / _PLAN, lambda path: path.write_bytes(content))
+        except OSError as error:
+            raise store_error(error, self.folder) from error
+
+    def missing(self) -> list[Segment]:
+        """The segments that are not done yet, in order."""
+        return [segment for segment in self.segments if not self._mark(segment).is_file()]
+
+    def convert(self, segment: Segment, counted: Counted) -> None:
+        """Read, check, measure and write a segment.
+
+        Args:
+            segment: one of `segments`.
+            counted: called with the number of samples of each block, once it is written.
+
+        Raises:
+            DataError: a value is not finite.
+            StoreError: there is no room.
+        """
+        source = self.assembly.sources[segment.source]
+        masks = {split: mask[segment.span.start : segment.span.stop] for split, mask in self._masks()}
+        measured: tuple[Accumulator, Accumulator] = (Accumulator(), Accumulator())
+        with ExitStack() as stack:
+            writers = {}
+            for split, mask in masks.items():
+                if mask.any():
+                    writer = self._files[split].writer(segment.number, self._row(split, segment))
+                    writers[split] = writer
+                    stack.callback(writer.close)
+            done = 0
+            for block in source.blocks(rows_of(source.discretisation), segment.span):
+                within = slice(done, done + len(block))
+                for split, writer in writers.items():
+                    if masks[split][within].any():
+                        writer.write(block.take(masks[split][within]))
+                for moments, into in zip(block.moments(), measured, strict=True):
+                    if moments is not None:
+                        into.add(moments)
+                done += len(block)
+                counted(len(block))
+        self._set_mark(segment, measured)
+
+    def finish(self) -> dict[str, Any]:
+        """Complete the files, once no segment is missing.
+
+        Returns:
+            The dataset's manifest, but for its format, state and time.
+
+        Raises:
+            DataError: a field is constant.
+            StoreError: there is no room.
+        """
+        assembly = self.assembly
+        training = self._measured_of_training()
+        discretisation = assembly.discretisation
+        return {
+            "task": assembly.spec.name,
+            "splits": {
+                split: {"file": self.paths[split].name, **file.finish()}
+                for split, file in self._files.items()
+            },
+            "statistics": _statistics(discretisation.spec, *training),
+            "parameters": assembly.distinct_parameters(),
+            "provenance": assembly.provenance,
+        }
+
+    def _masks(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        yield from self.assembly.masks.items()
+
+    def _row(self, split: str, segment: Segment) -> int:
+        """Row in the split's file of the first sample of a segment."""
+        mask = self.assembly.masks[split]
+        before = sum(int(mask[: source.samples].sum()) for source in self.assembly.sources[: segment.source])
+        return before + int(mask[: segment.span.start].sum())
+
+    def _mark(self, segment: Segment) -> Path:
+        return self.folder / _DONE / f"{segment.number:06d}.npz"
+
+    def _set_mark(self, segment: Segment, measured: Sequence[Accumulator]) -> None:
+        arrays = {
+            f"{kind}_{name}": values
+            for kind, accumulator in zip(("targets", "inputs"), measured, strict=True)
+            if accumulator.parts
+            for name, values in Moments.joined(accumulator.parts).arrays().items()
+        }
+        try:
+            _write_whole(self._mark(segment), lambda path: np.savez(path, allow_pickle=False, **arrays))
+        except OSError as error:
+            raise store_error(error, self._mark(segment)) from error
+
+    def _measured_of_training(self) -> tuple[Accumulator, Accumulator]:
+        """Of the samples that are for training; refuses a source of which a field is constant."""
+        training = (Accumulator(), Accumulator())
+        in_training = self.assembly.masks.get("train")
+        for index, source in enumerate(self.assembly.sources):
+            whole = (Accumulator(), Accumulator())
+            for segment in self.segments:
+                if segment.source == index:
+                    self._add_measured(segment, whole, None)
+                    if in_training is not None:
+                        self._add_measured(segment, training, in_training)
+            refuse_constants(source, *whole)
+        return training
+
+    def _add_measured(
+        self, segment: Segment, into: Sequence[Accumulator], mask: NDArray[np.bool_] | None
+    ) -> None:
+        with np.load(self._mark(segment)) as stored:
+            for kind, accumulator in zip(("targets", "inputs"), into, strict=True):
+                arrays = {
+                    name.removeprefix(f"{kind}_"): stored[name] for name in stored if name.startswith(kind)
+                }
+                if arrays:
+                    moments = Moments(**arrays)
+                    rows = None if mask is None else mask[segment.span.start : segment.span.stop]
+                    accumulator.add(moments if rows is None else moments.take(rows))
+
+
+def fingerprint(assembly: Assembly) -> str:
+    """Identifies what the files of an assembly will hold."""
+    digest = hashlib.sha256()
+    described = {
+        "format": FORMAT,
+        "task": assembly.spec.name,
+        "sources": [[dict(source.provenance), source.segment] for source in assembly.sources],
+        "grid": _described(assembly.discretisation),
+    }
+    digest.update(json.dumps(described, sort_keys=True, default=str).encode())
+    for split in sorted(assembly.masks):
+        digest.update(split.encode() + assembly.masks[split].tobytes())
+    digest.update(assembly.blocks.tobytes())
+    return digest.hexdigest()
+
+
+def _described(discretisation: AnyDiscretisation) -> Mapping[str, Any]:
+    return {"sample_bytes": discretisation.sample_bytes, "times": discretisation.times.tolist()}
+
+
+def _segments(assembly: Assembly) -> Iterator[Segment]:
+    number = 0
+    for index, source in enumerate(assembly.sources):
+        for first in range(0, source.samples, source.segment):
+            yield Segment(number, index, range(first, min(first + source.segment, source.samples)))
+            number += 1
+
+
+def _statistics(spec: TaskSpec, targets: Accumulator, inputs: Accumulator) -> dict[str, list[float]]:
+    if not any(len(part.count) for part in targets.parts):
+        return {}
+    statistics = {
+        "mean": targets.mean(),
+        "std": targets.std(),
+        "min": targets.low(),
+        "max": targets.high(),
+    }
+    if spec.static:
+        statistics |= {"input_mean": inputs.mean(), "input_std": inputs.std()}
+    if any(not (statistics[name] > 0).all() for name in statistics if name.endswith("std")):
+        raise DataError(f"a field of {spec.name} is constant in the train split: nothing can be learned")
+    return {name: values.tolist() for name, values in statistics.items()}
+
+
+def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a small file such that it is whole, and on disk, once it has its name."""
+    temporary = path.with_name(f".{path.name}.part{path.suffix}")  # numpy wants the suffix
+    write(temporary)
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(path)
