@@ -12,7 +12,6 @@ Free of torch.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -104,7 +103,13 @@ class Conversion:
 
     def missing(self) -> list[Segment]:
         """The segments that are not done yet, in order."""
-        return [segment for segment in self.segments if not self._mark(segment).is_file()]
+        return [segment for segment in self.segments if not self._is_marked(segment)]
+
+    def _is_marked(self, segment: Segment) -> bool:
+        try:
+            return self._mark(segment).stat().st_size > 0  # empty: the machine lost its power
+        except FileNotFoundError:
+            return False
 
     def convert(self, segment: Segment, counted: Counted) -> None:
         """Read, check, measure and write a segment.
@@ -261,9 +266,7 @@ def _statistics(spec: TaskSpec, targets: Accumulator, inputs: Accumulator) -> di
 
 
 def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a small file such that it is whole, and on disk, once it has its name."""
+    """Write a small file such that it is whole once it has its name."""
     temporary = path.with_name(f".{path.name}.part{path.suffix}")  # numpy wants the suffix
     write(temporary)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
     temporary.replace(path)

@@ -112,14 +112,16 @@ class ConvertedFile:
                     file[axis] = values
                 for name, sizes in self._shapes.items():
                     reserve(file, name, (self.samples, *sizes))
-            with self.path.open("r+b") as handle:
-                os.fsync(handle.fileno())
         except OSError as error:
             raise store_error(error, self.path) from error
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out."""
-        return self.path.is_file()
+        """Whether an earlier process has laid it out, and that has reached the disk."""
+        try:
+            with h5py.File(self.path, "r") as file:
+                return all(name in file for name in self._shapes)
+        except OSError:
+            return False
 
     def writer(self, segment: int, row: int) -> "RowWriter":
         """Takes the samples of a segment, the first of which goes to `row`."""
