@@ -14,6 +14,8 @@ ADVECTION_FAST = AUTHENTIC / "1D_Advection_Sols_beta1.0.hdf5"
 BURGERS = AUTHENTIC / "1D_Burgers_Sols_Nu0.01.hdf5"
 DARCY = AUTHENTIC / "2D_DarcyFlow_beta1.0_Train.hdf5"
 REACTION_DIFFUSION = AUTHENTIC / "2D_diff-react_NA_NA.h5"
+DIFFUSION_SORPTION = AUTHENTIC / "1D_diff-sorp_NA_NA.h5"
+SHALLOW_WATER = AUTHENTIC / "2D_rdb_NA_NA.h5"
 NAVIER_STOKES = AUTHENTIC / "ns_incom_inhom_2d_64-1.h5"
 
 Array = NDArray[np.float32]
