@@ -78,7 +78,7 @@ class RawFile:
                 yield self._block(file, slice(first, min(first + rows, asked.stop)))
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
-        """Raises DataError where two groups hold the same seed."""
+        """Raises DataError where two groups hold the same run."""
         name = self.spec.raw_datasets[0]
         seen: dict[bytes, str] = {}
         with _opened(self.path) as file:
@@ -86,24 +86,28 @@ class RawFile:
                 block = slice(first, min(first + rows, self.samples))
                 groups = self.layout.groups[block]
                 if groups:
+                    self._refuse_repeated_runs(file, groups, seen)
                     values = np.stack([file[group][name][0] for group in groups])
-                    self._refuse_repeated_seeds(groups, values, seen)
                 else:
                     values = file[name][block] if self.spec.static else file[name][block, 0]
                 yield values.astype(np.float32, copy=False)
 
-    def _refuse_repeated_seeds(
-        self, groups: Sequence[str], starts: NDArray[Any], seen: dict[bytes, str]
-    ) -> None:
-        """Seeds differ in nothing but the start, so an equal start is the same seed a second time."""
-        name = self.spec.raw_datasets[0]
-        for group, start in zip(groups, starts, strict=True):
-            first = seen.setdefault(hashlib.blake2b(start.tobytes(), digest_size=16).digest(), group)
-            if first != group:
-                raise DataError(
-                    f"{self.path}: {group}/{name} starts like {first}/{name}: the same seed twice",
-                    hint="leave one of the groups out",
-                )
+    def _refuse_repeated_runs(self, file: h5py.File, groups: Sequence[str], seen: dict[bytes, str]) -> None:
+        """A run is told by its seed, which is part of its configuration, where the file states that.
+
+        Equal values alone mean nothing: dams of nearly the same radius are the same on the grid.
+        """
+        for group in groups:
+            config = file[group].attrs.get("config")
+            if config is not None:
+                digest = hashlib.blake2b(str(config).encode(), digest_size=16).digest()
+                first = seen.setdefault(digest, group)
+                if first != group:
+                    raise DataError(
+                        f"{self.path}: {group} has the seed and configuration of {first}: "
+                        "the same run a second time",
+                        hint="leave one of the groups out",
+                    )
 
     def _block(self, file: h5py.File, rows: slice) -> Block:
         layout = self.layout
