@@ -121,6 +121,8 @@ class TaskSpec:
     layout: RawLayout | None = None
     raw_datasets: tuple[str, ...] = ()
     """Datasets a raw file of this task must hold, in channel order."""
+    raw_axis_order: tuple[str, ...] = ()
+    """Spatial axes of the raw arrays, where they are not in the order x, y, z."""
     raw_files: str = ""
     """Glob of the published file names."""
     has_solver: bool = False
@@ -152,6 +154,11 @@ class TaskSpec:
     @property
     def periodic(self) -> bool:
         return self.boundary is Boundary.PERIODIC
+
+    @property
+    def raw_axes(self) -> tuple[str, ...]:
+        """The spatial axes of a raw file's arrays, in their order."""
+        return self.raw_axis_order or ("x", "y", "z")[: self.spatial_dims]
 
     def constant(self, name: str) -> float:
         """The value of one of `constants`."""
@@ -233,7 +240,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             equation="∂u/∂t = ν ∂²u/∂x² + ρ u(1−u)",
             modality=Modality.GRID, spatial_dims=1, fields=("u",), units=("1",),
             boundary=Boundary.PERIODIC, domain=(_UNIT,), dt=0.01,
-            parameters=(Parameter("nu", "nu", "ν", logarithmic=True), Parameter("rho", "rho", "ρ")),
+            parameters=(_NU, Parameter("rho", "rho", "ρ")),
             layout=RawLayout.FLAT, raw_datasets=("tensor",), raw_files="ReacDiff_Nu*_Rho*.hdf5",
             short="fisher",
             positive=("u",), law=Law.FISHER,
@@ -277,6 +284,7 @@ TASK_SPECS: dict[str, TaskSpec] = {
             modality=Modality.GRID, spatial_dims=2, fields=("activator", "inhibitor"), units=("1", "1"),
             boundary=Boundary.NEUMANN, domain=((-1.0, 1.0), (-1.0, 1.0)), dt=0.05,
             layout=RawLayout.SEED_GROUPS, raw_datasets=("data",), raw_files="2D_diff-react_NA_NA.h5",
+            raw_axis_order=("y", "x"),
             has_solver=True, short="react-diff",
             law=Law.FITZHUGH_NAGUMO, constants=(("Du", 1e-3), ("Dv", 5e-3), ("k", 5e-3)),
         ),
@@ -289,9 +297,9 @@ TASK_SPECS: dict[str, TaskSpec] = {
             short="shallow",
             positive=("height",),
         ),
-        _compressible(1, 0.01, (-1.0, 1.0), "1D_CFD_*_Train.hdf5"),
-        _compressible(2, 0.05, _UNIT, "2D_CFD_*_Train.hdf5"),
-        _compressible(3, 0.05, _UNIT, "3D_CFD_*_Train.hdf5"),
+        _compressible(1, 0.01, (-1.0, 1.0), "1D_CFD_*_periodic_Train.hdf5"),
+        _compressible(2, 0.05, _UNIT, "2D_CFD_*_periodic_*Train.hdf5"),
+        _compressible(3, 0.05, _UNIT, "3D_CFD_*_periodic_Train.hdf5"),
         TaskSpec(
             name="darcy2d_mesh", title="Darcy flow on triangles, 2-D", equation="−∇·(a ∇u) = β",
             modality=Modality.MESH, spatial_dims=2, fields=("u",), units=("1",),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ups.data.source import Discretisation
 from ups.errors import DataError
-from ups.tasks import RawLayout, TaskSpec
+from ups.tasks import TASK_SPECS, RawLayout, TaskSpec
 
 Doubles = NDArray[np.float64]
 
@@ -29,10 +29,19 @@ class Layout:
     discretisation: Discretisation
     samples: int
     parameters: tuple[float, ...]
+    targets: tuple[str, ...]
+    """The datasets whose channels, one after another, are the predicted fields."""
+    inputs: tuple[str, ...] = ()
+    """Those of the input, of a static task."""
+    channel_axis: bool = False
+    """Whether the datasets have their channels on a last axis, rather than being one channel each."""
     groups: tuple[str, ...] = ()
-    """SEED_GROUPS: the groups, one a sample."""
-    stacked: tuple[str, ...] = ()
-    """INCOMPRESSIBLE: the datasets [N, T, *S, C] whose channels, one after another, are the state."""
+    """SEED_GROUPS: the groups, one a sample, each of which has the datasets."""
+
+
+def has_reader(spec: TaskSpec) -> bool:
+    """Whether raw files of a task are read here: it is on a grid, and published in one of the layouts."""
+    return spec.layout in _READERS
 
 
 def read_layout(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
@@ -44,20 +53,29 @@ def read_layout(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     return _READERS[spec.layout](spec, path, file)
 
 
-def _read_flat(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
-    """`tensor` [N, T, X…] with `t-coordinate` [T] or [T + 1] and `x-coordinate` [X] …"""
-    axes = ("x", "y", "z")[: spec.spatial_dims]
-    (name,) = spec.raw_datasets
-    tensor = _dataset(spec, path, file, name, ("N", "T", *axes))
+def _read_channels(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+    """A dataset [N, T, X…] for each field, all of one shape, with `t-coordinate` and `x-coordinate` …
+
+    Where there is a single field, its dataset is called `tensor`.
+    """
+    axes = spec.raw_axes
+    first, *others = (_dataset(spec, path, file, name, ("N", "T", *axes)) for name in spec.raw_datasets)
+    for other in others:
+        if other.shape != first.shape:
+            raise DataError(
+                f"{path}: dataset {_name(other)} is {_sizes(other)}, {_name(first)} is {_sizes(first)}: "
+                "they are not of the same samples, frames and cells"
+            )
     parameters = _parameters(spec, path, file)
-    times = _times(path, "t-coordinate", _dataset(spec, path, file, "t-coordinate", ("T",)), tensor.shape[1])
-    coordinates = _coordinates(spec, path, file, axes, tensor.shape[2:], name)
-    return Layout(Discretisation(spec, times, axes, coordinates), len(tensor), parameters)
+    times = _times(path, "t-coordinate", _dataset(spec, path, file, "t-coordinate", ("T",)), first.shape[1])
+    coordinates = _coordinates(spec, path, file, axes, first.shape[2:], _name(first))
+    discretisation = Discretisation(spec, times, axes, coordinates)
+    return Layout(discretisation, len(first), parameters, targets=spec.raw_datasets)
 
 
 def _read_pair(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     """`nu` [N, X, Y] is the input, `tensor` [N, 1, X, Y] the answer: the axis of one is no time."""
-    axes = ("x", "y", "z")[: spec.spatial_dims]
+    axes = spec.raw_axes
     given, wanted = spec.raw_datasets
     if given in file and wanted not in file:
         raise DataError(
@@ -72,27 +90,31 @@ def _read_pair(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
         )
     parameters = _parameters(spec, path, file)
     coordinates = _coordinates(spec, path, file, axes, inputs.shape[1:], given)
-    return Layout(Discretisation(spec, np.zeros(0), axes, coordinates), len(inputs), parameters)
+    discretisation = Discretisation(spec, np.zeros(0), axes, coordinates)
+    return Layout(discretisation, len(inputs), parameters, targets=(wanted,), inputs=(given,))
 
 
 def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
-    """One group per seed: `0000/data` [T, Y, X, C] with `0000/grid/t`, `x`, `y`, all of one shape.
+    """One group per seed: `0000/data` [T, *S, C] with `0000/grid/t`, `x` …, all of one shape.
 
-    PDEBench stores y before x.
+    Which axis comes first in `data` is the task's: nothing in the file says it.
     """
+    (dataset,) = spec.raw_datasets
     groups = tuple(sorted(name for name in file if isinstance(file[name], h5py.Group)))
     if not groups:
         raise DataError(
             f"{path} holds {_contents(file)}; {spec.name} wants one group per seed, such as 0000/data"
         )
-    axes = ("x", "y", "z")[: spec.spatial_dims][::-1]
+    axes = spec.raw_axes
     shape: tuple[int, ...] | None = None
     times: Doubles | None = None
     for name in groups:
         group = file[name]
-        data = _dataset(spec, path, group, "data", ("T", *axes, str(len(spec.fields))))
+        data = _dataset(spec, path, group, dataset, ("T", *axes, str(len(spec.fields))))
         if shape is not None and data.shape != shape:
-            raise DataError(f"{path}: {name}/data is {list(data.shape)}, the groups before it {list(shape)}")
+            raise DataError(
+                f"{path}: {name}/{dataset} is {list(data.shape)}, the groups before it {list(shape)}"
+            )
         grid_t = _dataset(spec, path, group, "grid/t", ("T",))
         own_times = _times(path, f"{name}/grid/t", grid_t, data.shape[0])
         if times is not None and not np.allclose(own_times, times, rtol=1e-4):
@@ -101,11 +123,14 @@ def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     assert shape is not None
     assert times is not None
     coordinates = tuple(
-        _coordinate(spec, path, file[groups[0]], f"grid/{axis}", axis, cells, "data")
+        _coordinate(spec, path, file[groups[0]], f"grid/{axis}", axis, cells, dataset)
         for axis, cells in zip(axes, shape[1:-1], strict=True)
     )
     discretisation = Discretisation(spec, times, axes, coordinates)
-    return Layout(discretisation, len(groups), _parameters(spec, path, file), groups)
+    parameters = _parameters(spec, path, file)
+    return Layout(
+        discretisation, len(groups), parameters, targets=(dataset,), channel_axis=True, groups=groups
+    )
 
 
 def _read_incompressible(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
@@ -114,7 +139,7 @@ def _read_incompressible(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     `force` [N, X, Y, 2] differs from sample to sample and is no part of the state: it is left out. There
     are no coordinates: the cells fill the domain.
     """
-    axes = ("x", "y", "z")[: spec.spatial_dims]
+    axes = spec.raw_axes
     velocity, particles, force, time = spec.raw_datasets
     parts = [
         _dataset(spec, path, file, name, ("N", "T", *axes, str(channels)))
@@ -139,12 +164,14 @@ def _read_incompressible(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
         for cells, (low, high) in zip(grid, spec.domain, strict=True)
     )
     discretisation = Discretisation(spec, times, axes, coordinates)
-    return Layout(discretisation, samples, _parameters(spec, path, file), stacked=(velocity, particles))
+    parameters = _parameters(spec, path, file)
+    return Layout(discretisation, samples, parameters, targets=(velocity, particles), channel_axis=True)
 
 
 _READERS: dict[RawLayout | None, Callable[[TaskSpec, Path, h5py.File], Layout]] = {
-    RawLayout.FLAT: _read_flat,
+    RawLayout.FLAT: _read_channels,  # of a single field
     RawLayout.PAIR: _read_pair,
+    RawLayout.CHANNELS: _read_channels,
     RawLayout.SEED_GROUPS: _read_seed_groups,
     RawLayout.INCOMPRESSIBLE: _read_incompressible,
 }
@@ -168,6 +195,10 @@ def _dataset(spec: TaskSpec, path: Path, group: h5py.Group, name: str, axes: tup
 
 
 def _parameters(spec: TaskSpec, path: Path, file: h5py.File) -> tuple[float, ...]:
+    """The task's parameters, from the file's attributes.
+
+    Files of some tasks differ in nothing else, so one that states a parameter of another is that task's.
+    """
     values = []
     for parameter in spec.parameters:
         value = file.attrs.get(parameter.raw_attribute, parameter.default)
@@ -181,7 +212,22 @@ def _parameters(spec: TaskSpec, path: Path, file: h5py.File) -> tuple[float, ...
         if not np.isfinite(number) or (parameter.logarithmic and number <= 0):
             raise DataError(f"{path}: the attribute {parameter.raw_attribute} is {number}")
         values.append(number)
+    foreign = _attributes_of_others(spec) & set(file.attrs)
+    if foreign:
+        raise DataError(
+            f"{path} has the attribute {', '.join(sorted(foreign))}, which is no parameter of {spec.name}"
+        )
     return tuple(values)
+
+
+def _attributes_of_others(spec: TaskSpec) -> set[str]:
+    alike = [
+        other
+        for other in TASK_SPECS.values()
+        if (other.layout, other.spatial_dims) == (spec.layout, spec.spatial_dims)
+    ]
+    named = {parameter.raw_attribute for other in alike for parameter in other.parameters}
+    return named - {parameter.raw_attribute for parameter in spec.parameters}
 
 
 def _times(path: Path, name: str, dataset: h5py.Dataset | Doubles, frames: int) -> Doubles:
@@ -239,6 +285,10 @@ def _contents(group: h5py.Group) -> str:
     ]
     shown = ", ".join(names[:6]) or "nothing"
     return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
+def _name(dataset: h5py.Dataset) -> str:
+    return str(dataset.name).strip("/")
 
 
 def _sizes(dataset: h5py.Dataset) -> str:

@@ -4,7 +4,8 @@ The structure is checked when a file is opened (`ups.data.layouts`), the values 
 so that memory stays bounded whatever the file's size. Free of torch.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.layouts import Layout, read_layout
+from ups.data.layouts import Layout, has_reader, read_layout
 from ups.data.source import Block, Discretisation, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
@@ -23,8 +24,8 @@ from ups.tasks import TASK_SPECS, TaskSpec, task_spec
 
 Floats = NDArray[np.float32]
 
-IMPORTABLE = ("advection1d", "burgers1d", "darcy2d", "navier_stokes2d", "reaction_diffusion2d")
-"""Tasks whose raw files this version imports."""
+IMPORTABLE = tuple(name for name, spec in TASK_SPECS.items() if has_reader(spec))
+"""Tasks whose raw files are imported by this module."""
 
 
 @dataclass(frozen=True)
@@ -77,36 +78,63 @@ class RawFile:
                 yield self._block(file, slice(first, min(first + rows, asked.stop)))
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
-        groups, name = self.layout.groups, self.spec.raw_datasets[0]
+        """Raises DataError where two groups hold the same run."""
+        name = self.spec.raw_datasets[0]
+        seen: dict[bytes, str] = {}
         with _opened(self.path) as file:
             for first in range(0, self.samples, rows):
                 block = slice(first, min(first + rows, self.samples))
+                groups = self.layout.groups[block]
                 if groups:
-                    values = np.stack([file[group][name][0] for group in groups[block]])
+                    self._refuse_repeated_runs(file, groups, seen)
+                    values = np.stack([file[group][name][0] for group in groups])
                 else:
                     values = file[name][block] if self.spec.static else file[name][block, 0]
                 yield values.astype(np.float32, copy=False)
 
+    def _refuse_repeated_runs(self, file: h5py.File, groups: Sequence[str], seen: dict[bytes, str]) -> None:
+        """A run is told by its seed, which is part of its configuration, where the file states that.
+
+        Equal values alone mean nothing: dams of nearly the same radius are the same on the grid.
+        """
+        for group in groups:
+            config = file[group].attrs.get("config")
+            if config is not None:
+                digest = hashlib.blake2b(str(config).encode(), digest_size=16).digest()
+                first = seen.setdefault(digest, group)
+                if first != group:
+                    raise DataError(
+                        f"{self.path}: {group} has the seed and configuration of {first}: "
+                        "the same run a second time",
+                        hint="leave one of the groups out",
+                    )
+
     def _block(self, file: h5py.File, rows: slice) -> Block:
-        if self.layout.groups:
-            names = self.layout.groups[rows]
-            states = np.empty((len(names), *self.discretisation.state_shape), np.float32)
-            for row, name in enumerate(names):
-                file[name]["data"].read_direct(states[row])
-                self._finite(f"{name}/data", states[row : row + 1], rows.start + row)
-            return Block(None, states)
-        if self.layout.stacked:
-            parts = [self._read(file, name, rows) for name in self.layout.stacked]
-            return Block(None, np.concatenate(parts, axis=-1))
+        layout = self.layout
         if self.spec.static:
-            inputs, answers = (self._read(file, name, rows) for name in self.spec.raw_datasets)
-            return Block(inputs[..., None], answers[:, 0, ..., None])
-        return Block(None, self._read(file, self.spec.raw_datasets[0], rows)[..., None])
+            answers = self._fields(file, layout.targets, rows)
+            return Block(self._fields(file, layout.inputs, rows), answers[:, 0])
+        return Block(None, self._fields(file, layout.targets, rows))
+
+    def _fields(self, file: h5py.File, names: Sequence[str], rows: slice) -> Floats:
+        """[n, …, C]: the channels of all named datasets, one after another."""
+        parts = [self._read(file, name, rows) for name in names]
+        if not self.layout.channel_axis:
+            parts = [part[..., None] for part in parts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _read(self, file: h5py.File, name: str, rows: slice) -> Floats:
-        values: Floats = file[name][rows].astype(np.float32, copy=False)
-        self._finite(name, values, rows.start)
-        return values
+        """One dataset's samples, or the samples' datasets, checked."""
+        if not self.layout.groups:
+            values: Floats = file[name][rows].astype(np.float32, copy=False)
+            self._finite(name, values, rows.start)
+            return values
+        parts = []
+        for index, group in enumerate(self.layout.groups[rows], start=rows.start):
+            part = file[group][name][()].astype(np.float32, copy=False)[None]
+            self._finite(f"{group}/{name}", part, index)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _finite(self, name: str, values: Floats, first: int) -> None:
         flat = values.reshape(len(values), -1)
@@ -135,8 +163,8 @@ def open_raw(task: str, path: Path) -> RawFile:
     spec = task_spec(task)
     if task not in IMPORTABLE:
         raise DataError(
-            f"importing {task} is not available in this version",
-            hint=f"it imports {', '.join(IMPORTABLE)}",
+            f"there are no raw files of {task} in a layout that can be imported",
+            hint=f"there are of {', '.join(IMPORTABLE)}",
         )
     if not path.exists():
         raise NotFoundError(f"there is no file {path}")

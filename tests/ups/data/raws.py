@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.store import DirectoryStore
+from ups.tasks import TASK_SPECS
 
 AUTHENTIC = Path(__file__).parents[2] / "data"
 ADVECTION = AUTHENTIC / "1D_Advection_Sols_beta0.4.hdf5"
@@ -14,6 +15,11 @@ ADVECTION_FAST = AUTHENTIC / "1D_Advection_Sols_beta1.0.hdf5"
 BURGERS = AUTHENTIC / "1D_Burgers_Sols_Nu0.01.hdf5"
 DARCY = AUTHENTIC / "2D_DarcyFlow_beta1.0_Train.hdf5"
 REACTION_DIFFUSION = AUTHENTIC / "2D_diff-react_NA_NA.h5"
+DIFFUSION_SORPTION = AUTHENTIC / "1D_diff-sorp_NA_NA.h5"
+SHALLOW_WATER = AUTHENTIC / "2D_rdb_NA_NA.h5"
+CFD_1D = AUTHENTIC / "1D_CFD_Rand_Eta0.01_Zeta0.01_periodic_Train.hdf5"
+CFD_2D = AUTHENTIC / "2D_CFD_Rand_M1.0_Eta1e-08_Zeta1e-08_periodic_64_Train.hdf5"
+CFD_3D = AUTHENTIC / "3D_CFD_Rand_M1.0_Eta1e-08_Zeta1e-08_periodic_Train.hdf5"
 NAVIER_STOKES = AUTHENTIC / "ns_incom_inhom_2d_64-1.h5"
 
 Array = NDArray[np.float32]
@@ -67,6 +73,23 @@ def write_groups(path: Path, count: int = 4, frames: int = 3, cells: int = 8, dt
             group["data"] = random.normal(size=(frames, cells, cells, 2)).astype(np.float32)
             group["grid/t"] = (np.arange(frames) * dt).astype(np.float32)
             group["grid/x"], group["grid/y"] = centres, centres
+    return path
+
+
+def write_channels(path: Path, task: str, count: int = 4, frames: int = 3, cells: int = 8) -> Path:
+    """A CHANNELS file, with one entry of `t-coordinate` too many."""
+    spec = TASK_SPECS[task]
+    random = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file.attrs.update({parameter.raw_attribute: 0.1 for parameter in spec.parameters})
+        for name in spec.raw_datasets:
+            shape = (count, frames, *(cells + axis for axis in range(spec.spatial_dims)))
+            file[name] = random.normal(size=shape).astype(np.float32)
+        for axis, (name, (low, high)) in enumerate(zip("xyz", spec.domain, strict=False)):
+            width = (high - low) / (cells + axis)
+            centres = low + (np.arange(cells + axis) + 0.5) * width
+            file[f"{name}-coordinate"] = centres.astype(np.float32)
+        file["t-coordinate"] = (0.05 * np.arange(frames + 1)).astype(np.float32)
     return path
 
 

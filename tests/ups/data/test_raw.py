@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from tests.ups.data import raws
+from ups.catalog import dataset_key
 from ups.data.convert import import_raw
-from ups.data.raw import open_raw
+from ups.data.fields import SPLITS, Fields
+from ups.data.raw import IMPORTABLE, open_raw
 from ups.errors import DataError, NotFoundError, UpsError
 from ups.store import DirectoryStore
+from ups.tasks import TASK_SPECS, RawLayout
 
 Damage = Callable[[h5py.File], None]
 
@@ -48,6 +51,98 @@ def test_seed_groups_are_samples_in_the_order_of_their_names() -> None:
         assert np.array_equal(blocks[1].targets[0], file["0003/data"][()])
     assert raw.discretisation.axes == ("y", "x")
     assert raw.discretisation.dt == 0.1
+
+
+AUTHENTIC = {
+    "compressible_ns1d": (raws.CFD_1D, (0.01, 0.01), ("density", "pressure", "Vx")),
+    "compressible_ns2d": (raws.CFD_2D, (1e-8, 1e-8, 1.0), ("density", "pressure", "Vx", "Vy")),
+    "compressible_ns3d": (raws.CFD_3D, (1e-8, 1e-8, 1.0), ("density", "pressure", "Vx", "Vy", "Vz")),
+}
+
+
+@pytest.mark.parametrize("task", AUTHENTIC)
+def test_the_channels_of_compressible_flow_are_one_state(task: str) -> None:
+    path, parameters, names = AUTHENTIC[task]
+    raw = open_raw(task, path)
+    (block,) = raw.blocks(100)
+    with h5py.File(path) as file:
+        for channel, name in enumerate(names):
+            assert np.array_equal(block.targets[..., channel], file[name][()])
+    assert block.targets.shape[-1] == len(names)
+    assert raw.parameters == parameters
+    assert raw.discretisation.axes == ("x", "y", "z")[: len(names) - 2]
+
+
+def test_a_dataset_of_compressible_flow_keeps_values_and_parameters(tmp_path: Path) -> None:
+    for task, path in (("compressible_ns1d", raws.CFD_1D), ("compressible_ns2d", raws.CFD_2D)):
+        store = DirectoryStore(tmp_path / task)
+        import_raw(store, task, [path])
+        for split in SPLITS:
+            local = store.local_path(dataset_key(task, split))
+            assert local is not None
+            fields = Fields.open(local)
+            assert fields.states is not None
+            with h5py.File(path) as file:
+                for channel, name in enumerate(AUTHENTIC[task][2]):
+                    assert np.array_equal(fields.states[..., channel], file[name][sorted(fields.sample)])
+            assert np.allclose(fields.parameters, AUTHENTIC[task][1], rtol=1e-7)
+
+
+def test_three_dimensions_keep_their_order(tmp_path: Path) -> None:
+    path = raws.write_channels(tmp_path / "3D.hdf5", "compressible_ns3d")
+    raw = open_raw("compressible_ns3d", path)
+    assert raw.discretisation.state_shape == (3, 8, 9, 10, 5)
+    with h5py.File(path) as file:
+        assert np.array_equal(next(raw.blocks(1)).targets[0, ..., 4], file["Vz"][0])
+
+
+def test_a_seed_group_may_be_of_one_dimension() -> None:
+    raw = open_raw("diffusion_sorption1d", raws.DIFFUSION_SORPTION)
+    (block,) = raw.blocks(100)
+    with h5py.File(raws.DIFFUSION_SORPTION) as file:
+        assert np.array_equal(block.targets[5], file["0005/data"][()])
+    assert raw.discretisation.axes == ("x",)
+    assert raw.discretisation.dt == 25.0
+
+
+def test_which_axis_of_a_seed_group_comes_first_is_the_tasks(tmp_path: Path) -> None:
+    """Nothing in a file says it: the dam breaks are stored with x first, the reactions with y first."""
+    assert open_raw("shallow_water2d", raws.SHALLOW_WATER).discretisation.axes == ("x", "y")
+    assert open_raw("reaction_diffusion2d", raws.REACTION_DIFFUSION).discretisation.axes == ("y", "x")
+    path = Path(shutil.copy(raws.SHALLOW_WATER, tmp_path / "oblong.h5"))
+    with h5py.File(path, "r+") as file:
+        for group in file.values():
+            values, y = group["data"][:, :, ::2], group["grid/y"][::2]
+            del group["data"], group["grid/y"]
+            group["data"], group["grid/y"] = values, y
+    assert open_raw("shallow_water2d", path).discretisation.grid == (64, 32)
+
+
+def test_dams_that_are_alike_on_the_grid_are_put_into_one_split(tmp_path: Path) -> None:
+    """Other seeds, nearly the same radius: the published files have many such."""
+    path = Path(shutil.copy(raws.SHALLOW_WATER, tmp_path / "dams.h5"))
+    with h5py.File(path, "r+") as file:
+        file.copy("0000", "0003")
+        file["0003"].attrs["config"] = file["0003"].attrs["config"].replace("seed: 0", "seed: 3")
+    store = DirectoryStore(tmp_path / "store")
+    assert import_raw(store, "shallow_water2d", [path]).samples == {"train": 1, "val": 1, "test": 2}
+
+
+def test_the_parameters_of_a_reaction_are_read_from_its_attributes(tmp_path: Path) -> None:
+    initial = raws.initial_conditions(3)
+    path = raws.write_flat(tmp_path / "ReacDiff.hdf5", initial, attributes={"Nu": 0.5, "rho": 2.0})
+    assert open_raw("reaction_diffusion1d", path).parameters == (0.5, 2.0)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["rho"]
+    with pytest.raises(DataError, match="attribute rho, which reaction_diffusion1d needs, is missing") as hit:
+        open_raw("reaction_diffusion1d", path)
+    assert "burgers1d" in hit.value.hint
+
+
+def test_every_task_that_is_published_on_a_grid_is_imported() -> None:
+    published = {name for name, spec in TASK_SPECS.items() if spec.layout not in {None, RawLayout.LAGRANGE}}
+    assert set(IMPORTABLE) == published
+    assert len(published) == 11
 
 
 def test_velocity_and_particles_are_one_state() -> None:
@@ -96,13 +191,14 @@ def test_initial_conditions_are_what_the_blocks_begin_with(rows: int) -> None:
         ("darcy2d", raws.DARCY),
         ("navier_stokes2d", raws.NAVIER_STOKES),
         ("reaction_diffusion2d", raws.REACTION_DIFFUSION),
+        ("compressible_ns2d", raws.CFD_2D),
     ):
         raw = open_raw(task, path)
         starts = np.concatenate(list(raw.initial_conditions(rows)))
         (block,) = raw.blocks(100)
         expected = block.targets[:, 0] if block.inputs is None else block.inputs
-        expected = expected[..., : starts.shape[-1]] if raw.layout.stacked else expected
-        assert np.array_equal(starts.ravel(), expected.ravel())
+        width = starts.size // expected[..., 0].size  # the channels of the first dataset stand for all
+        assert np.array_equal(starts.ravel(), expected[..., :width].ravel())
 
 
 @pytest.mark.parametrize("extra_times", [0, 1])
@@ -121,8 +217,12 @@ WRONG_TASK = [
     ("darcy2d", raws.ADVECTION, ["nu is missing", "tensor [10,41,256]", "[N,X,Y]"], "advection1d"),
     ("darcy2d", raws.REACTION_DIFFUSION, ["nu is missing", "0000/"], "reaction_diffusion2d"),
     ("reaction_diffusion2d", raws.DARCY, ["nu [12,64,64]", "one group per seed"], "darcy2d"),
-    ("compressible_ns1d", raws.ADVECTION, ["not available"], "advection1d, burgers1d"),
-    ("particles_advect", raws.ADVECTION, ["not available"], "advection1d, burgers1d"),
+    ("compressible_ns1d", raws.ADVECTION, ["density is missing", "tensor [10,41,256]"], "advection1d"),
+    ("compressible_ns2d", raws.CFD_1D, ["density is [6,21,128]", "[N,T,X,Y]"], "compressible_ns1d"),
+    ("advection1d", raws.CFD_1D, ["tensor is missing", "Vx [6,21,128]"], "compressible_ns1d"),
+    ("shallow_water2d", raws.REACTION_DIFFUSION, ["0000/data", "[T,X,Y,1]"], "reaction_diffusion2d"),
+    ("diffusion_sorption1d", raws.SHALLOW_WATER, ["0000/data", "[T,X,1]"], "shallow_water2d"),
+    ("allen_cahn2d", raws.ADVECTION, ["no raw files of allen_cahn2d"], "advection1d, burgers1d"),
 ]
 
 
@@ -136,6 +236,15 @@ def test_a_file_of_another_task_is_refused_and_its_task_named(
     assert all(word in refused.value.message for word in words), refused.value.message
     assert hint in refused.value.hint
     assert raws.content_of(store) == {}
+
+
+def test_a_file_that_states_another_tasks_parameter_is_that_tasks(tmp_path: Path) -> None:
+    """Files of reactions look like Burgers' but for one attribute."""
+    initial = raws.initial_conditions(3)
+    path = raws.write_flat(tmp_path / "ReacDiff.hdf5", initial, attributes={"Nu": 0.5, "rho": 2.0})
+    with pytest.raises(DataError, match="attribute rho, which is no parameter of burgers1d") as refused:
+        open_raw("burgers1d", path)
+    assert "reaction_diffusion1d" in refused.value.hint
 
 
 def _set(name: str, index: tuple[int, ...], value: float) -> Damage:
@@ -175,8 +284,20 @@ def _no_attribute(name: str) -> Damage:
     return damage
 
 
+def _same(group: str, other: str) -> Damage:
+    """One seed's run under the number of another."""
+
+    def damage(file: h5py.File) -> None:
+        del file[other]
+        file.copy(group, other)
+
+    return damage
+
+
 A, B, D, R = "advection1d", "burgers1d", "darcy2d", "reaction_diffusion2d"
+C, S = "compressible_ns1d", "diffusion_sorption1d"
 SOURCE = {A: raws.ADVECTION, B: raws.BURGERS, D: raws.DARCY, R: raws.REACTION_DIFFUSION}
+SOURCE |= {C: raws.CFD_1D, S: raws.DIFFUSION_SORPTION}
 DAMAGED: list[tuple[str, Damage, list[str]]] = [
     (A, _set("tensor", (7, 3, 5), np.nan), ["tensor", "sample 7", "1 values"]),
     (A, _set("tensor", (0, 40, 255), np.inf), ["tensor", "sample 0"]),
@@ -210,6 +331,21 @@ DAMAGED: list[tuple[str, Damage, list[str]]] = [
     (R, _replace("0001/grid/t", lambda t: 2 * t), ["the frames of 0001", "0000"]),
     (R, _without("0003/grid/t"), ["0003/grid/t is missing"]),
     (R, _without("0003/data"), ["0003/data is missing"]),
+    (R, _same("0001", "0003"), ["0003 has the seed and configuration of 0001", "the same run"]),
+    (S, _same("0000", "0001"), ["0001 has the seed and configuration of 0000", "the same run"]),
+    (S, _set("0004/data", (1, 2, 0), np.nan), ["0004/data", "sample 4", "1 values"]),
+    (C, _set("Vx", (5, 20, 1), np.nan), ["dataset Vx", "sample 5", "1 values"]),
+    (C, _set("pressure", (0, 0, 0), np.inf), ["dataset pressure", "sample 0"]),
+    (C, _replace("density", np.ones_like), ["field density", "1 everywhere"]),
+    (C, _without("pressure"), ["pressure is missing", "Vx [6,21,128]", "pressure [N,T,X]"]),
+    (C, _replace("Vx", lambda v: v[:, :20]), ["Vx is [6,20,128], density is [6,21,128]"]),
+    (C, _replace("pressure", lambda p: p[:5]), ["pressure is [5,21,128], density is [6,21,128]"]),
+    (C, _no_attribute("zeta"), ["attribute zeta", "missing", "eta"]),
+    (C, _attribute("eta", 0.0), ["attribute eta is 0"]),
+    (C, _without("x-coordinate"), ["x-coordinate is missing"]),
+    (C, _replace("x-coordinate", lambda x: (x + 1) / 2), ["x-coordinate runs", "from -1 to 1"]),
+    (C, _replace("t-coordinate", lambda t: t[:20]), ["20 entries for 21 frames"]),
+    (C, _replace("density", lambda d: np.repeat(d[:1], 6, axis=0)), ["same initial condition"]),
 ]
 
 
