@@ -51,12 +51,6 @@ class PointPairs:
             fields.geometry(samples, frames),
         )  # fmt: skip
 
-    def probe(self, steps: int = 1) -> Batch:
-        """Two fixed windows, to try something on."""
-        chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
-        latest = self.starts - self.stride * (steps - 1)
-        return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
-
     def changes(self) -> Floats | None:
         """Relative change of each pair [N · starts]; None for static tasks. Reads the file once."""
         states = self.fields.states

@@ -74,13 +74,25 @@ class PairSource(Protocol):
         """The windows of `steps` steps that start at these frames of these trajectories."""
         ...
 
-    def probe(self, steps: int = 1) -> Batch:
-        """Two fixed windows, to try something on."""
-        ...
-
     def changes(self) -> Floats | None:
         """Relative change of each pair [N · starts]; None for static tasks."""
         ...
+
+
+def probe_windows(pairs: PairSource, steps: int = 1) -> Batch:
+    """Two fixed windows of `steps` steps, to try something on; at most `pairs.most_steps`."""
+    chosen = np.linspace(0, len(pairs) - 1, 2).astype(np.int64)
+    return _windows(pairs, chosen, steps)
+
+
+def _windows(pairs: PairSource, chosen: Integers, steps: int) -> Batch:
+    """The windows that start at these pairs, by their number.
+
+    A frame that is too late for a window of more than one step counts from the beginning again.
+    """
+    samples, frames = np.divmod(chosen, pairs.starts)
+    latest = pairs.starts - pairs.stride * (steps - 1)
+    return pairs.take(samples, frames % latest, steps)
 
 
 class Pairs:
@@ -118,12 +130,6 @@ class Pairs:
             fields.dt * self.stride, self.stride, samples, frames,
         )  # fmt: skip
 
-    def probe(self, steps: int = 1) -> Batch:
-        """Two fixed windows, to try something on."""
-        chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
-        latest = self.starts - self.stride * (steps - 1)
-        return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
-
     def changes(self) -> Floats | None:
         """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ of each pair; None for static tasks. Reads the file once."""
         states = self.fields.states
@@ -158,19 +164,14 @@ class PairSampler:
         self._hard_share = 0.0 if self._cumulative is None else hard_share
 
     def draw(self, size: int, random: np.random.Generator, steps: int = 1) -> Batch:
-        """A batch of `size` windows of `steps` steps; `steps` may not exceed `pairs.most_steps`.
-
-        A frame that is drawn too late for a window of more than one step counts from the beginning again.
-        """
+        """A batch of `size` windows of `steps` steps; `steps` may not exceed `pairs.most_steps`."""
         chosen = random.integers(len(self.pairs), size=size)
         num_hard = int(size * self._hard_share)
         if num_hard and self._cumulative is not None:
             heights = random.random(num_hard) * self._cumulative[-1]
             drawn = np.searchsorted(self._cumulative, heights, side="right")
             chosen[:num_hard] = np.minimum(drawn, len(self.pairs) - 1)
-        samples, frames = chosen // self.pairs.starts, chosen % self.pairs.starts
-        latest = self.pairs.starts - self.pairs.stride * (steps - 1)
-        return self.pairs.take(samples, frames if steps == 1 else frames % latest, steps)
+        return _windows(self.pairs, chosen, steps)
 
 
 class TaskRotation:
