@@ -46,7 +46,7 @@ class PointPairs:
                 targets.append(fields.targets[points][:, None])
         most = max(map(len, inputs))
         return Batch(
-            fields.spec.name, padded(inputs, most), np.moveaxis(padded(targets, most), 2, 1),
+            fields.spec, padded(inputs, most), np.moveaxis(padded(targets, most), 2, 1),
             np.asarray(fields.parameters[samples]), fields.dt * self.stride, self.stride, samples, frames,
             fields.geometry(samples, frames),
         )  # fmt: skip

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ups.data.fields import Fields
 from ups.data.geometry import PointGeometry
 from ups.data.point_fields import PointFields
+from ups.tasks import TaskSpec
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -28,7 +29,8 @@ _LARGEST_CHANGE = 2.0
 class Batch:
     """Windows of one task: a state (or input) and the states that follow it."""
 
-    task: str
+    spec: TaskSpec
+    """The task, on the domain of the data."""
     inputs: Floats
     """[B, *S, Ci]."""
     targets: Floats
@@ -48,6 +50,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def task(self) -> str:
+        return self.spec.name
 
 
 class PairSource(Protocol):
@@ -126,7 +132,7 @@ class Pairs:
             assert fields.targets is not None
             inputs, targets = fields.inputs[samples], fields.targets[samples][:, None]
         return Batch(
-            fields.spec.name, np.asarray(inputs), np.asarray(targets), np.asarray(fields.parameters[samples]),
+            fields.spec, np.asarray(inputs), np.asarray(targets), np.asarray(fields.parameters[samples]),
             fields.dt * self.stride, self.stride, samples, frames,
         )  # fmt: skip
 

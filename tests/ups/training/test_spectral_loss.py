@@ -51,7 +51,7 @@ def loss_of(predicted: torch.Tensor, true: torch.Tensor, datasets: Datasets) -> 
     data = open_data(config, datasets)
     model = new_operator(config, data, 0)[0]
     batch = to_device(probe_windows(data["advection1d"].pairs), "cpu")
-    given = batch.__class__(batch.task, batch.inputs, true[:, None], batch.parameters, batch.dt, batch.stride)
+    given = batch.__class__(batch.spec, batch.inputs, true[:, None], batch.parameters, batch.dt, batch.stride)
     return float(spectral(model, given, Prediction(predicted[:, None], torch.zeros(0))))
 
 
