@@ -82,12 +82,12 @@ class DataOperations(Context):
     def import_data(
         self, task: str, files: Sequence[Path], *, replace: bool = False, progress: Progress | None = None
     ) -> list[str]:
-        """Convert raw PDEBench-layout files into the store; answers and raises like `make_data`."""
+        """Convert raw files, or folders of them, into the store; answers and raises like `make_data`."""
         from ups.tasks import task_spec
 
         task_spec(task)
         for file in files:
-            if not file.is_file():
+            if not file.exists():
                 raise NotFoundError(f"there is no file {file}")
         paths = [str(file.absolute()) for file in files]
         arguments = ["import", task, *paths, "--store", self.settings.store_url]

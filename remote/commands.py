@@ -100,7 +100,7 @@ def _make(options: Options, output: Output) -> int:
 
 def _declare_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder of particles")
     parser.add_argument("--replace", action="store_true", help="drop what the store holds of the task")
     _store_option(parser)
 
@@ -228,7 +228,7 @@ def _table(report: dict[str, object]) -> str:
 COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
     "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
-    "import": Command("Convert raw PDEBench-layout files into the store.", _declare_import, _import),
+    "import": Command("Convert raw files of a task into the store.", _declare_import, _import),
     "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
     "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
 }

@@ -101,7 +101,10 @@ def _register_datasets(cli: click.Group) -> None:
     @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
     @click.option("--replace", is_flag=True, help="Replace what the dataset holds.")
     def import_(session: Session, task: str, files: tuple[Path, ...], replace: bool) -> None:
-        """Convert raw PDEBench-layout FILES of TASK into the store."""
+        """Convert raw FILES of TASK, in PDEBench's or LagrangeBench's layout, into the store.
+
+        Of particles, FILES may be folders with a metadata.json.
+        """
         notes = session.operations.import_data(task, files, replace=replace, progress=ProgressLine())
         _answer_datasets(session, (task,), notes)
 

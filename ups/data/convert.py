@@ -18,7 +18,7 @@ from ups.catalog import Progress
 from ups.data import commit
 from ups.data.assembly import Assembly, assemble, write_split_files
 from ups.data.fields import SPLITS
-from ups.data.raw import open_raw
+from ups.data.imports import open_sources
 from ups.data.solvers.registry import solver_sources
 from ups.data.source import Source
 from ups.data.split import open_split
@@ -72,7 +72,7 @@ def import_raw(
         DataError: a file does not fit the task, the other files or the dataset; the store is as it was.
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
-    return _combine(store, task, [open_raw(task, Path(path)) for path in files], replace, progress)
+    return _combine(store, task, open_sources(task, [Path(path) for path in files]), replace, progress)
 
 
 def make(
@@ -100,13 +100,13 @@ def make(
 
 
 def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> None:
-    """Convert the whole of one raw file to one converted file, outside of any store.
+    """Convert the whole of one raw file, or of one folder of particles, to one file outside of any store.
 
     Raises:
         NotFoundError, DataError: as `import_raw`.
         StoreError: `target` cannot be written.
     """
-    write_split_files(assemble([open_raw(task, raw)], only=split), {split: target}, _silent)
+    write_split_files(assemble(open_sources(task, [raw]), only=split), {split: target}, _silent)
 
 
 def _combine(

@@ -67,13 +67,13 @@ class RawFile:
 
     def blocks(self, rows: int) -> Iterator[Block]:
         """Raises DataError, naming dataset and sample, at a value that is not finite."""
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             for first in range(0, self.samples, rows):
                 yield self._block(file, slice(first, min(first + rows, self.samples)))
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
         groups, name = self.layout.groups, self.spec.raw_datasets[0]
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             for first in range(0, self.samples, rows):
                 block = slice(first, min(first + rows, self.samples))
                 if groups:
@@ -131,7 +131,7 @@ def open_raw(task: str, path: Path) -> RawFile:
         )
     if not path.exists():
         raise NotFoundError(f"there is no file {path}")
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             return RawFile(path, read_layout(spec, path, file))
         except DataError as error:
@@ -144,7 +144,8 @@ def open_raw(task: str, path: Path) -> RawFile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def opened(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to read; raises DataError where it is none, or cut short."""
     try:
         with h5py.File(path, "r") as file:
             yield file
