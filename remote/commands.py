@@ -120,6 +120,31 @@ def _import(options: Options, output: Output) -> int:
     return 0
 
 
+# --- export ---------------------------------------------------------------------------------
+
+
+def _declare_export(parser: argparse.ArgumentParser) -> None:
+    from ups.data.formats import ExportFormat
+
+    formats = [str(layout) for layout in ExportFormat]
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="new or empty")
+    parser.add_argument("--format", choices=formats, default=formats[0], help="default: %(default)s")
+    _store_option(parser)
+
+
+def _export(options: Options, output: Output) -> int:
+    from ups.data.export import export
+    from ups.data.formats import ExportFormat
+    from ups.store import open_store
+
+    layout = ExportFormat(options.format)
+    samples = export(open_store(options.store), options.task, options.folder, layout, output.progress)
+    counts = ", ".join(f"{count} {split}" for split, count in samples.items())
+    output.done(f"{options.task}: {counts} samples in {options.folder}", samples=samples)
+    return 0
+
+
 def _tell_imports(results: Sequence["ImportResult"], output: Output) -> None:
     for result in results:
         for note in result.notes:
@@ -229,6 +254,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
     "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
     "import": Command("Convert raw files of a task into the store.", _declare_import, _import),
+    "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),
     "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
     "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
 }
