@@ -9,6 +9,7 @@ from console.context import Context
 from ups.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
+    from ups.data.formats import ExportFormat
     from ups.tasks import TaskSpec
 
 
@@ -82,16 +83,40 @@ class DataOperations(Context):
     def import_data(
         self, task: str, files: Sequence[Path], *, replace: bool = False, progress: Progress | None = None
     ) -> list[str]:
-        """Convert raw PDEBench-layout files into the store; answers and raises like `make_data`."""
+        """Convert raw files, or folders of them, into the store; answers and raises like `make_data`."""
         from ups.tasks import task_spec
 
         task_spec(task)
         for file in files:
-            if not file.is_file():
+            if not file.exists():
                 raise NotFoundError(f"there is no file {file}")
         paths = [str(file.absolute()) for file in files]
         arguments = ["import", task, *paths, "--store", self.settings.store_url]
         return self.remote([*arguments, *_replacing(replace)], progress)[1]
+
+    def export_data(
+        self, task: str, folder: Path, *, layout: "ExportFormat", progress: Progress | None = None
+    ) -> dict[str, int]:
+        """Write the dataset of a task to a new or empty folder, in a layout that other programs read.
+
+        Args:
+            task: the name of a task of particles.
+            folder: made by this.
+            layout: how it is written.
+            progress: told what is being done.
+
+        Returns:
+            Split → samples.
+
+        Raises:
+            UpsError: unknown task, no dataset, another kind of data, folder not empty or not writable.
+        """
+        from ups.tasks import task_spec
+
+        task_spec(task)
+        arguments = ["export", task, str(folder.absolute()), "--format", str(layout)]
+        done = self.remote([*arguments, "--store", self.settings.store_url], progress)[0]
+        return dict(done["samples"])
 
     def build_caches(
         self,

@@ -118,7 +118,7 @@ def _labour(options: Options) -> "Labour":
 
 def _declare_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder of particles")
     parser.add_argument("--replace", action="store_true", help="drop what the store holds of the task")
     _labour_option(parser)
     _store_option(parser)
@@ -138,6 +138,31 @@ def _import(options: Options, output: Output) -> int:
         progress=_progress(labour, output),
     )
     _tell_imports([result], labour, output)
+    return 0
+
+
+# --- export ---------------------------------------------------------------------------------
+
+
+def _declare_export(parser: argparse.ArgumentParser) -> None:
+    from ups.data.formats import ExportFormat
+
+    formats = [str(layout) for layout in ExportFormat]
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="new or empty")
+    parser.add_argument("--format", choices=formats, default=formats[0], help="default: %(default)s")
+    _store_option(parser)
+
+
+def _export(options: Options, output: Output) -> int:
+    from ups.data.export import export
+    from ups.data.formats import ExportFormat
+    from ups.store import open_store
+
+    layout = ExportFormat(options.format)
+    samples = export(open_store(options.store), options.task, options.folder, layout, output.progress)
+    counts = ", ".join(f"{count} {split}" for split, count in samples.items())
+    output.done(f"{options.task}: {counts} samples in {options.folder}", samples=samples)
     return 0
 
 
@@ -256,7 +281,8 @@ def _table(report: dict[str, object]) -> str:
 COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
     "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
-    "import": Command("Convert raw PDEBench-layout files into the store.", _declare_import, _import),
+    "import": Command("Convert raw files of a task into the store.", _declare_import, _import),
+    "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),
     "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
     "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
 }

@@ -114,16 +114,9 @@ def _stored(store: ObjectStore, task: str, split: str, scratch: Path) -> Path:
 
 def _converted(task: str, file: Path, scratch: Path) -> Path:
     """The file itself where it is a converted one, else a converted copy of it."""
-    import h5py
-
-    if not file.is_file():
+    if not file.exists():
         raise NotFoundError(f"there is no file {file}")
-    try:
-        with h5py.File(file, "r") as content:
-            converted = "format" in content.attrs and "task" in content.attrs
-    except OSError as error:
-        raise DataError(f"{file} is no HDF5 file: {error}") from None
-    if not converted:
+    if not _is_converted(file):
         from ups.data.convert import convert_file
 
         target = scratch / f"{task}_test.h5"
@@ -133,6 +126,16 @@ def _converted(task: str, file: Path, scratch: Path) -> Path:
     if held != task:
         raise DataError(f"{file} holds {held}, not {task}", hint=f"--task {held}")
     return file
+
+
+def _is_converted(file: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as content:
+            return "format" in content.attrs and "task" in content.attrs
+    except OSError:
+        return False  # no HDF5 file, or a folder: who converts it says what is wrong
 
 
 def _write_predictions(

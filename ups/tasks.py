@@ -5,7 +5,8 @@ Adding a task means adding one `TaskSpec` here (and, for generated data, a solve
 """
 
 import difflib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ups.errors import NotFoundError
@@ -160,6 +161,32 @@ class TaskSpec:
         """The spatial axes of a raw file's arrays, in their order."""
         return self.raw_axis_order or ("x", "y", "z")[: self.spatial_dims]
 
+    def on(self, domain: Sequence[Sequence[float]]) -> "TaskSpec":
+        """The task on the domain of some data, which may be larger than its own.
+
+        A task whose state is one vector goes along into another dimension, where the vector has a component
+        for each axis.
+
+        Args:
+            domain: (low, high) of each spatial axis.
+
+        Raises:
+            ValueError: the domain is empty along an axis, or the task does not live in so many dimensions.
+        """
+        box = tuple((float(low), float(high)) for low, high in domain)
+        if box == self.domain:
+            return self
+        if any(not low < high for low, high in box):
+            raise ValueError(f"the domain {box} is empty")
+        dims = len(box)
+        if dims == self.spatial_dims:
+            return replace(self, domain=box)
+        if self.fields != self.vector_fields or self.input_fields or not 1 <= dims <= len(_AXES):
+            raise ValueError(f"{self.name} lives in {self.spatial_dims} dimensions, not in {dims}")
+        fields = tuple(f"{self.fields[0].removesuffix('_x')}_{axis}" for axis in _AXES[:dims])
+        units = self.units[:1] * dims
+        return replace(self, spatial_dims=dims, domain=box, fields=fields, vector_fields=fields, units=units)
+
     def constant(self, name: str) -> float:
         """The value of one of `constants`."""
         return dict(self.constants)[name]
@@ -169,6 +196,7 @@ class TaskSpec:
         return [parameter.name for parameter in self.parameters].index(name)
 
 
+_AXES = "xyz"
 _UNIT = (0.0, 1.0)
 _NU = Parameter("nu", "Nu", "ν", logarithmic=True)
 _ZERO_AROUND = tuple(FixedValue("u", axis, high, 0.0) for axis in (0, 1) for high in (False, True))

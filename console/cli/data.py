@@ -7,6 +7,7 @@ import click
 
 from console.cli.app import Session, command, listing_group
 from console.cli.render import ProgressLine, size, table
+from ups.data.formats import ExportFormat
 
 
 def register(cli: click.Group) -> None:
@@ -82,7 +83,7 @@ def _register_caches(cli: click.Group) -> None:
 def _register_datasets(cli: click.Group) -> None:
     @cli.group("data")
     def data() -> None:
-        """Make, import, verify and delete datasets."""
+        """Make, import, export, verify and delete datasets."""
 
     @command(data, "make")
     @click.argument("tasks", nargs=-1, required=True)
@@ -101,9 +102,27 @@ def _register_datasets(cli: click.Group) -> None:
     @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
     @click.option("--replace", is_flag=True, help="Replace what the dataset holds.")
     def import_(session: Session, task: str, files: tuple[Path, ...], replace: bool) -> None:
-        """Convert raw PDEBench-layout FILES of TASK into the store."""
+        """Convert raw FILES of TASK, in PDEBench's or LagrangeBench's layout, into the store.
+
+        Of particles, FILES may be folders with a metadata.json.
+        """
         notes = session.operations.import_data(task, files, replace=replace, progress=ProgressLine())
         _answer_datasets(session, (task,), notes)
+
+    @command(data, "export")
+    @click.argument("task")
+    @click.argument("folder", type=click.Path(path_type=Path))
+    @click.option(
+        "--format", "layout", type=click.Choice([str(name) for name in ExportFormat]),
+        default=str(ExportFormat.LAGRANGEBENCH), show_default=True,
+    )  # fmt: skip
+    def export(session: Session, task: str, folder: Path, layout: str) -> None:
+        """Write the dataset of TASK to FOLDER, in a layout that other programs read."""
+        samples = session.operations.export_data(
+            task, folder, layout=ExportFormat(layout), progress=ProgressLine()
+        )
+        counts = ", ".join(f"{count} {split}" for split, count in samples.items())
+        session.answer({"folder": str(folder), "samples": samples}, f"{task}: {counts} in {folder}")
 
     @command(data, "verify")
     @click.argument("tasks", nargs=-1)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.blocks import MIN_SAMPLES, initial_condition_blocks, splits_of
+from ups.data.blocks import MIN_SAMPLES, first_indices, initial_condition_blocks, splits_of
 from ups.data.source import AnyDiscretisation, Source
 from ups.data.statistics import Accumulator
 from ups.data.writer import Columns
@@ -28,10 +28,22 @@ class Assembly:
 
     sources: Sequence[Source]
     """In the order in which their samples are written."""
+    firsts: Sequence[int]
+    """Index of each source's first sample: `ups.data.blocks.first_indices`."""
     blocks: NDArray[np.int64]
-    """[longest source] block id of each index."""
+    """[indices] block id of each index."""
     masks: Mapping[str, NDArray[np.bool_]]
-    """split → [longest source] whether an index belongs to it."""
+    """split → [indices] whether an index belongs to it."""
+
+    def indices(self, source: int) -> slice:
+        """Those of a source's samples."""
+        first = self.firsts[source]
+        return slice(first, first + self.sources[source].samples)
+
+    def mask(self, split: str, source: int) -> NDArray[np.bool_]:
+        """[samples of the source] whether they belong to a split."""
+        mask: NDArray[np.bool_] = self.masks[split][self.indices(source)]
+        return mask
 
     @property
     def discretisation(self) -> AnyDiscretisation:
@@ -49,8 +61,8 @@ class Assembly:
     def counts(self) -> dict[str, int]:
         """split → samples."""
         return {
-            split: sum(int(mask[: source.samples].sum()) for source in self.sources)
-            for split, mask in self.masks.items()
+            split: sum(int(self.mask(split, source).sum()) for source in range(len(self.sources)))
+            for split in self.masks
         }
 
     @property
@@ -60,15 +72,15 @@ class Assembly:
 
     def columns(self, split: str) -> Columns:
         """The per-sample columns of a split."""
-        mask = self.masks[split]
-        indices = [np.flatnonzero(mask[: source.samples]) for source in self.sources]
-        counts = [len(own) for own in indices]
+        own = [np.flatnonzero(self.mask(split, source)) for source in range(len(self.sources))]
+        counts = [len(samples) for samples in own]
         parameters = np.array([source.parameters for source in self.sources], np.float32)
-        sample = np.concatenate(indices).astype(np.int64)
+        sample = np.concatenate(own).astype(np.int64)
+        source = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         return Columns(
             parameters=np.repeat(parameters, counts, axis=0),
-            initial_condition=self.blocks[sample],
-            source=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+            initial_condition=self.blocks[np.array(self.firsts, np.int64)[source] + sample],
+            source=source,
             sample=sample,
         )
 
@@ -87,24 +99,24 @@ def assemble(sources: Sequence[Source], *, only: str | None = None) -> Assembly:
         only: put everything into this split.
 
     Raises:
-        DataError: a source is too short, or too many samples start alike.
+        DataError: there are too few samples, or too many start alike.
     """
     ordered = sorted(sources, key=lambda source: (source.parameters, source.provenance["sha256"]))
+    firsts = first_indices(ordered)
+    blocks = initial_condition_blocks(ordered, firsts, rows_of(ordered[0].discretisation))
     if only is not None:
-        blocks = initial_condition_blocks(ordered, rows_of(ordered[0].discretisation))
-        return Assembly(ordered, blocks, {only: np.ones(len(blocks), np.bool_)})
-    for source in ordered:
-        if source.samples < MIN_SAMPLES:
-            raise DataError(
-                f"{source.provenance['name']} has {source.samples} samples, "
-                f"at least {MIN_SAMPLES} are needed: one for each split"
-            )
-    blocks = initial_condition_blocks(ordered, rows_of(ordered[0].discretisation))
+        return Assembly(ordered, firsts, blocks, {only: np.ones(len(blocks), np.bool_)})
+    names = ", ".join(str(source.provenance["name"]) for source in ordered)
+    if len(blocks) < MIN_SAMPLES:
+        raise DataError(
+            f"{names} {'has' if len(ordered) == 1 else 'have together'} {len(blocks)} samples, "
+            f"at least {MIN_SAMPLES} are needed: one for each split",
+            hint="import them together with more files, or a file with more samples",
+        )
     try:
-        return Assembly(ordered, blocks, splits_of(blocks))
+        return Assembly(ordered, firsts, blocks, splits_of(blocks))
     except DataError as error:
         _check_values(ordered)  # a damaged file may be why they start alike, and is the better answer
-        names = ", ".join(str(source.provenance["name"]) for source in ordered)
         raise DataError(f"{names}: {error.message}", hint=error.hint) from None
 
 

@@ -1,10 +1,12 @@
 """Which split a sample belongs to: by initial condition, the same in every file of a task.
 
-By index within a raw file, the first tenth is test, the next tenth val, the rest train. The files
-of a task hold the same initial conditions under other parameters, so the same index is the same
-block everywhere; the longest file says how long a tenth is. Where the content shows that different
-indices start alike (a file that was cut or shuffled, a sample that is there twice), those indices
-are one block, which takes the place of its first index. Free of torch.
+Every sample has an index, and the first tenth of the indices is test, the next tenth val, the rest
+train. The files of a task hold the same initial conditions under other parameters, so in each of them
+the indices are counted from 0: the same index is the same block everywhere, and the longest file says how
+long a tenth is. Files under the same parameters hold different initial conditions: there the indices go
+on from one file to the next. Where the content shows that different indices start alike (a file that
+was cut or shuffled, a sample that is there twice), those indices are one block, which takes the place
+of its first index. Free of torch.
 """
 
 import hashlib
@@ -19,23 +21,35 @@ from ups.errors import DataError
 Integers = NDArray[np.int64]
 
 MIN_SAMPLES = 3
-"""Fewest samples a file may have: one for each split."""
+"""Fewest indices a dataset may have: one for each split."""
 
 
-def initial_condition_blocks(sources: Sequence[Source], rows: int) -> Integers:
-    """The block id of every index [longest source]: the smallest index that starts alike.
+def first_indices(sources: Sequence[Source]) -> list[int]:
+    """The index of each source's first sample: sources of the same parameters follow each other."""
+    ends: dict[tuple[float, ...], int] = {}
+    firsts = []
+    for source in sources:
+        first = ends.get(source.parameters, 0)
+        firsts.append(first)
+        ends[source.parameters] = first + source.samples
+    return firsts
+
+
+def initial_condition_blocks(sources: Sequence[Source], firsts: Sequence[int], rows: int) -> Integers:
+    """The block id of every index [indices]: the smallest index that starts alike.
 
     Args:
         sources: everything that the dataset is to hold.
+        firsts: `first_indices` of them.
         rows: samples to read at a time.
     """
-    parent = np.arange(max(source.samples for source in sources), dtype=np.int64)
+    ends = [first + source.samples for first, source in zip(firsts, sources, strict=True)]
+    parent = np.arange(max(ends), dtype=np.int64)
     first_index: dict[bytes, int] = {}
-    for source in sources:
+    for source, index in zip(sources, firsts, strict=True):
         starts = source.initial_conditions(rows)
         if starts is None:
             continue
-        index = 0
         for block in starts:
             for start in block:
                 digest = hashlib.blake2b(start.tobytes(), digest_size=16).digest()
@@ -45,7 +59,7 @@ def initial_condition_blocks(sources: Sequence[Source], rows: int) -> Integers:
 
 
 def splits_of(blocks: Integers) -> dict[str, NDArray[np.bool_]]:
-    """split → [longest source] whether an index belongs to it.
+    """split → [indices] whether an index belongs to it.
 
     Raises:
         DataError: a split would be empty, since too many samples start alike.

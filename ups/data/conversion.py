@@ -123,7 +123,8 @@ class Conversion:
             StoreError: there is no room.
         """
         source = self.assembly.sources[segment.source]
-        masks = {split: mask[segment.span.start : segment.span.stop] for split, mask in self._masks()}
+        span = slice(segment.span.start, segment.span.stop)
+        masks = {split: self.assembly.mask(split, segment.source)[span] for split in self.paths}
         measured: tuple[Accumulator, Accumulator] = (Accumulator(), Accumulator())
         with ExitStack() as stack:
             writers = {}
@@ -169,14 +170,10 @@ class Conversion:
             "provenance": assembly.provenance,
         }
 
-    def _masks(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-        yield from self.assembly.masks.items()
-
     def _row(self, split: str, segment: Segment) -> int:
         """Row in the split's file of the first sample of a segment."""
-        mask = self.assembly.masks[split]
-        before = sum(int(mask[: source.samples].sum()) for source in self.assembly.sources[: segment.source])
-        return before + int(mask[: segment.span.start].sum())
+        before = sum(int(self.assembly.mask(split, source).sum()) for source in range(segment.source))
+        return before + int(self.assembly.mask(split, segment.source)[: segment.span.start].sum())
 
     def _mark(self, segment: Segment) -> Path:
         return self.folder / _DONE / f"{segment.number:06d}.npz"
@@ -196,8 +193,8 @@ class Conversion:
     def _measured_of_training(self) -> tuple[Accumulator, Accumulator]:
         """Of the samples that are for training; refuses a source of which a field is constant."""
         training = (Accumulator(), Accumulator())
-        in_training = self.assembly.masks.get("train")
         for index, source in enumerate(self.assembly.sources):
+            in_training = self.assembly.mask("train", index) if "train" in self.assembly.masks else None
             whole = (Accumulator(), Accumulator())
             for segment in self.segments:
                 if segment.source == index:

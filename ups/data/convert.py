@@ -22,7 +22,7 @@ from ups.data import commit, crew
 from ups.data.assembly import Assembly, assemble
 from ups.data.conversion import Conversion, Segment, fingerprint
 from ups.data.fields import SPLITS
-from ups.data.raw import open_raw
+from ups.data.imports import open_sources
 from ups.data.solvers.registry import solver_sources
 from ups.data.source import Source
 from ups.data.split import open_split
@@ -93,7 +93,8 @@ def import_raw(
         DataError: a file does not fit the task, the other files or the dataset; the store is as it was.
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
-    return _combine(store, task, [open_raw(task, Path(path)) for path in files], replace, labour, progress)
+    sources = open_sources(task, [Path(path) for path in files])
+    return _combine(store, task, sources, replace, labour, progress)
 
 
 def make(
@@ -124,13 +125,13 @@ def make(
 
 
 def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> None:
-    """Convert the whole of one raw file to one converted file, outside of any store.
+    """Convert the whole of one raw file, or of one folder of particles, to one file outside of any store.
 
     Raises:
         NotFoundError, DataError: as `import_raw`.
         StoreError: `target` cannot be written.
     """
-    assembly = assemble([open_raw(task, raw)], only=split)
+    assembly = assemble(open_sources(task, [raw]), only=split)
     with tempfile.TemporaryDirectory(prefix=".ups-convert-", dir=target.parent) as folder:
         write_split_files(assembly, {split: target}, Path(folder))
 
@@ -317,7 +318,7 @@ def _notes(assembly: Assembly, stored: Sequence[StoredSource], added: Sequence[S
         f"{_name(source)} is much shorter than the longest file: all of its samples are held out, "
         "none is for training"
         for source in added
-        if not assembly.masks["train"][: source.samples].any()
+        if not assembly.mask("train", assembly.sources.index(source)).any()
     ]
     moved = sum(
         int(np.sum(~assembly.masks[split][np.flatnonzero(np.array(source.splits) == split)]))

@@ -134,6 +134,7 @@ def _read_common(path: Path, file: h5py.File) -> dict[str, Any]:
     if int(attributes["format"]) != FORMAT:
         raise ValueError(f"format {attributes['format']}, this version reads {FORMAT}")
     spec = TASK_SPECS[str(attributes["task"])]
+    spec = spec.on(attributes.get("domain", spec.domain))
     samples = len(file["initial_condition"])
     return {
         "path": path,

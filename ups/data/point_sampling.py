@@ -46,16 +46,10 @@ class PointPairs:
                 targets.append(fields.targets[points][:, None])
         most = max(map(len, inputs))
         return Batch(
-            fields.spec.name, padded(inputs, most), np.moveaxis(padded(targets, most), 2, 1),
+            fields.spec, padded(inputs, most), np.moveaxis(padded(targets, most), 2, 1),
             np.asarray(fields.parameters[samples]), fields.dt * self.stride, self.stride, samples, frames,
             fields.geometry(samples, frames),
         )  # fmt: skip
-
-    def probe(self, steps: int = 1) -> Batch:
-        """Two fixed windows, to try something on."""
-        chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
-        latest = self.starts - self.stride * (steps - 1)
-        return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
 
     def changes(self) -> Floats | None:
         """Relative change of each pair [N · starts]; None for static tasks. Reads the file once."""

@@ -22,6 +22,7 @@ class PointDiscretisation:
     """When the samples of a file are known, and how large they may be."""
 
     spec: TaskSpec
+    """The task, on the domain of these samples."""
     times: Doubles
     """[T] of the stored frames; empty for a static task."""
     most_points: int
@@ -42,6 +43,8 @@ class PointDiscretisation:
 
     def difference(self, other: AnyDiscretisation) -> str:
         """What keeps samples of the two out of one dataset, in words; empty where nothing does."""
+        if self.spec.domain != other.spec.domain:
+            return f"its domain is {_box(self.spec)}, theirs {_box(other.spec)}"
         if not np.isclose(self.dt, other.dt, rtol=1e-4):
             return f"its time step is {self.dt:g}, theirs {other.dt:g}"
         if len(self.times) != len(other.times):
@@ -99,6 +102,10 @@ class PointBlock:
     def joined(cls, blocks: Sequence[AnyBlock]) -> "PointBlock":
         """The samples of several blocks of points, in order."""
         return cls(tuple(sample for block in blocks for sample in _points_of(block)))
+
+
+def _box(spec: TaskSpec) -> str:
+    return " × ".join(f"[{low:g}, {high:g}]" for low, high in spec.domain)
 
 
 def _points_of(block: AnyBlock) -> Iterable[PointSample]:

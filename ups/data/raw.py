@@ -73,7 +73,7 @@ class RawFile:
     def blocks(self, rows: int, span: range | None = None) -> Iterator[Block]:
         """Raises DataError, naming dataset and sample, at a value that is not finite."""
         asked = range(self.samples) if span is None else span
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             for first in range(asked.start, asked.stop, rows):
                 yield self._block(file, slice(first, min(first + rows, asked.stop)))
 
@@ -81,7 +81,7 @@ class RawFile:
         """Raises DataError where two groups hold the same run."""
         name = self.spec.raw_datasets[0]
         seen: dict[bytes, str] = {}
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             for first in range(0, self.samples, rows):
                 block = slice(first, min(first + rows, self.samples))
                 groups = self.layout.groups[block]
@@ -168,7 +168,7 @@ def open_raw(task: str, path: Path) -> RawFile:
         )
     if not path.exists():
         raise NotFoundError(f"there is no file {path}")
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             return RawFile(path, read_layout(spec, path, file))
         except DataError as error:
@@ -181,7 +181,8 @@ def open_raw(task: str, path: Path) -> RawFile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def opened(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to read; raises DataError where it is none, or cut short."""
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ups.data.fields import Fields
 from ups.data.geometry import PointGeometry
 from ups.data.point_fields import PointFields
+from ups.tasks import TaskSpec
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -28,7 +29,8 @@ _LARGEST_CHANGE = 2.0
 class Batch:
     """Windows of one task: a state (or input) and the states that follow it."""
 
-    task: str
+    spec: TaskSpec
+    """The task, on the domain of the data."""
     inputs: Floats
     """[B, *S, Ci]."""
     targets: Floats
@@ -48,6 +50,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def task(self) -> str:
+        return self.spec.name
 
 
 class PairSource(Protocol):
@@ -74,13 +80,25 @@ class PairSource(Protocol):
         """The windows of `steps` steps that start at these frames of these trajectories."""
         ...
 
-    def probe(self, steps: int = 1) -> Batch:
-        """Two fixed windows, to try something on."""
-        ...
-
     def changes(self) -> Floats | None:
         """Relative change of each pair [N · starts]; None for static tasks."""
         ...
+
+
+def probe_windows(pairs: PairSource, steps: int = 1) -> Batch:
+    """Two fixed windows of `steps` steps, to try something on; at most `pairs.most_steps`."""
+    chosen = np.linspace(0, len(pairs) - 1, 2).astype(np.int64)
+    return _windows(pairs, chosen, steps)
+
+
+def _windows(pairs: PairSource, chosen: Integers, steps: int) -> Batch:
+    """The windows that start at these pairs, by their number.
+
+    A frame that is too late for a window of more than one step counts from the beginning again.
+    """
+    samples, frames = np.divmod(chosen, pairs.starts)
+    latest = pairs.starts - pairs.stride * (steps - 1)
+    return pairs.take(samples, frames % latest, steps)
 
 
 class Pairs:
@@ -114,15 +132,9 @@ class Pairs:
             assert fields.targets is not None
             inputs, targets = fields.inputs[samples], fields.targets[samples][:, None]
         return Batch(
-            fields.spec.name, np.asarray(inputs), np.asarray(targets), np.asarray(fields.parameters[samples]),
+            fields.spec, np.asarray(inputs), np.asarray(targets), np.asarray(fields.parameters[samples]),
             fields.dt * self.stride, self.stride, samples, frames,
         )  # fmt: skip
-
-    def probe(self, steps: int = 1) -> Batch:
-        """Two fixed windows, to try something on."""
-        chosen = np.linspace(0, len(self) - 1, 2).astype(np.int64)
-        latest = self.starts - self.stride * (steps - 1)
-        return self.take(chosen // self.starts, chosen % self.starts % latest, steps)
 
     def changes(self) -> Floats | None:
         """‖u(t+Δ) − u(t)‖ / ‖u(t+Δ)‖ of each pair; None for static tasks. Reads the file once."""
@@ -158,19 +170,14 @@ class PairSampler:
         self._hard_share = 0.0 if self._cumulative is None else hard_share
 
     def draw(self, size: int, random: np.random.Generator, steps: int = 1) -> Batch:
-        """A batch of `size` windows of `steps` steps; `steps` may not exceed `pairs.most_steps`.
-
-        A frame that is drawn too late for a window of more than one step counts from the beginning again.
-        """
+        """A batch of `size` windows of `steps` steps; `steps` may not exceed `pairs.most_steps`."""
         chosen = random.integers(len(self.pairs), size=size)
         num_hard = int(size * self._hard_share)
         if num_hard and self._cumulative is not None:
             heights = random.random(num_hard) * self._cumulative[-1]
             drawn = np.searchsorted(self._cumulative, heights, side="right")
             chosen[:num_hard] = np.minimum(drawn, len(self.pairs) - 1)
-        samples, frames = chosen // self.pairs.starts, chosen % self.pairs.starts
-        latest = self.pairs.starts - self.pairs.stride * (steps - 1)
-        return self.pairs.take(samples, frames if steps == 1 else frames % latest, steps)
+        return _windows(self.pairs, chosen, steps)
 
 
 class TaskRotation:

@@ -54,8 +54,10 @@ class StoredSource:
             yield joined(blocks)
 
     def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]]:
+        # of a source whose samples are pieces of longer trajectories: the sample that begins each one's
+        first_of = self.provenance.get("starts", range(self.samples))
         for first in range(0, self.samples, rows):
-            samples = range(first, min(first + rows, self.samples))
+            samples = [int(index) for index in first_of[first : first + rows]]
             yield (self.parts[self.part[index]].start(int(self.row[index])) for index in samples)
 
 

@@ -203,6 +203,7 @@ def describe(
     file.attrs["split"] = split
     file.attrs["dt"] = discretisation.dt
     file.attrs["boundary"] = str(spec.boundary)
+    file.attrs["domain"] = np.array(spec.domain, np.float64)
     file.attrs["provenance"] = json.dumps(list(provenance), ensure_ascii=False)
     lists = {
         "fields": spec.fields,

@@ -100,7 +100,7 @@ class Predictor:
         """Refuse data that the operator was not made for.
 
         Raises:
-            DataError: another task or another grid.
+            DataError: another task, another grid or another domain.
         """
         task = fields.spec.name
         if task not in self.model.heads:
@@ -110,6 +110,11 @@ class Predictor:
         if not isinstance(known, GridTask) or not isinstance(fields, Fields):
             if isinstance(known, GridTask) or isinstance(fields, Fields):
                 raise DataError(f"{fields.path} is not on the kind of points the checkpoint was trained on")
+            if known.spec.domain != fields.spec.domain:
+                raise DataError(
+                    f"{fields.path} lies in the domain {fields.spec.domain},"
+                    f" but the checkpoint was trained on {known.spec.domain}"
+                )
             return  # meshes and particles may have any number of points
         grid = known.grid
         if tuple(fields.grid) != grid:

@@ -81,10 +81,13 @@ class PointTask:
     message_passing_steps: int
     use_coords: bool
     """Tokens are told where within them their supernodes lie."""
+    domain: tuple[tuple[float, float], ...] = ()
+    """(low, high) of each axis of the data; empty: the task's own."""
 
     @property
     def spec(self) -> TaskSpec:
-        return task_spec(self.task)
+        spec = task_spec(self.task)
+        return spec.on(self.domain or spec.domain)
 
     @property
     def num_tokens(self) -> int:
@@ -141,7 +144,8 @@ class OperatorSpec:
 
 def _task_from_json(content: Mapping[str, Any]) -> AnyTask:
     if "leaves" in content:
-        return PointTask(**content)
+        domain = tuple((float(low), float(high)) for low, high in content.get("domain", ()))
+        return PointTask(**{**content, "domain": domain})
     patch = content["patch"]
     given = {"grid": tuple(content["grid"]), "patch": patch if isinstance(patch, int) else tuple(patch)}
     return GridTask(**{**content, **given})
@@ -205,7 +209,7 @@ def choose_patch(config: TrainConfig, task: str, grid: tuple[int, ...]) -> patch
     return patches.choose(coarse, tokens=config.latent.tokens, cells=config.latent.dim // channels)
 
 
-def point_task(config: TrainConfig, task: str, points: int, dt: float) -> PointTask:
+def point_task(config: TrainConfig, spec: TaskSpec, points: int, dt: float) -> PointTask:
     """How the points of a task are gathered into tokens.
 
     As many supernodes as the largest sample has points, at most `data.supernodes`, in as many leaves as
@@ -213,14 +217,13 @@ def point_task(config: TrainConfig, task: str, points: int, dt: float) -> PointT
 
     Args:
         config: the experiment.
-        task: a task on a mesh or on particles.
+        spec: a task on a mesh or on particles, on the domain of the data.
         points: of the largest training sample.
         dt: time of one predicted step.
 
     Raises:
         ConfigError: not even a fourth of the points find room in the latent space.
     """
-    spec = task_spec(task)
     channels = max(len(spec.fields), len(spec.input_fields))
     room = config.latent.dim // channels
     leaves = _power_of_two(min(config.latent.tokens, points))
@@ -229,10 +232,14 @@ def point_task(config: TrainConfig, task: str, points: int, dt: float) -> PointT
     if room < 1 or 4 * leaves * slots < min(points, config.data.supernodes):
         raise ConfigError(
             f"latent.tokens {config.latent.tokens} × latent.dim {config.latent.dim} is too small for the"
-            f" {points} points of {task}",
+            f" {points} points of {spec.name}",
             hint="raise latent.tokens or latent.dim",
         )
-    return PointTask(task, leaves, slots, dt, config.data.message_passing_steps, config.data.use_coords)
+    own = task_spec(spec.name).domain
+    return PointTask(
+        spec.name, leaves, slots, dt, config.data.message_passing_steps, config.data.use_coords,
+        () if spec.domain == own else spec.domain,
+    )  # fmt: skip
 
 
 def _power_of_two(limit: int) -> int:

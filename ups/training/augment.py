@@ -11,7 +11,7 @@ from ups.data.sampling import Batch
 from ups.evaluation.points import on_device
 from ups.models.geometry import Geometry
 from ups.physics import shift_cells, symmetries, vector_channels
-from ups.tasks import TaskSpec, task_spec
+from ups.tasks import TaskSpec
 from ups.training.batch import TensorBatch
 
 
@@ -22,7 +22,7 @@ def to_device(batch: Batch, device: str) -> TensorBatch:
         return torch.full((len(batch),), value, device=device)
 
     return TensorBatch(
-        batch.task,
+        batch.spec,
         torch.from_numpy(batch.inputs).to(device),
         torch.from_numpy(batch.targets).to(device),
         torch.from_numpy(batch.parameters).to(device),
@@ -34,7 +34,7 @@ def to_device(batch: Batch, device: str) -> TensorBatch:
 
 def augmented(batch: TensorBatch, random: np.random.Generator) -> TensorBatch:
     """The batch under one random mirror or exchange of axes, each periodic sample shifted on its own."""
-    spec = task_spec(batch.task)
+    spec = batch.spec
     if batch.geometry is not None:
         return _augmented_points(batch, batch.geometry, spec, random)
     inputs, targets = batch.inputs, batch.targets
@@ -48,7 +48,7 @@ def augmented(batch: TensorBatch, random: np.random.Generator) -> TensorBatch:
         cells = cells.to(inputs.device)
         steps = cells.repeat_interleave(targets.shape[1], dim=0)
         inputs, targets = shift_cells(inputs, cells), _per_state(lambda s: shift_cells(s, steps), targets)
-    return TensorBatch(batch.task, inputs, targets, batch.parameters, batch.dt, batch.stride)
+    return TensorBatch(batch.spec, inputs, targets, batch.parameters, batch.dt, batch.stride)
 
 
 def _augmented_points(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ups.config import TrainConfig
 from ups.data.point_sampling import PointPairs
-from ups.data.sampling import Pairs
+from ups.data.sampling import Pairs, probe_windows
 from ups.data.split import Split, pairs_of
 from ups.evaluation.metrics import relative_error
 from ups.events import EventType
@@ -92,7 +92,7 @@ def reconstruction_floor(model: LatentOperator, fields: Split, *, samples: int) 
 def _sampled(pairs: Pairs, *, augment: bool) -> tuple[Tensor, Tensor]:
     """Inputs [M, *S, Ci] and answers [M, *S, C] in physical units."""
     random = np.random.default_rng(0)
-    first = pairs.probe()
+    first = probe_windows(pairs)
     count = min(len(pairs), max(1, _SAMPLED_VALUES // max(first.inputs[0].size, first.targets[0].size)))
     chosen = np.linspace(0, len(pairs) - 1, count).astype(np.int64)
     inputs, targets = [], []

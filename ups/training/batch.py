@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ups.models.geometry import Geometry
+from ups.tasks import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
 class TensorBatch:
     """A batch on the device, augmented."""
 
-    task: str
+    spec: TaskSpec
+    """The task, on the domain of the data."""
     inputs: Tensor
     """[B, *S, Ci]."""
     targets: Tensor
@@ -27,6 +29,10 @@ class TensorBatch:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def task(self) -> str:
+        return self.spec.name
 
     def part(self, first: int, end: int) -> "TensorBatch":
         """Its samples from `first` to before `end`."""

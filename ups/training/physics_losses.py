@@ -54,7 +54,7 @@ def _positivity(model: LatentOperator, batch: TensorBatch, prediction: Predictio
 
     The hinge is soft, so that it is felt before a value is negative.
     """
-    channels = _positive(task_spec(batch.task))
+    channels = _positive(batch.spec)
     states, true = prediction.states[..., channels], batch.targets[..., channels]
     over = tuple(range(true.dim() - 1))
     size = true.square().mean(dim=over).sqrt().clamp_min(torch.finfo(true.dtype).tiny)  # [channels]
@@ -79,7 +79,7 @@ def _latent_diversity(model: LatentOperator, batch: TensorBatch, prediction: Pre
 
 def _steps(batch: TensorBatch, states: Tensor) -> Transition:
     """All steps of windows [B, K, *S, C], as samples, each from the state before it."""
-    spec, count = task_spec(batch.task), states.shape[1]
+    spec, count = batch.spec, states.shape[1]
     first = batch.inputs[:, None]
     before = first if spec.static else torch.cat([first, states[:, :-1]], dim=1)
     return Transition(

@@ -90,7 +90,7 @@ def _task(config: TrainConfig, pairs: Pairs | PointPairs) -> AnyTask:
     if isinstance(pairs, Pairs):
         return _grid_task(config, pairs)
     fields = pairs.fields
-    return point_task(config, fields.spec.name, fields.most_points, fields.dt * pairs.stride)
+    return point_task(config, fields.spec, fields.most_points, fields.dt * pairs.stride)
 
 
 def _grid_task(config: TrainConfig, pairs: Pairs) -> GridTask:

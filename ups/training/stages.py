@@ -13,7 +13,7 @@ import torch
 
 from ups.config import TrainConfig
 from ups.course import FIRST, controlled_by, course
-from ups.data.sampling import PairSampler
+from ups.data.sampling import PairSampler, probe_windows
 from ups.errors import TrainingError
 from ups.evaluation.guards import Guards
 from ups.models import checkpoint as checkpoints
@@ -238,7 +238,7 @@ class Stages:
         """Two pairs of each task, as long as a stage's windows are when it begins."""
         unrolled = rollout_steps(self.config, schedule.first_epoch) if schedule.unrolled else 1
         return {
-            task: to_device(sampler.pairs.probe(sampler.pairs.most_steps(unrolled)), self.job.device)
+            task: to_device(probe_windows(sampler.pairs, sampler.pairs.most_steps(unrolled)), self.job.device)
             for task, sampler in self.samplers.items()
         }
 

@@ -61,6 +61,9 @@ def test_an_empty_home_answers_every_list_with_an_empty_one() -> None:
         (["data", "make", "allen_cahn2d"], 3, "config", "no built-in solver"),
         (["data", "make", "darcy3d"], 4, "not_found", "darcy3d"),
         (["data", "import", "darcy2d", "nowhere.hdf5"], 4, "not_found", "nowhere.hdf5"),
+        (["data", "import", "particles_advect", "nowhere"], 4, "not_found", "nowhere"),
+        (["data", "export", "particles_advect", "out"], 4, "not_found", "no dataset of particles_advect"),
+        (["data", "export", "particles_advect", "out", "--format", "zip"], 2, "usage", "lagrangebench"),
         (["data", "delete", "darcy2d", "--yes"], 4, "not_found", "darcy2d"),
     ],
 )
@@ -75,6 +78,22 @@ def test_bad_input_gets_one_error_and_its_exit_code(
     assert not (tmp_path / "ups-home" / "runs").exists() or not list(
         (tmp_path / "ups-home" / "runs").iterdir()
     )
+
+
+def test_a_folder_of_particles_goes_in_and_out_again(tmp_path: Path) -> None:
+    raw = Path(__file__).parents[2] / "data" / "lagrangebench" / "2D_TGV_400_60every10"
+    done = ups("data", "import", "particles_advect", str(raw), "--json")
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)
+    assert {split: entry["samples"] for split, entry in row["splits"].items()} == {
+        "train": 2, "val": 1, "test": 1,
+    }  # fmt: skip
+    done = ups("data", "export", "particles_advect", str(tmp_path / "out"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["samples"] == {"train": 2, "val": 1, "test": 1}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "metadata.json", "test.h5", "train.h5", "valid.h5",
+    ]  # fmt: skip
 
 
 def test_without_json_an_error_is_two_lines_on_stderr() -> None:

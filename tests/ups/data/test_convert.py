@@ -554,3 +554,32 @@ class TestAnySetOfFiles:
             for manifest in manifests:
                 del manifest["created"]
             assert manifests[0] == manifests[1]
+
+
+class TestFilesOfTheSameParameters:
+    def test_are_different_samples_and_are_split_together(
+        self, store: DirectoryStore, tmp_path: Path
+    ) -> None:
+        files = [
+            raws.write_flat(
+                tmp_path / f"{number}.hdf5",
+                raws.initial_conditions(4, seed=number),
+                attributes={"beta": 0.4},
+            )
+            for number in range(5)
+        ]
+        result = import_raw(store, "advection1d", files)
+        assert result.samples == {"train": 16, "val": 2, "test": 2}  # not the first of each file
+
+    def test_may_have_a_single_sample_each(self, store: DirectoryStore, tmp_path: Path) -> None:
+        files = [
+            raws.write_flat(
+                tmp_path / f"{number}.hdf5",
+                raws.initial_conditions(1, seed=number),
+                attributes={"beta": 0.4},
+            )
+            for number in range(3)
+        ]
+        with pytest.raises(DataError, match="2 samples, at least 3 are needed"):
+            import_raw(store, "advection1d", files[:2])
+        assert import_raw(store, "advection1d", files).samples == {"train": 1, "val": 1, "test": 1}

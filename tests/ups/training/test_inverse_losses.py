@@ -9,6 +9,7 @@ import torch
 
 from tests.ups.training.jobs import curve, make_job, run_job, tiny_config
 from ups.config import TrainConfig
+from ups.data.sampling import probe_windows
 from ups.models.operator import LatentOperator
 from ups.training.augment import to_device
 from ups.training.batch import Moment, TensorBatch
@@ -29,7 +30,7 @@ def learning(**training: Any) -> TrainConfig:
 def prepared(config: TrainConfig, datasets: Datasets) -> tuple[LatentOperator, dict[str, TensorBatch]]:
     data = open_data(config, datasets)
     model = new_operator(config, data, 0)[0]
-    return model, {task: to_device(entry.pairs.probe(), "cpu") for task, entry in data.items()}
+    return model, {task: to_device(probe_windows(entry.pairs), "cpu") for task, entry in data.items()}
 
 
 def terms(config: TrainConfig) -> dict[str, WeightedLoss]:

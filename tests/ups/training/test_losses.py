@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.ups.training.jobs import tiny_config
 from ups.config import TrainConfig, parse_train_config
-from ups.data.sampling import PairSampler
+from ups.data.sampling import PairSampler, probe_windows
 from ups.errors import TrainingError
 from ups.models.operator import LatentOperator
 from ups.training.augment import augmented, to_device
@@ -25,7 +25,7 @@ Datasets = dict[str, dict[str, Path]]
 def prepared(datasets: Datasets) -> tuple[LatentOperator, dict[str, TensorBatch]]:
     config = tiny_config()
     data = open_data(config, datasets)
-    batches = {task: to_device(entry.pairs.probe(), "cpu") for task, entry in data.items()}
+    batches = {task: to_device(probe_windows(entry.pairs), "cpu") for task, entry in data.items()}
     return new_operator(config, data, 0)[0], batches
 
 

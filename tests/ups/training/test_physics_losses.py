@@ -29,9 +29,7 @@ APPLIES = {
 def batch_of(step: Transition, states: Tensor | None = None) -> TensorBatch:
     """A batch whose windows are one step long, or as long as `states` says."""
     targets = step.after[:, None] if states is None else states
-    return TensorBatch(
-        step.spec.name, step.before, targets, step.parameters, step.dt, torch.ones_like(step.dt)
-    )
+    return TensorBatch(step.spec, step.before, targets, step.parameters, step.dt, torch.ones_like(step.dt))
 
 
 def cost(name: str, batch: TensorBatch, states: Tensor, latents: Tensor | None = None) -> float:
@@ -108,7 +106,7 @@ def test_each_has_a_gradient_for_every_task_to_which_it_applies() -> None:
     random = torch.Generator().manual_seed(0)
     batches = {
         task.task: TensorBatch(
-            task.task, torch.rand(2, *task.grid, 1, generator=random),
+            task.spec, torch.rand(2, *task.grid, 1, generator=random),
             torch.rand(2, 1, *task.grid, 1, generator=random), torch.full((2, 1), 0.4),
             torch.full((2,), task.dt), torch.ones(2),
         )

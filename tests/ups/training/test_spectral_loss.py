@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.fft import dctn
 
 from tests.ups.training.jobs import tiny_config
+from ups.data.sampling import probe_windows
 from ups.training.augment import to_device
 from ups.training.losses import operator_losses, require_reach
 from ups.training.objective import predict
@@ -49,8 +50,8 @@ def loss_of(predicted: torch.Tensor, true: torch.Tensor, datasets: Datasets) -> 
     config = tiny_config()
     data = open_data(config, datasets)
     model = new_operator(config, data, 0)[0]
-    batch = to_device(data["advection1d"].pairs.probe(), "cpu")
-    given = batch.__class__(batch.task, batch.inputs, true[:, None], batch.parameters, batch.dt, batch.stride)
+    batch = to_device(probe_windows(data["advection1d"].pairs), "cpu")
+    given = batch.__class__(batch.spec, batch.inputs, true[:, None], batch.parameters, batch.dt, batch.stride)
     return float(spectral(model, given, Prediction(predicted[:, None], torch.zeros(0))))
 
 
@@ -67,7 +68,7 @@ def test_it_has_a_weight_only_where_a_config_gives_one_and_reaches_every_task(da
     assert [loss.name for loss in operator_losses(tiny_config())] == ["relative_l2"]
     assert [loss.name for loss in operator_losses(config)] == ["relative_l2", "spectral"]
     data = open_data(config, datasets)
-    batches = {task: to_device(entry.pairs.probe(), "cpu") for task, entry in data.items()}
+    batches = {task: to_device(probe_windows(entry.pairs), "cpu") for task, entry in data.items()}
     require_reach(new_operator(config, data, 0)[0], operator_losses(config), batches, predict)
 
 

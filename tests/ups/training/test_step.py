@@ -16,6 +16,7 @@ from ups.data.sampling import Batch
 from ups.errors import TrainingError
 from ups.events import EventType
 from ups.ranks import ALONE
+from ups.tasks import task_spec
 from ups.training.batch import Moment, TensorBatch
 from ups.training.distributed import Group
 from ups.training.optim import Hybrid
@@ -65,8 +66,9 @@ def a_batch(size: int, seed: int) -> Batch:
     values = random.normal(size=(size, 8, 1)).astype(np.float32)
     index = np.arange(size)
     return Batch(
-        "advection1d", values, 2 * values[:, None], np.ones((size, 1), np.float32), 0.1, 1, index, index
-    )
+        task_spec("advection1d"), values, 2 * values[:, None], np.ones((size, 1), np.float32), 0.1, 1, index,
+        index,
+    )  # fmt: skip
 
 
 def a_stepper(
