@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.source import Block, Discretisation
-from ups.data.writer import Columns, ConvertedFileWriter
+from ups.data.writer import Columns, ConvertedFile
 from ups.tasks import task_spec
 
 Array = NDArray[np.floating]
@@ -32,8 +32,10 @@ def write_converted(
     )  # fmt: skip
     discretisation = Discretisation(spec, times, ("x", "y", "z")[: len(grid)], coordinates)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = ConvertedFileWriter(path, split, discretisation, columns, [{"name": "test", "kind": "solver"}])
-    writer.write(0, Block(data.get("inputs"), targets))
+    file = ConvertedFile(path, split, discretisation, columns, [{"name": "test", "kind": "solver"}])
+    file.lay_out()
+    writer = file.writer(0, 0)
+    writer.write(Block(data.get("inputs"), targets))
     writer.close()
     return path
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ups.data.point_writer import PointFileWriter
+from ups.data.point_writer import PointFile
 from ups.data.points import PointBlock, PointDiscretisation, PointSample
 from ups.data.solvers import darcy2d_mesh, particles_advect
 from ups.data.writer import Columns
@@ -28,9 +28,12 @@ def write_points(folder: Path, task: str, *, points: int = 60) -> dict[str, Path
         )  # fmt: skip
         files[split] = folder / f"{task}_{split}.h5"
         discretisation = PointDiscretisation(spec, times, 2 * points)
-        writer = PointFileWriter(files[split], split, discretisation, columns, [{"name": "test"}])
-        writer.write(0, PointBlock(samples))
+        file = PointFile(files[split], split, discretisation, columns, [{"name": "test"}])
+        file.lay_out()
+        writer = file.writer(0, 0)
+        writer.write(PointBlock(samples))
         writer.close()
+        file.finish()
     return files
 
 
