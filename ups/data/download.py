@@ -24,7 +24,7 @@ from ups.data.http import (
     StoppedError,
     client_of,
 )
-from ups.data.unfinished import UnfinishedFile, discard, journal_path, part_path, refuse_full
+from ups.data.unfinished import PART_SUFFIX, UnfinishedFile, discard, journal_path, part_path, refuse_full
 from ups.errors import DownloadError, StoreError
 from ups.store import store_error
 
@@ -90,6 +90,28 @@ def download(
     return notes
 
 
+def missing_bytes(url: str, target: Path, fetching: Fetching = _AS_USUAL) -> int:
+    """How many more bytes a download will take on the disk; raises as `download`."""
+    if target.exists():
+        return 0
+    with client_of(fetching.patience, connections=1) as client:
+        facts = RemoteBytes(url, target.name, client, fetching.patience).facts()
+    part = part_path(target)
+    allocated = part.stat().st_blocks * 512 if part.exists() else 0
+    return max(0, facts.bytes - allocated)
+
+
+def file_md5(path: Path, progress: Progress) -> str:
+    """Hex digest of a file's content; `progress` is called with (what, bytes done, bytes in all)."""
+    total, name = path.stat().st_size, path.name.removesuffix(PART_SUFFIX)
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while content := file.read(_READ):
+            digest.update(content)
+            progress(f"check {name}", file.tell(), total)
+    return digest.hexdigest()
+
+
 @contextmanager
 def _sole(target: Path) -> Iterator[None]:
     lock = target.with_name(f"{target.name}.lock")
@@ -148,7 +170,7 @@ def _fetch_parts(
 
 def _fetch_whole(remote: RemoteBytes, facts: Facts, target: Path, progress: Progress) -> None:
     discard(target)
-    refuse_full(target, facts.bytes)
+    refuse_full(target.name, target.parent, facts.bytes)
     with part_path(target).open("wb") as file:
         for begin, chunk in remote.whole(facts):
             file.seek(begin)
@@ -159,18 +181,14 @@ def _fetch_whole(remote: RemoteBytes, facts: Facts, target: Path, progress: Prog
 def _prove(target: Path, md5: str, url: str, progress: Progress) -> None:
     """Give the part file its name where its MD5 is right; remove it where it is not."""
     part = part_path(target)
-    total = part.stat().st_size
-    digest = hashlib.md5(usedforsecurity=False)
+    found = file_md5(part, progress)
+    if found != md5:
+        discard(target)
+        raise DownloadError(
+            f"{target.name} from {url} has the MD5 {found}, it should be {md5}",
+            hint="what was fetched is removed: try again, or another source with --from",
+        )
     with part.open("rb") as file:
-        while content := file.read(_READ):
-            digest.update(content)
-            progress(f"check {target.name}", file.tell(), total)
-        if digest.hexdigest() != md5:
-            discard(target)
-            raise DownloadError(
-                f"{target.name} from {url} has the MD5 {digest.hexdigest()}, it should be {md5}",
-                hint="what was fetched is removed: try again, or another source with --from",
-            )
         os.fsync(file.fileno())
     part.replace(target)
     journal_path(target).unlink(missing_ok=True)

@@ -15,15 +15,17 @@ from ups.store import free_bytes
 _SYNC_BYTES = 256 * 1024 * 1024
 """Of new bytes, after which all of them are synced to the disk."""
 
+PART_SUFFIX = ".part"
+
 
 def part_path(target: Path) -> Path:
     """Where the bytes of an unfinished file are."""
-    return target.with_name(f"{target.name}.part")
+    return target.with_name(target.name + PART_SUFFIX)
 
 
 def journal_path(target: Path) -> Path:
     """Where it is noted which of them are there."""
-    return target.with_name(f"{target.name}.part.ranges")
+    return target.with_name(f"{target.name}{PART_SUFFIX}.ranges")
 
 
 def discard(target: Path) -> None:
@@ -32,13 +34,12 @@ def discard(target: Path) -> None:
     part_path(target).unlink(missing_ok=True)
 
 
-def refuse_full(target: Path, needed: int) -> None:
-    """Raises StoreError where the disk has no room for so many bytes."""
-    free = free_bytes(target.parent)
+def refuse_full(what: str, folder: Path, needed: int) -> None:
+    """Raises StoreError where a folder has no room for so many bytes."""
+    free = free_bytes(folder)
     if needed > free:
         raise StoreError(
-            f"{target.name} needs {needed / 1e6:,.0f} MB more, "
-            f"but {target.parent} has {free / 1e6:,.0f} MB free",
+            f"{what} needs {needed / 1e6:,.0f} MB more, but {folder} has {free / 1e6:,.0f} MB free",
             hint="free some space, choose another --work, or read only --samples of it",
         )
 
@@ -59,7 +60,7 @@ class UnfinishedFile:
         os.fsync(self._handle)  # the new journal states as synced what it takes over
         self._journal = RangeJournal(journal_path(target), f"{facts.bytes} bytes {facts.version}")
         self._journal.synced()
-        refuse_full(target, facts.bytes - self.done)
+        refuse_full(target.name, target.parent, facts.bytes - self.done)
         os.ftruncate(self._handle, facts.bytes)
 
     @property
