@@ -29,6 +29,8 @@ class Patience:
 
     attempts: int = 8
     """Failures in a row, without a byte between them, after which it is given up."""
+    first_attempts: int = 4
+    """The same of the first contact, which may fail because the address is wrong."""
     first_s: float = 0.5
     """Pause after the first failure; each further one doubles it."""
     longest_s: float = 60.0
@@ -109,7 +111,7 @@ class RemoteBytes:
                     return self._facts(answer)
             except (httpx.TransportError, _BusyError) as error:
                 failures += 1
-                self._rest(failures, error, _NEVER)
+                self._rest(failures, error, _NEVER, attempts=self.patience.first_attempts)
 
     def chunks(
         self, begin: int, end: int, facts: Facts, stop: threading.Event | None = None
@@ -204,10 +206,16 @@ class RemoteBytes:
             raise DownloadError(f"the server does not say how large {self.name} is: {self.url}")
         return Facts(int(size), version, ranges)
 
-    def _rest(self, failures: int, error: httpx.TransportError | _BusyError, stop: threading.Event) -> None:
+    def _rest(
+        self,
+        failures: int,
+        error: httpx.TransportError | _BusyError,
+        stop: threading.Event,
+        attempts: int | None = None,
+    ) -> None:
         """Wait before the next try; raises DownloadError where there is to be none."""
         said = str(error) or type(error).__name__
-        if failures >= self.patience.attempts:
+        if failures >= (attempts or self.patience.attempts):
             raise DownloadError(
                 f"{self.name} cannot be fetched: {said} ({failures} attempts at {self.url})",
                 hint="what has arrived is kept: run the command again to go on",
