@@ -153,7 +153,7 @@ def _register_preprocess(cli: click.Group) -> None:
     @command(cli, "preprocess")
     @click.option("--tasks", required=True, metavar="A,B", help="Comma-separated tasks.")
     @click.option("--limit", type=positive, metavar="FILES", help="The first so many files of each task.")
-    @click.option("--samples", type=click.IntRange(min=3), help="The first so many of each file.")
+    @click.option("--samples", type=positive, help="The first so many of each file.")
     @click.option("--resolution", type=positive, help="Cells along an axis; must divide the file's.")
     @click.option(
         "--stride", type=positive, default=1, show_default=True, help="Take every so many-th frame."
