@@ -106,6 +106,40 @@ class LaunchRequest:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PreprocessRequest:
+    """Which published files the user wants as datasets, and which part of them."""
+
+    tasks: tuple[str, ...]
+    limit: int | None = None
+    """The first so many files of each task."""
+    samples: int | None = None
+    """The first so many of each file."""
+    resolution: int | None = None
+    """Cells along an axis."""
+    stride: int = 1
+    """Every so many-th frame."""
+    base: str | None = None
+    """A directory that holds the files, or a URL; None: DaRUS."""
+    table: Path | None = None
+    """Of other published files than PDEBench's."""
+    whole: bool | None = None
+    """Download files rather than read parts of them; None: unless only some samples are wanted."""
+    work: Path | None = None
+    """Where to download to; None: below the home."""
+    replace: bool = False
+    cache_dim: int | None = None
+    """With `cache_tokens`: build a latent cache of these sizes."""
+    cache_tokens: int | None = None
+    cache_dtype: str = "float16"
+    splits: tuple[str, ...] = ()
+    """Whose latents are cached; empty: all."""
+    num_workers: int | None = None
+    """Processes; None: one for each core."""
+    provider: str = "local"
+    """Where it is done; so far on this machine only."""
+
+
 class Level(StrEnum):
     """Weight of a preflight check."""
 

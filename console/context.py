@@ -80,6 +80,14 @@ class Context:
             if record.get("type") == "warning":
                 warnings.append(str(record.get("message")))
             elif progress is not None and record.get("type") == "progress":
-                progress(str(record.get("task") or record.get("phase")), record["done"], record["total"])
+                _pass_on(record, progress)
 
         return runtime.call(arguments, on_record), warnings
+
+
+def _pass_on(record: "dict[str, Any]", progress: Progress) -> None:
+    """Tell of a `progress` record; bytes as kilobytes, which people can read."""
+    what, done, total = str(record.get("task") or record.get("phase")), record["done"], record["total"]
+    if record.get("unit") == "bytes":
+        what, done, total = f"{what}, kB", -(-done // 1000), -(-total // 1000)
+    progress(what, done, total)

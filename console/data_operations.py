@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.api import CacheRow, DatasetRow, Progress
+from console.api import CacheRow, DatasetRow, PreprocessRequest, Progress
 from console.context import Context
-from ups.errors import ConfigError, NotFoundError
+from ups.errors import ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from ups.data.formats import ExportFormat
@@ -118,6 +118,31 @@ class DataOperations(Context):
         done = self.remote([*arguments, "--store", self.settings.store_url], progress)[0]
         return dict(done["samples"])
 
+    def preprocess(self, request: PreprocessRequest, progress: Progress | None = None) -> list[str]:
+        """Convert published files, or parts of them, into the store; what is there already is kept.
+
+        Args:
+            request: which files, and which part of them.
+            progress: told what is being done.
+
+        Returns:
+            What the user should know beside the success.
+
+        Raises:
+            UpsError: unknown task or provider, nothing published, a server or the store refuses; a
+                dataset is as it was, or complete.
+        """
+        from ups.tasks import task_spec
+
+        if request.provider != "local":
+            raise UsageError(
+                f"preprocessing on {request.provider} is not available in this version",
+                hint="it runs on this machine: --provider local",
+            )
+        for task in request.tasks:
+            task_spec(task)
+        return self.remote(_preprocess_arguments(request, self), progress)[1]
+
     def build_caches(
         self,
         version: str,
@@ -147,6 +172,35 @@ class DataOperations(Context):
         from ups import catalog
 
         catalog.delete(self.store(), task)
+
+
+def _preprocess_arguments(request: PreprocessRequest, context: Context) -> list[str]:
+    """The command line of `python -m remote preprocess`."""
+    arguments = ["preprocess", "--tasks", ",".join(request.tasks), "--store", context.settings.store_url]
+    given = {
+        "--limit": request.limit,
+        "--samples": request.samples,
+        "--resolution": request.resolution,
+        "--stride": request.stride,
+        "--from": _absolute(request.base),
+        "--table": request.table and request.table.absolute(),
+        "--work": (request.work or context.home.downloads).absolute(),
+        "--cache-dim": request.cache_dim,
+        "--cache-tokens": request.cache_tokens,
+        "--cache-dtype": request.cache_dtype,
+        "--splits": ",".join(request.splits) or None,
+        "--num-workers": request.num_workers,
+    }
+    for option, value in given.items():
+        if value is not None:
+            arguments += [option, str(value)]
+    if request.whole is not None:
+        arguments.append("--whole" if request.whole else "--partial")
+    return [*arguments, *_replacing(request.replace)]
+
+
+def _absolute(base: str | None) -> str | None:
+    return base if base is None or "://" in base else str(Path(base).absolute())
 
 
 def _replacing(replace: bool) -> list[str]:

@@ -41,3 +41,8 @@ class Home:
     @property
     def locks(self) -> Path:
         return self.root / "cache" / "locks"
+
+    @property
+    def downloads(self) -> Path:
+        """Raw files, until they are converted."""
+        return self.root / "cache" / "raw"

@@ -38,6 +38,9 @@ from console.api import (
     Preflight as Preflight,
 )
 from console.api import (
+    PreprocessRequest as PreprocessRequest,
+)
+from console.api import (
     Progress as Progress,
 )
 from console.api import (

@@ -12,6 +12,8 @@ _USAGE = """usage: python -m remote COMMAND …
   run RUN_DIR                      execute a run: hydrate, precompute, train, evaluate, publish
   make TASK… --store URL           generate datasets with the reference solvers
   import TASK FILE… --store URL    convert raw PDEBench-layout files into the store
+  preprocess --tasks A,B --store URL
+                                   convert PDEBench's published files, or parts of them, into the store
   evaluate RUN_DIR|CHECKPOINT      judge a checkpoint
   precompute TASK… --store URL     build a latent cache in the store
   watchdog BOX_DIR                 end the box when its run is over or its deadline has come

@@ -186,6 +186,47 @@ def _told(result: "ImportResult") -> str:
     return f"{result.task}: {what}; now {samples} samples"
 
 
+# --- preprocess -----------------------------------------------------------------------------
+
+
+def _declare_preprocess(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tasks", required=True, metavar="A,B", help="whose published files to use")
+    parser.add_argument("--limit", type=_positive, metavar="FILES", help="the first so many files of a task")
+    parser.add_argument("--samples", type=_positive, metavar="N", help="the first so many of each file")
+    parser.add_argument("--resolution", type=_positive, metavar="R", help="cells along an axis")
+    parser.add_argument("--stride", type=_positive, default=1, metavar="K", help="take every k-th frame")
+    parser.add_argument("--from", dest="base", metavar="DIR|URL", help="default: DaRUS, or UPS_DARUS_URL")
+    parser.add_argument("--table", type=Path, metavar="CSV", help="of other files: task,file,id,md5")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--partial", action="store_true", help="read what is needed; default with --samples")
+    how.add_argument("--whole", action="store_true", help="download files and check their MD5; else default")
+    parser.add_argument("--work", type=Path, default=Path("raw"), metavar="DIR", help="to download to")
+    parser.add_argument("--replace", action="store_true", help="drop what the store holds of the tasks")
+    parser.add_argument("--cache-dim", type=_positive, metavar="D", help="build a latent cache, so wide")
+    parser.add_argument("--cache-tokens", type=_positive, metavar="T", help="of at most so many tokens")
+    parser.add_argument("--cache-dtype", choices=("float16", "float32"), default="float16")
+    parser.add_argument("--splits", metavar="S,S", help="of which to build it; default: train,val,test")
+    parser.add_argument("--num-workers", dest="jobs", type=_positive, metavar="N", help="processes")
+    _store_option(parser)
+
+
+def _preprocess(options: Options, output: Output) -> int:
+    from remote.preprocess import preprocess, request_of
+    from ups.store import open_store
+
+    outcomes = preprocess(request_of(options, _labour(options)), open_store(options.store), output)
+    told = "\n".join(outcome.told for outcome in outcomes)
+    output.done(told, datasets=[asdict(outcome) for outcome in outcomes])
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
 # --- precompute -----------------------------------------------------------------------------
 
 
@@ -283,6 +324,7 @@ COMMANDS: dict[str, Command] = {
     "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
     "import": Command("Convert raw files of a task into the store.", _declare_import, _import),
     "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),
+    "preprocess": Command("Turn published files into datasets.", _declare_preprocess, _preprocess),
     "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
     "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
 }

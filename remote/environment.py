@@ -19,7 +19,7 @@ from ups.rundir import code_version
 
 DEVICE_VARIABLE = "UPS_REMOTE_DEVICE"
 _GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-_TRAIN_EXTRA = frozenset({"torch", "einops", "safetensors", "scipy"})
+_TRAIN_EXTRA = frozenset({"torch", "einops", "httpx", "safetensors", "scipy"})
 
 
 def device() -> str:

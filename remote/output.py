@@ -7,7 +7,7 @@ from typing import Any
 
 from remote.failures import Failure
 from remote.journal import say
-from ups.events import encode
+from ups.events import PhaseState, encode
 
 _EVERY_S = 0.5
 
@@ -31,6 +31,12 @@ class Output:
             self._record("progress", phase=self.command, task=what, done=done, total=total, unit=unit)
         else:
             say(f"{what}: {done} of {total} {unit}")
+
+    def phase(self, phase: str, state: PhaseState, detail: str = "") -> None:
+        if self.as_json:
+            self._record("phase", phase=phase, state=str(state), detail=detail)
+        else:
+            say(f"{phase} {state}" + (f": {detail}" if detail else ""))
 
     def warn(self, code: str, message: str, hint: str = "") -> None:
         if self.as_json:

@@ -63,6 +63,12 @@ class StoreError(UpsError):
     code, exit_code = "store", 6
 
 
+class DownloadError(UpsError):
+    """A server does not hand out a file, or not the right one."""
+
+    code, exit_code = "download", 6
+
+
 class TrainingError(UpsError):
     """The run cannot go on: non-finite loss, a loss without gradient, a foreign checkpoint."""
 

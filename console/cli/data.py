@@ -2,9 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
+from console.api import PreprocessRequest
 from console.cli.app import Session, command, listing_group
 from console.cli.render import ProgressLine, size, table
 from ups.data.formats import ExportFormat
@@ -15,6 +17,7 @@ def register(cli: click.Group) -> None:
     _register_listings(cli)
     _register_caches(cli)
     _register_datasets(cli)
+    _register_preprocess(cli)
 
 
 def _register_listings(cli: click.Group) -> None:
@@ -142,6 +145,41 @@ def _register_datasets(cli: click.Group) -> None:
             )
         session.operations.delete_data(task)
         session.answer({"deleted": task}, f"deleted {task}")
+
+
+def _register_preprocess(cli: click.Group) -> None:
+    positive = click.IntRange(min=1)
+
+    @command(cli, "preprocess")
+    @click.option("--tasks", required=True, metavar="A,B", help="Comma-separated tasks.")
+    @click.option("--limit", type=positive, metavar="FILES", help="The first so many files of each task.")
+    @click.option("--samples", type=positive, help="The first so many of each file.")
+    @click.option("--resolution", type=positive, help="Cells along an axis; must divide the file's.")
+    @click.option(
+        "--stride", type=positive, default=1, show_default=True, help="Take every so many-th frame."
+    )
+    @click.option("--from", "base", metavar="DIR|URL", help="Where the files are; default: DaRUS.")
+    @click.option("--table", type=click.Path(path_type=Path), help="CSV of other files: task,file,id,md5.")
+    @click.option("--whole/--partial", default=None,
+                  help="Download files and check their MD5, or read what is needed of them; "
+                  "default: partial where --samples is given.")  # fmt: skip
+    @click.option("--work", type=click.Path(path_type=Path), help="Directory to download to.")
+    @click.option("--replace", is_flag=True, help="Drop what the store holds of the tasks.")
+    @click.option("--cache-dim", type=positive, help="Build a latent cache, so wide.")
+    @click.option("--cache-tokens", type=positive, help="Of at most so many tokens.")
+    @click.option("--cache-dtype", type=click.Choice(["float16", "float32"]), default="float16")
+    @click.option("--splits", metavar="S,S", help="Of which splits to cache latents; default: all.")
+    @click.option("--num-workers", type=positive, help="Processes; default: one for each core.")
+    @click.option("--provider", default="local", show_default=True)
+    def preprocess(session: Session, tasks: str, splits: str | None, **options: Any) -> None:
+        """Convert PDEBench's published files, or parts of them, into the store."""
+        request = PreprocessRequest(tasks=_listed(tasks), splits=_listed(splits or ""), **options)
+        notes = session.operations.preprocess(request, ProgressLine())
+        _answer_datasets(session, request.tasks, notes)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _answer_caches(session: Session) -> None:

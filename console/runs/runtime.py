@@ -16,6 +16,7 @@ from console.errors import OverBudgetError, ProviderError, RunFailedError, Teard
 from ups.errors import (
     ConfigError,
     DataError,
+    DownloadError,
     NotFoundError,
     StoreError,
     TrainingError,
@@ -26,7 +27,7 @@ from ups.errors import (
 _ERRORS: dict[str, type[UpsError]] = {
     kind.code: kind
     for kind in (
-        ConfigError, DataError, NotFoundError, StoreError, TrainingError, UsageError,
+        ConfigError, DataError, DownloadError, NotFoundError, StoreError, TrainingError, UsageError,
         ProviderError, RunFailedError, OverBudgetError, TeardownNotVerifiedError,
     )
 }  # fmt: skip

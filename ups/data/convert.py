@@ -94,6 +94,19 @@ def import_raw(
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
     sources = open_sources(task, [Path(path) for path in files])
+    return import_sources(store, task, sources, replace=replace, labour=labour, progress=progress)
+
+
+def import_sources(
+    store: ObjectStore,
+    task: str,
+    sources: Sequence[Source],
+    *,
+    replace: bool = False,
+    labour: Labour = _ALONE,
+    progress: Progress = _silent,
+) -> ImportResult:
+    """The same of sources that are open already; arguments and errors as of `import_raw`."""
     return _combine(store, task, sources, replace, labour, progress)
 
 

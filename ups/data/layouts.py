@@ -6,6 +6,7 @@ wanted. Free of torch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -44,12 +45,20 @@ def has_reader(spec: TaskSpec) -> bool:
     return spec.layout in _READERS
 
 
-def read_layout(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+def read_layout(spec: TaskSpec, path: Path, file: h5py.File, *, samples: int | None = None) -> Layout:
     """Check an open raw file's structure, not its values.
+
+    Args:
+        spec: the task it should be of.
+        path: how messages call the file.
+        file: the raw file.
+        samples: look at the first so many groups only, where each sample has one of its own.
 
     Raises:
         DataError: it does not fit the schema of the task.
     """
+    if spec.layout is RawLayout.SEED_GROUPS:
+        return _read_seed_groups(spec, path, file, samples)
     return _READERS[spec.layout](spec, path, file)
 
 
@@ -94,13 +103,13 @@ def _read_pair(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     return Layout(discretisation, len(inputs), parameters, targets=(wanted,), inputs=(given,))
 
 
-def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
+def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File, most: int | None = None) -> Layout:
     """One group per seed: `0000/data` [T, *S, C] with `0000/grid/t`, `x` …, all of one shape.
 
     Which axis comes first in `data` is the task's: nothing in the file says it.
     """
     (dataset,) = spec.raw_datasets
-    groups = tuple(sorted(name for name in file if isinstance(file[name], h5py.Group)))
+    groups = tuple(islice((name for name in sorted(file) if isinstance(file[name], h5py.Group)), most))
     if not groups:
         raise DataError(
             f"{path} holds {_contents(file)}; {spec.name} wants one group per seed, such as 0000/data"

@@ -5,18 +5,20 @@ so that memory stays bounded whatever the file's size. Free of torch.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.layouts import Layout, has_reader, read_layout
+from ups.data.selection import Selection, Thinning
 from ups.data.source import Block, Discretisation, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
@@ -28,12 +30,37 @@ IMPORTABLE = tuple(name for name, spec in TASK_SPECS.items() if has_reader(spec)
 """Tasks whose raw files are imported by this module."""
 
 
+class Origin(Protocol):
+    """Where the bytes of a raw file come from, if not from a path. Can be pickled."""
+
+    def opened(self) -> AbstractContextManager[BinaryIO]:
+        """A file to read and seek in; what goes wrong in it is told by its own errors."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a raw file is read."""
+
+    selection: Selection = field(default_factory=Selection)
+    origin: Origin | None = None
+    md5: str = ""
+    """Of the whole file, where that is known: identifies its content without reading all of it."""
+
+
+_AS_IT_IS = Reading()
+
+
 @dataclass(frozen=True)
 class RawFile:
     """A raw file that fits its task's schema. `blocks` checks the values while it reads them."""
 
     path: Path
+    """Where it is, or what it is called where `reading` has an origin."""
     layout: Layout
+    """Of what is read of it."""
+    thinning: Thinning
+    reading: Reading = _AS_IT_IS
 
     @property
     def discretisation(self) -> Discretisation:
@@ -53,18 +80,28 @@ class RawFile:
 
     @cached_property
     def sha256(self) -> str:
-        return file_sha256(self.path)
+        """Identifies the content: that of the file where all of it is read, else of what decides it."""
+        if not self.reading.md5 and self.reading.selection.everything:
+            return file_sha256(self.path)
+        content = {"md5": self.reading.md5} if self.reading.md5 else {"sha256": file_sha256(self.path)}
+        decisive = content | {"selection": self.reading.selection.to_json()}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @property
     def provenance(self) -> Mapping[str, Any]:
         names = [parameter.name for parameter in self.spec.parameters]
-        return {
+        said: dict[str, Any] = {
             "name": self.path.name,
             "sha256": self.sha256,
             "kind": "raw",
             "samples": self.samples,
             "parameters": dict(zip(names, self.parameters, strict=True)),
         }
+        if self.reading.md5:
+            said["md5"] = self.reading.md5
+        if not self.reading.selection.everything:
+            said["selection"] = self.reading.selection.to_json()
+        return said
 
     @property
     def segment(self) -> int:
@@ -73,7 +110,7 @@ class RawFile:
     def blocks(self, rows: int, span: range | None = None) -> Iterator[Block]:
         """Raises DataError, naming dataset and sample, at a value that is not finite."""
         asked = range(self.samples) if span is None else span
-        with opened(self.path) as file:
+        with opened(self.path, self.reading.origin) as file:
             for first in range(asked.start, asked.stop, rows):
                 yield self._block(file, slice(first, min(first + rows, asked.stop)))
 
@@ -81,16 +118,16 @@ class RawFile:
         """Raises DataError where two groups hold the same run."""
         name = self.spec.raw_datasets[0]
         seen: dict[bytes, str] = {}
-        with opened(self.path) as file:
+        with opened(self.path, self.reading.origin) as file:
             for first in range(0, self.samples, rows):
                 block = slice(first, min(first + rows, self.samples))
                 groups = self.layout.groups[block]
                 if groups:
                     self._refuse_repeated_runs(file, groups, seen)
-                    values = np.stack([file[group][name][0] for group in groups])
+                    values = np.stack([self.thinning.sample(file[group][name], frame=0) for group in groups])
                 else:
-                    values = file[name][block] if self.spec.static else file[name][block, 0]
-                yield values.astype(np.float32, copy=False)
+                    values = self.thinning.rows(file[name], block, frame=None if self.spec.static else 0)
+                yield values
 
     def _refuse_repeated_runs(self, file: h5py.File, groups: Sequence[str], seen: dict[bytes, str]) -> None:
         """A run is told by its seed, which is part of its configuration, where the file states that.
@@ -126,12 +163,12 @@ class RawFile:
     def _read(self, file: h5py.File, name: str, rows: slice) -> Floats:
         """One dataset's samples, or the samples' datasets, checked."""
         if not self.layout.groups:
-            values: Floats = file[name][rows].astype(np.float32, copy=False)
+            values = self.thinning.rows(file[name], rows)
             self._finite(name, values, rows.start)
             return values
         parts = []
         for index, group in enumerate(self.layout.groups[rows], start=rows.start):
-            part = file[group][name][()].astype(np.float32, copy=False)[None]
+            part = self.thinning.sample(file[group][name])[None]
             self._finite(f"{group}/{name}", part, index)
             parts.append(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -153,8 +190,13 @@ class RawFile:
             )
 
 
-def open_raw(task: str, path: Path) -> RawFile:
+def open_raw(task: str, path: Path, reading: Reading = _AS_IT_IS) -> RawFile:
     """Check a raw file's structure against the schema of a task; values are checked by `blocks`.
+
+    Args:
+        task: the task it should be of.
+        path: where it is, or what it is called where `reading` has an origin.
+        reading: what of it is read, and from where.
 
     Raises:
         NotFoundError: no such task or file.
@@ -166,11 +208,14 @@ def open_raw(task: str, path: Path) -> RawFile:
             f"there are no raw files of {task} in a layout that can be imported",
             hint=f"there are of {', '.join(IMPORTABLE)}",
         )
-    if not path.exists():
+    if reading.origin is None and not path.exists():
         raise NotFoundError(f"there is no file {path}")
-    with opened(path) as file:
+    selection = reading.selection
+    with opened(path, reading.origin) as file:
         try:
-            return RawFile(path, read_layout(spec, path, file))
+            layout = read_layout(spec, path, file, samples=selection.samples)
+            thinning = selection.thinning(layout, path)
+            return RawFile(path, selection.applied(layout, path), thinning, reading)
         except DataError as error:
             fitting = _fitting_task(path, file, besides=task)
             if fitting:
@@ -181,10 +226,13 @@ def open_raw(task: str, path: Path) -> RawFile:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def opened(path: Path, origin: Origin | None = None) -> Iterator[h5py.File]:
     """An HDF5 file to read; raises DataError where it is none, or cut short."""
     try:
-        with h5py.File(path, "r") as file:
+        with (
+            nullcontext(path) if origin is None else origin.opened() as source,
+            h5py.File(source, "r") as file,
+        ):
             yield file
     except OSError as error:
         reason = str(error)

@@ -1,0 +1,273 @@
+"""Published files → datasets in the store → latent caches, as far as they are not there already.
+
+Files are read where they are, as much of them as is asked for, or downloaded, proven and read then.
+Whatever way they come, the same request gives the same dataset: samples are known by the MD5 of their
+published file and by what was taken of it. So a request that was cut short is simply made again.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from remote import precompute
+from remote.output import Output
+from remote.precompute import CacheShape
+from ups import catalog
+from ups.data import commit
+from ups.data.convert import ImportResult, Labour, import_sources
+from ups.data.download import Fetching, download, file_md5, missing_bytes
+from ups.data.published import DARUS_URL, PublishedFile, published_files, read_table
+from ups.data.raw import RawFile, Reading, open_raw
+from ups.data.remote_file import RemoteOrigin
+from ups.data.selection import Selection
+from ups.data.unfinished import refuse_full
+from ups.errors import DataError, NotFoundError, UsageError
+from ups.events import PhaseState
+from ups.store import ObjectStore
+from ups.tasks import task_spec
+
+URL_VARIABLE = "UPS_DARUS_URL"
+"""Where files come from by default, if not from DaRUS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted of which files."""
+
+    tasks: tuple[str, ...]
+    base: str
+    """A directory that holds the published files, or a URL: `PublishedFile.url` says of which kinds."""
+    work: Path
+    """Where files are downloaded to."""
+    selection: Selection = field(default_factory=Selection)
+    limit: int | None = None
+    """The first so many files of each task."""
+    whole: bool = True
+    """Download files, and check their MD5, rather than read parts of them where they are."""
+    table: Path | None = None
+    """Of published files; None: PDEBench's."""
+    replace: bool = False
+    cache: CacheShape | None = None
+    splits: tuple[str, ...] = catalog.SPLITS
+    """Whose latents are cached; a dataset always has all."""
+    labour: Labour = field(default_factory=Labour)
+    fetching: Fetching = field(default_factory=Fetching)
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory of published files, where `base` is one."""
+        return None if "://" in self.base else Path(self.base)
+
+
+def request_of(options: argparse.Namespace, labour: Labour) -> Request:
+    """The request that command-line options make.
+
+    Raises:
+        UsageError: options that belong together are not together, or a split does not exist.
+    """
+    if (options.cache_dim is None) != (options.cache_tokens is None):
+        raise UsageError("--cache-dim and --cache-tokens go together", hint="give both, or neither")
+    if options.splits and options.cache_dim is None:
+        raise UsageError(
+            "--splits says of which splits latents are cached, and no cache is asked for",
+            hint="add --cache-dim and --cache-tokens; a dataset always has all splits",
+        )
+    splits = _listed(options.splits or ",".join(catalog.SPLITS))
+    if unknown := set(splits) - set(catalog.SPLITS):
+        raise UsageError(f"there is no split {', '.join(unknown)}", hint=", ".join(catalog.SPLITS))
+    cache = None
+    if options.cache_dim is not None:
+        dim, tokens = options.cache_dim, options.cache_tokens
+        version = f"upt_{dim}d_{tokens}tok"
+        cache = CacheShape.of_version(version, dim=dim, tokens=tokens, dtype=options.cache_dtype)
+    return Request(
+        tasks=_listed(options.tasks),
+        base=options.base or os.environ.get(URL_VARIABLE) or DARUS_URL,
+        work=options.work,
+        selection=Selection(options.samples, options.resolution, options.stride),
+        limit=options.limit,
+        whole=options.whole or (options.samples is None and not options.partial),
+        table=options.table,
+        replace=options.replace,
+        cache=cache,
+        splits=splits,
+        labour=labour,
+    )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a task."""
+
+    task: str
+    files: int
+    """How many were asked for."""
+    added: tuple[str, ...]
+    """Those that were not in the store before."""
+    samples: Mapping[str, int]
+    """Of each split, afterwards."""
+    caches: Mapping[str, int]
+    """Split → bytes of the caches that were built."""
+
+    @property
+    def told(self) -> str:
+        samples = ", ".join(f"{count} {split}" for split, count in self.samples.items())
+        what = f"added {len(self.added)} of {self.files} files" if self.added else "nothing new"
+        caches = f"; built {len(self.caches)} caches" if self.caches else ""
+        return f"{self.task}: {what}; now {samples} samples{caches}"
+
+
+def preprocess(request: Request, store: ObjectStore, output: Output) -> list[Outcome]:
+    """Do what a request asks for, task by task; what the store has of it is left as it is.
+
+    Raises:
+        NotFoundError: a task, a table or a file does not exist, or nothing is published of a task.
+        DataError: a file does not fit, or the store's dataset of a task is something else.
+        DownloadError: a server does not hand out a file, or one with another MD5.
+        StoreError: the store, or the directory to work in, cannot be written or has no room.
+    """
+    if request.folder is not None and not request.folder.is_dir():
+        raise NotFoundError(
+            f"there is no directory {request.base}", hint="--from takes a directory, or a URL with ://"
+        )
+    table = read_table(request.table)
+    files = {task: published_files(table, task, limit=request.limit) for task in request.tasks}
+    return [_Task(task, request, store, output).execute(files[task]) for task in request.tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One task of a request."""
+
+    name: str
+    request: Request
+    store: ObjectStore
+    output: Output
+
+    @property
+    def selection(self) -> Selection:
+        asked = self.request.selection
+        return replace(asked, stride=1) if task_spec(self.name).static else asked
+
+    def execute(self, files: Sequence[PublishedFile]) -> Outcome:
+        missing = self._missing(files)
+        result = self._import(missing) if missing else None
+        samples = {split: e.samples for split, e in catalog.dataset(self.store, self.name).splits.items()}
+        return Outcome(self.name, len(files), result.added if result else (), samples, self._cache())
+
+    def _missing(self, files: Sequence[PublishedFile]) -> Sequence[PublishedFile]:
+        """The files to read: those that the dataset lacks, or all where it is to be replaced.
+
+        Raises:
+            DataError: the dataset is something that these files cannot be added to.
+        """
+        commit.finish_interrupted(self.store, self.name)
+        try:
+            entry = catalog.dataset(self.store, self.name)
+        except NotFoundError:
+            return files
+        if entry.state != "verified":
+            return files  # importing says what is to be done about it
+        asked = self.selection.to_json()
+        held = {str(source.get("md5", "")): source.get("selection", {}) for source in entry.provenance}
+        if self.request.replace:
+            return [] if held == dict.fromkeys((file.md5 for file in files), asked) else files
+        other = next((selection for selection in held.values() if selection != asked), asked)
+        if "" in held or other != asked:
+            what = "was not made of published files" if "" in held else f"holds {_said(other)} of the files"
+            raise DataError(f"the store's dataset of {self.name} {what}", hint="--replace drops it")
+        return [file for file in files if file.md5 not in held]
+
+    def _import(self, files: Sequence[PublishedFile]) -> ImportResult:
+        fetched = self._fetch(files) if self.request.whole else {}
+        self.output.phase("convert", PhaseState.STARTED, f"{self.name}, {len(files)} files")
+        result = import_sources(
+            self.store,
+            self.name,
+            [self._source(file, fetched) for file in files],
+            replace=self.request.replace,
+            labour=self.request.labour,
+            progress=self.output.progress,
+        )
+        for note in result.notes:
+            self.output.warn("data", f"{self.name}: {note}")
+        self.output.phase("convert", PhaseState.FINISHED, self.name)
+        if self.request.folder is None:
+            for path in fetched.values():
+                shutil.rmtree(path.parent, ignore_errors=True)
+        return result
+
+    def _fetch(self, files: Sequence[PublishedFile]) -> dict[str, Path]:
+        """MD5 → file on this machine, proven to have it."""
+        folder, request = self.request.folder, self.request
+        self.output.phase("fetch", PhaseState.STARTED, f"{self.name}, {len(files)} files")
+        if folder is not None:
+            paths = {file.md5: folder / file.file for file in files}
+            for md5, path in paths.items():
+                self._prove(path, md5)
+        else:
+            paths = {file.md5: request.work / file.md5 / file.file for file in files}
+            needed = sum(missing_bytes(file.url(request.base), paths[file.md5]) for file in files)
+            refuse_full(self.name, request.work, needed)
+            for file in files:
+                notes = download(
+                    file.url(request.base), paths[file.md5], md5=file.md5,
+                    progress=self._bytes, fetching=request.fetching,
+                )  # fmt: skip
+                for note in notes:
+                    self.output.warn("download", note)
+        self.output.phase("fetch", PhaseState.FINISHED, self.name)
+        return paths
+
+    def _prove(self, path: Path, md5: str) -> None:
+        if not path.is_file():
+            raise NotFoundError(f"there is no file {path}")
+        found = file_md5(path, self._bytes)
+        if found != md5:
+            raise DataError(f"{path} has the MD5 {found}, it should be {md5}", hint="download it again")
+
+    def _bytes(self, what: str, done: int, total: int) -> None:
+        self.output.progress(what, done, total, unit="bytes")
+
+    def _source(self, file: PublishedFile, fetched: Mapping[str, Path]) -> RawFile:
+        request = self.request
+        if file.md5 in fetched:
+            return open_raw(self.name, fetched[file.md5], Reading(self.selection, md5=file.md5))
+        if request.folder is not None:
+            return open_raw(self.name, request.folder / file.file, Reading(self.selection, md5=file.md5))
+        origin = RemoteOrigin(file.url(request.base), file.file, request.fetching.patience)
+        return open_raw(self.name, Path(file.file), Reading(self.selection, origin, file.md5))
+
+    def _cache(self) -> dict[str, int]:
+        """Split → bytes of the caches that were built."""
+        shape = self.request.cache
+        if shape is None:
+            return {}
+        recipes = [
+            recipe
+            for recipe in precompute.missing(self.store, [self.name], shape)
+            if recipe.split in self.request.splits
+        ]
+        state = PhaseState.STARTED if recipes else PhaseState.SKIPPED
+        self.output.phase("precompute", state, f"{self.name}, {shape.version}")
+        built = {}
+        with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
+            for recipe in recipes:
+                file = precompute.stored_file(self.store, recipe, Path(scratch))
+                built[recipe.split] = precompute.build(self.store, recipe, file, shape, self.output.progress)
+        if recipes:
+            self.output.phase("precompute", PhaseState.FINISHED, self.name)
+        return built
+
+
+def _said(selection: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in selection.items()) or "all"
