@@ -224,6 +224,7 @@ def _compressible(dims: int, dt: float, domain: tuple[float, float], files: str)
         layout=RawLayout.CHANNELS,
         raw_datasets=_CNS_RAW[: 2 + dims],
         raw_files=files,
+        has_solver=True,
         short=f"cns{dims}d",
         vector_fields=_CNS[2 : 2 + dims],
         conserved=("density",),

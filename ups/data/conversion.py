@@ -133,7 +133,7 @@ class Conversion:
                     writer = self._files[split].writer(segment.number, self._row(split, segment))
                     writers[split] = writer
                     stack.callback(writer.close)
-            done = 0
+            done, continues = 0, False
             for block in source.blocks(rows_of(source.discretisation), segment.span):
                 within = slice(done, done + len(block))
                 for split, writer in writers.items():
@@ -141,9 +141,11 @@ class Conversion:
                         writer.write(block.take(masks[split][within]))
                 for moments, into in zip(block.moments(), measured, strict=True):
                     if moments is not None:
-                        into.add(moments)
-                done += len(block)
-                counted(len(block))
+                        into.add(moments, continues=continues)
+                continues = block.more
+                if not block.more:
+                    done += len(block)
+                    counted(len(block))
         self._set_mark(segment, measured)
 
     def finish(self) -> dict[str, Any]:

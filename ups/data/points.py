@@ -85,6 +85,11 @@ class PointBlock:
 
     samples: tuple[PointSample, ...]
 
+    @property
+    def more(self) -> bool:
+        """No: samples on points come whole."""
+        return False
+
     def __len__(self) -> int:
         return len(self.samples)
 

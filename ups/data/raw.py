@@ -110,9 +110,13 @@ class RawFile:
     def blocks(self, rows: int, span: range | None = None) -> Iterator[Block]:
         """Raises DataError, naming dataset and sample, at a value that is not finite."""
         asked = range(self.samples) if span is None else span
+        parts = self.discretisation.parts
+        step = rows if len(parts) == 1 else 1
         with opened(self.path, self.reading.origin) as file:
-            for first in range(asked.start, asked.stop, rows):
-                yield self._block(file, slice(first, min(first + rows, asked.stop)))
+            for first in range(asked.start, asked.stop, step):
+                for part in parts:
+                    samples = slice(first, min(first + step, asked.stop))
+                    yield self._block(file, samples, part, more=part != parts[-1])
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
         """Raises DataError where two groups hold the same run."""
@@ -124,9 +128,9 @@ class RawFile:
                 groups = self.layout.groups[block]
                 if groups:
                     self._refuse_repeated_runs(file, groups, seen)
-                    values = np.stack([self.thinning.sample(file[group][name], frame=0) for group in groups])
+                    values = np.stack([self.thinning.sample(file[group][name], 0) for group in groups])
                 else:
-                    values = self.thinning.rows(file[name], block, frame=None if self.spec.static else 0)
+                    values = self.thinning.rows(file[name], block, None if self.spec.static else 0)
                 yield values
 
     def _refuse_repeated_runs(self, file: h5py.File, groups: Sequence[str], seen: dict[bytes, str]) -> None:
@@ -146,29 +150,31 @@ class RawFile:
                         hint="leave one of the groups out",
                     )
 
-    def _block(self, file: h5py.File, rows: slice) -> Block:
+    def _block(self, file: h5py.File, rows: slice, frames: slice, *, more: bool) -> Block:
         layout = self.layout
         if self.spec.static:
             answers = self._fields(file, layout.targets, rows)
             return Block(self._fields(file, layout.inputs, rows), answers[:, 0])
-        return Block(None, self._fields(file, layout.targets, rows))
+        return Block(None, self._fields(file, layout.targets, rows, frames), more)
 
-    def _fields(self, file: h5py.File, names: Sequence[str], rows: slice) -> Floats:
+    def _fields(
+        self, file: h5py.File, names: Sequence[str], rows: slice, frames: slice | None = None
+    ) -> Floats:
         """[n, …, C]: the channels of all named datasets, one after another."""
-        parts = [self._read(file, name, rows) for name in names]
+        channels = [self._read(file, name, rows, frames) for name in names]
         if not self.layout.channel_axis:
-            parts = [part[..., None] for part in parts]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+            channels = [values[..., None] for values in channels]
+        return channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
 
-    def _read(self, file: h5py.File, name: str, rows: slice) -> Floats:
+    def _read(self, file: h5py.File, name: str, rows: slice, frames: slice | None) -> Floats:
         """One dataset's samples, or the samples' datasets, checked."""
         if not self.layout.groups:
-            values = self.thinning.rows(file[name], rows)
+            values = self.thinning.rows(file[name], rows, frames)
             self._finite(name, values, rows.start)
             return values
         parts = []
         for index, group in enumerate(self.layout.groups[rows], start=rows.start):
-            part = self.thinning.sample(file[group][name])[None]
+            part = self.thinning.sample(file[group][name], frames)[None]
             self._finite(f"{group}/{name}", part, index)
             parts.append(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

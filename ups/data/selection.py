@@ -84,6 +84,10 @@ class Selection:
         )
 
 
+Frames = int | slice | None
+"""One frame of the file; some of those that are kept; or all of those (or none, of a static task)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thinning:
     """Reads every k-th frame and cell of a dataset [(N,) (T,) *S, (C)]."""
@@ -94,25 +98,27 @@ class Thinning:
     """Spatial axes."""
     channel_axis: bool
 
-    def rows(self, dataset: h5py.Dataset, rows: slice, *, frame: int | None = None) -> Floats:
-        """Samples of a dataset whose first axis they are; `frame`: only that one of the file's frames."""
+    def rows(self, dataset: h5py.Dataset, rows: slice, frames: Frames = None) -> Floats:
+        """Samples of a dataset whose first axis they are."""
         if self.cells == 1:
-            return _single(dataset[(rows, *self._frames(frame))])
+            return _single(dataset[(rows, *self._frames(frames))])
         # One after another: what is read is larger than what stays of it.
         return np.stack(
-            [self._cells(dataset[(row, *self._frames(frame))]) for row in range(*rows.indices(len(dataset)))]
+            [self._cells(dataset[(row, *self._frames(frames))]) for row in range(*rows.indices(len(dataset)))]
         )
 
-    def sample(self, dataset: h5py.Dataset, *, frame: int | None = None) -> Floats:
+    def sample(self, dataset: h5py.Dataset, frames: Frames = None) -> Floats:
         """The same of a dataset that is one sample."""
-        return self._cells(dataset[self._frames(frame)])
+        return self._cells(dataset[self._frames(frames)])
 
-    def _frames(self, frame: int | None) -> tuple[int | slice, ...]:
-        if frame is not None:
-            return (frame,)
-        # HDF5 reads strided frames one by one, and strided cells too: those are better read and dropped.
-        return () if self.frames == 1 else (slice(None, None, self.frames),)
+    def _frames(self, frames: Frames) -> tuple[int | slice, ...]:
+        if isinstance(frames, int):
+            return (frames,)
+        if frames is None or frames == slice(None):
+            return () if self.frames == 1 else (slice(None, None, self.frames),)
+        return (slice(frames.start * self.frames, (frames.stop - 1) * self.frames + 1, self.frames),)
 
+    # HDF5 reads strided cells one by one: those are better read whole and dropped.
     def _cells(self, values: NDArray[np.floating[Any]]) -> Floats:
         space = (slice(None, None, self.cells),) * self.dims
         index = (..., *space, *((slice(None),) if self.channel_axis else ()))

@@ -17,6 +17,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 _SEGMENT_BYTES = 256 * 1024 * 1024
+_PART_BYTES = 32 * 1024 * 1024
+"""A sample that is larger is read a few frames at a time; it may be gigabytes."""
 
 
 class AnyDiscretisation(Protocol):
@@ -49,6 +51,11 @@ class AnyBlock(Protocol):
     """Consecutive samples."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def more(self) -> bool:
+        """It holds the frames of a single sample up to some time; the next block goes on with them."""
+        ...
 
     def take(self, rows: NDArray[np.bool_]) -> "AnyBlock":
         """The samples where `rows` [n] is true."""
@@ -92,6 +99,15 @@ class Discretisation:
         inputs = len(self.spec.input_fields) * int(np.prod(self.grid))
         return 4 * (int(np.prod(self.state_shape)) + inputs)
 
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """Frames of a sample that are read at a time: all of them, unless the sample is very large."""
+        frames = len(self.times)
+        if self.spec.static or self.sample_bytes <= _PART_BYTES:
+            return (slice(None),)
+        size = max(1, _PART_BYTES * frames // self.sample_bytes)
+        return tuple(slice(first, min(first + size, frames)) for first in range(0, frames, size))
+
     def difference(self, other: AnyDiscretisation) -> str:
         """What keeps samples of the two out of one dataset, in words; empty where nothing does."""
         assert isinstance(other, Discretisation)
@@ -109,12 +125,14 @@ class Discretisation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Consecutive samples."""
+    """Consecutive samples, or consecutive frames of a single one that is very large."""
 
     inputs: Floats | None
     """[n, *S, Ci] of a static task."""
     targets: Floats
     """[n, T, *S, C], or [n, *S, C] of a static task."""
+    more: bool = False
+    """The next block goes on with the frames of this one's sample."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -161,7 +179,10 @@ class Source(Protocol):
         ...
 
     def blocks(self, rows: int, span: range | None = None) -> Iterator[AnyBlock]:
-        """The samples of `span`, or all, in order, at most `rows` at a time. A span is one segment."""
+        """The samples of `span`, or all, in order, at most `rows` at a time. A span is one segment.
+
+        A block may also hold a part of the frames of one sample: it has `more`, all but the last do.
+        """
         ...
 
     def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]] | None:

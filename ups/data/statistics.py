@@ -1,7 +1,8 @@
 """Mean, deviation and range of each channel, accumulated in float64 sample by sample.
 
 Sums are kept per sample and added in the samples' order at the end, so that the result does not
-depend on the blocks in which the samples came. Free of torch.
+depend on the blocks in which the samples came; a sample that comes in parts is always cut alike. Free
+of torch.
 """
 
 from collections.abc import Sequence
@@ -62,6 +63,16 @@ class Moments:
         """Its members by name: what `Moments(**arrays)` takes."""
         return {member.name: getattr(self, member.name) for member in fields(self)}
 
+    def merged(self, other: "Moments") -> "Moments":
+        """Those of the same samples over the values of both."""
+        return Moments(
+            self.total + other.total,
+            self.square + other.square,
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.count + other.count,
+        )
+
     def take(self, rows: NDArray[np.bool_]) -> "Moments":
         """Of the samples where `rows` [n] is true."""
         return Moments(self.total[rows], self.square[rows], self.low[rows], self.high[rows], self.count[rows])
@@ -73,8 +84,12 @@ class Accumulator:
 
     parts: list[Moments] = field(default_factory=list)
 
-    def add(self, moments: Moments) -> None:
-        self.parts.append(moments)
+    def add(self, moments: Moments, *, continues: bool = False) -> None:
+        """Take in further samples, or, where it `continues`, further values of those added last."""
+        if continues:
+            self.parts[-1] = self.parts[-1].merged(moments)
+        else:
+            self.parts.append(moments)
 
     def mean(self) -> Doubles:
         """[C]."""

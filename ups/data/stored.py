@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.source import AnyBlock, AnyDiscretisation, Floats, segment_of
+from ups.data.source import AnyBlock, AnyDiscretisation, Block, Discretisation, Floats, segment_of
 from ups.data.split import Split, discretisation_of, joined
 from ups.errors import DataError
 
@@ -51,7 +51,7 @@ class StoredSource:
         for first in range(asked.start, asked.stop, rows):
             samples = range(first, min(first + rows, asked.stop))
             blocks = [self.parts[self.part[index]].block(int(self.row[index])) for index in samples]
-            yield joined(blocks)
+            yield from _in_parts(self.discretisation, blocks)
 
     def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]]:
         # of a source whose samples are pieces of longer trajectories: the sample that begins each one's
@@ -59,6 +59,17 @@ class StoredSource:
         for first in range(0, self.samples, rows):
             samples = [int(index) for index in first_of[first : first + rows]]
             yield (self.parts[self.part[index]].start(int(self.row[index])) for index in samples)
+
+
+def _in_parts(discretisation: AnyDiscretisation, blocks: Sequence[AnyBlock]) -> Iterator[AnyBlock]:
+    """The mapped samples as one block; a very large one a few frames at a time, as it was first read."""
+    (block, *others) = blocks
+    parts = discretisation.parts if isinstance(discretisation, Discretisation) else ()
+    if others or len(parts) < 2 or not isinstance(block, Block):
+        yield joined(blocks)
+        return
+    for part in parts:
+        yield Block(None, np.asarray(block.targets[:, part]), more=part != parts[-1])
 
 
 def stored_sources(parts: Sequence[Split]) -> list[StoredSource]:

@@ -25,6 +25,7 @@ from ups import store as store_module
 from ups.data import writer
 from ups.data.convert import convert_file, import_raw, make
 from ups.data.fields import SPLITS, Fields
+from ups.data.raw import open_raw
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.store import DirectoryStore
 
@@ -121,6 +122,26 @@ class TestADataset:
         import_raw(other, "advection1d", [raws.ADVECTION])
         assert hashes(other, "advection1d") == whole
         assert catalog.dataset(other, "advection1d").statistics == statistics
+
+    @pytest.mark.parametrize(
+        ("task", "path"),
+        [("compressible_ns2d", raws.CFD_2D), ("reaction_diffusion2d", raws.REACTION_DIFFUSION)],
+    )
+    def test_reads_a_very_large_sample_a_few_frames_at_a_time(
+        self, task: str, path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import_raw(store, task, [path])
+        whole, statistics = hashes(store, task), catalog.dataset(store, task).statistics
+        monkeypatch.setattr("ups.data.source._PART_BYTES", 100_000)
+        frames = [block.targets.shape[1] for block in open_raw(task, path).blocks(1)]
+        assert len(frames) > catalog.dataset(store, task).provenance[0]["samples"]
+        told: list[tuple[str, int, int]] = []
+        other = DirectoryStore(store.root.parent / "other")
+        import_raw(other, task, [path], progress=lambda *what: told.append(what))
+        assert hashes(other, task) == whole
+        assert told[-1][1] == told[-1][2]
+        for name, values in catalog.dataset(other, task).statistics.items():
+            assert values == pytest.approx(statistics[name], rel=1e-12)
 
     def test_tells_progress_by_source(self, store: DirectoryStore) -> None:
         told: list[tuple[str, int, int]] = []

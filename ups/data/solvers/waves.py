@@ -52,7 +52,12 @@ class Waves:
 
 def random_waves(seed: int, samples: Sequence[int]) -> Waves:
     """The initial conditions of the given sample indices."""
-    drawn = [_draw(generator(seed, sample)) for sample in samples]
+    return draw_waves([generator(seed, sample) for sample in samples])
+
+
+def draw_waves(generators: Sequence[np.random.Generator]) -> Waves:
+    """One initial condition from each of the generators, which move on."""
+    drawn = [_draw(one) for one in generators]
     level, number, amplitude, phase, sign, window = (
         np.stack([np.atleast_1d(one[part]) for one in drawn]) for part in range(6)
     )
