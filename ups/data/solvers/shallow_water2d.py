@@ -38,11 +38,11 @@ def discretisation() -> Discretisation:
     """64 × 64 cells, 51 frames to t = 1."""
     cells = cell_centres(-_HALF, _HALF, _CELLS)
     spec = TASK_SPECS["shallow_water2d"]
-    return Discretisation(spec, frame_times(_FRAMES, _DT), ("y", "x"), (cells, cells))
+    return Discretisation(spec, frame_times(_FRAMES, _DT), ("x", "y"), (cells, cells))
 
 
 def solve(seed: int, samples: Sequence[int], parameters: tuple[float, ...]) -> Block:
-    """States [n, T, Y, X, 1]."""
+    """States [n, T, X, Y, 1]."""
     assert not parameters
     radii = [generator(seed, sample).uniform(*_RADII) for sample in samples]
     faces = np.linspace(0.0, _HALF, _CELLS // 2 * _REFINEMENT + 1)
