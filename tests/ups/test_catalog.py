@@ -1,6 +1,7 @@
 """The catalog: what may be trusted, and why the rest may not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ups import catalog
 from ups.data.convert import import_raw
 from ups.errors import DataError, NotFoundError
 from ups.store import DirectoryStore
+from ups.tasks import TASK_SPECS
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -56,7 +58,9 @@ def test_datasets_are_in_the_order_of_the_tasks(store: DirectoryStore) -> None:
     assert tasks == ["advection1d", "burgers1d", "reaction_diffusion2d"]
 
 
-def test_an_empty_store_has_none(tmp_path: Path) -> None:
+def test_an_empty_store_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = replace(TASK_SPECS["shallow_water2d"], has_solver=False)
+    monkeypatch.setitem(TASK_SPECS, without.name, without)
     empty = DirectoryStore(tmp_path / "none")
     assert catalog.datasets(empty) == []
     with pytest.raises(NotFoundError, match="burgers1d") as missing:
@@ -64,7 +68,7 @@ def test_an_empty_store_has_none(tmp_path: Path) -> None:
     assert "data make burgers1d" in missing.value.hint
     with pytest.raises(NotFoundError) as missing:
         catalog.dataset(empty, "shallow_water2d")
-    assert "data make" not in missing.value.hint  # it has no solver
+    assert "data make" not in missing.value.hint
     assert "data import shallow_water2d" in missing.value.hint
 
 

@@ -58,7 +58,6 @@ def test_an_empty_home_answers_every_list_with_an_empty_one() -> None:
         (["resume", "0000-none"], 4, "not_found", "0000-none"),
         (["destroy", "local-none", "--yes"], 4, "not_found", "local-none"),
         (["destroy"], 2, "usage", "--all"),
-        (["data", "make", "allen_cahn2d"], 3, "config", "no built-in solver"),
         (["data", "make", "darcy3d"], 4, "not_found", "darcy3d"),
         (["data", "import", "darcy2d", "nowhere.hdf5"], 4, "not_found", "nowhere.hdf5"),
         (["data", "import", "particles_advect", "nowhere"], 4, "not_found", "nowhere"),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ups.data.fields import SPLITS, Fields
 from ups.data.raw import open_raw
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.store import DirectoryStore
+from ups.tasks import TASK_SPECS
 
 
 @pytest.fixture
@@ -282,10 +284,14 @@ class TestMaking:
             assert len(starts) == 3
             assert all(np.array_equal(start, starts[0]) for start in starts)
 
-    def test_a_task_without_a_solver_says_which_have_one(self, store: DirectoryStore) -> None:
+    def test_a_task_without_a_solver_says_which_have_one(
+        self, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        without = replace(TASK_SPECS["shallow_water2d"], has_solver=False)
+        monkeypatch.setitem(TASK_SPECS, without.name, without)
         with pytest.raises(DataError, match="not available in this version") as refused:
             make(store, "shallow_water2d")
-        assert "advection1d, burgers1d, darcy2d, navier_stokes2d" in refused.value.hint
+        assert "advection1d, burgers1d, diffusion_sorption1d" in refused.value.hint
 
     @pytest.mark.parametrize("request_", [{"samples": 2}, {"samples": -1}, {"seed": -1}])
     def test_an_impossible_request_is_refused(self, store: DirectoryStore, request_: dict[str, int]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ups.data.solvers.registry import solver_of
 from ups.physics import Transition
-from ups.tasks import TaskSpec, task_spec
+from ups.tasks import TASK_SPECS, TaskSpec, task_spec
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -59,5 +59,7 @@ def authentic(name: str) -> Transition:
             dt = float(file["t-coordinate"][1])
             value = float(np.ravel(file.attrs[attribute])[0])
             return steps_of(task_spec(task), file["tensor"][()][..., None], (value,), dt)
+        (spec,) = (spec for spec in TASK_SPECS.values() if spec.raw_files == name)
         states = np.stack([group["data"][()] for group in file.values()])
-        return steps_of(task_spec("reaction_diffusion2d"), states[:, 1:], (), 0.1)
+        dt = float(file["0000/grid/t"][1])
+        return steps_of(spec, states[:, 1:], (), dt)
