@@ -53,6 +53,7 @@ class DataOperations(Context):
         samples: int | None = None,
         seed: int = 0,
         replace: bool = False,
+        jobs: int | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """Generate datasets with the reference solvers into the store.
@@ -62,6 +63,7 @@ class DataOperations(Context):
             samples: initial conditions per task; None: the solver's default.
             seed: of the solvers.
             replace: replace a dataset that differs.
+            jobs: processes; None: one for each core.
             progress: told what is being done.
 
         Returns:
@@ -78,10 +80,16 @@ class DataOperations(Context):
         arguments = ["make", *tasks, "--store", self.settings.store_url, "--seed", str(seed)]
         if samples is not None:
             arguments += ["--samples", str(samples)]
-        return self.remote([*arguments, *_replacing(replace)], progress)[1]
+        return self.remote([*arguments, *_replacing(replace), *_with_jobs(jobs)], progress)[1]
 
     def import_data(
-        self, task: str, files: Sequence[Path], *, replace: bool = False, progress: Progress | None = None
+        self,
+        task: str,
+        files: Sequence[Path],
+        *,
+        replace: bool = False,
+        jobs: int | None = None,
+        progress: Progress | None = None,
     ) -> list[str]:
         """Convert raw files, or folders of them, into the store; answers and raises like `make_data`."""
         from ups.tasks import task_spec
@@ -92,7 +100,7 @@ class DataOperations(Context):
                 raise NotFoundError(f"there is no file {file}")
         paths = [str(file.absolute()) for file in files]
         arguments = ["import", task, *paths, "--store", self.settings.store_url]
-        return self.remote([*arguments, *_replacing(replace)], progress)[1]
+        return self.remote([*arguments, *_replacing(replace), *_with_jobs(jobs)], progress)[1]
 
     def export_data(
         self, task: str, folder: Path, *, layout: "ExportFormat", progress: Progress | None = None
@@ -205,6 +213,10 @@ def _absolute(base: str | None) -> str | None:
 
 def _replacing(replace: bool) -> list[str]:
     return ["--replace"] if replace else []
+
+
+def _with_jobs(jobs: int | None) -> list[str]:
+    return [] if jobs is None else ["--jobs", str(jobs)]
 
 
 def _silent(what: str, done: int, total: int) -> None:

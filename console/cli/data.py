@@ -11,6 +11,8 @@ from console.cli.app import Session, command, listing_group
 from console.cli.render import ProgressLine, size, table
 from ups.data.formats import ExportFormat
 
+_POSITIVE = click.IntRange(min=1)
+
 
 def register(cli: click.Group) -> None:
     """Add the commands of this module."""
@@ -93,10 +95,18 @@ def _register_datasets(cli: click.Group) -> None:
     @click.option("--samples", type=click.IntRange(min=3), help="Initial conditions per task.")
     @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
     @click.option("--replace", is_flag=True, help="Replace a dataset that differs.")
-    def make(session: Session, tasks: tuple[str, ...], samples: int | None, seed: int, replace: bool) -> None:
+    @click.option("--jobs", type=_POSITIVE, help="Processes; default: one for each core.")
+    def make(
+        session: Session,
+        tasks: tuple[str, ...],
+        samples: int | None,
+        seed: int,
+        replace: bool,
+        jobs: int | None,
+    ) -> None:
         """Generate datasets with the built-in reference solvers."""
         notes = session.operations.make_data(
-            tasks, samples=samples, seed=seed, replace=replace, progress=ProgressLine()
+            tasks, samples=samples, seed=seed, replace=replace, jobs=jobs, progress=ProgressLine()
         )
         _answer_datasets(session, tasks, notes)
 
@@ -104,12 +114,17 @@ def _register_datasets(cli: click.Group) -> None:
     @click.argument("task")
     @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
     @click.option("--replace", is_flag=True, help="Replace what the dataset holds.")
-    def import_(session: Session, task: str, files: tuple[Path, ...], replace: bool) -> None:
+    @click.option("--jobs", type=_POSITIVE, help="Processes; default: one for each core.")
+    def import_(
+        session: Session, task: str, files: tuple[Path, ...], replace: bool, jobs: int | None
+    ) -> None:
         """Convert raw FILES of TASK, in PDEBench's or LagrangeBench's layout, into the store.
 
         Of particles, FILES may be folders with a metadata.json.
         """
-        notes = session.operations.import_data(task, files, replace=replace, progress=ProgressLine())
+        notes = session.operations.import_data(
+            task, files, replace=replace, jobs=jobs, progress=ProgressLine()
+        )
         _answer_datasets(session, (task,), notes)
 
     @command(data, "export")
@@ -148,15 +163,14 @@ def _register_datasets(cli: click.Group) -> None:
 
 
 def _register_preprocess(cli: click.Group) -> None:
-    positive = click.IntRange(min=1)
 
     @command(cli, "preprocess")
     @click.option("--tasks", required=True, metavar="A,B", help="Comma-separated tasks.")
-    @click.option("--limit", type=positive, metavar="FILES", help="The first so many files of each task.")
-    @click.option("--samples", type=positive, help="The first so many of each file.")
-    @click.option("--resolution", type=positive, help="Cells along an axis; must divide the file's.")
+    @click.option("--limit", type=_POSITIVE, metavar="FILES", help="The first so many files of each task.")
+    @click.option("--samples", type=_POSITIVE, help="The first so many of each file.")
+    @click.option("--resolution", type=_POSITIVE, help="Cells along an axis; must divide the file's.")
     @click.option(
-        "--stride", type=positive, default=1, show_default=True, help="Take every so many-th frame."
+        "--stride", type=_POSITIVE, default=1, show_default=True, help="Take every so many-th frame."
     )
     @click.option("--from", "base", metavar="DIR|URL", help="Where the files are; default: DaRUS.")
     @click.option("--table", type=click.Path(path_type=Path), help="CSV of other files: task,file,id,md5.")
@@ -165,11 +179,11 @@ def _register_preprocess(cli: click.Group) -> None:
                   "default: partial where --samples is given.")  # fmt: skip
     @click.option("--work", type=click.Path(path_type=Path), help="Directory to download to.")
     @click.option("--replace", is_flag=True, help="Drop what the store holds of the tasks.")
-    @click.option("--cache-dim", type=positive, help="Build a latent cache, so wide.")
-    @click.option("--cache-tokens", type=positive, help="Of at most so many tokens.")
+    @click.option("--cache-dim", type=_POSITIVE, help="Build a latent cache, so wide.")
+    @click.option("--cache-tokens", type=_POSITIVE, help="Of at most so many tokens.")
     @click.option("--cache-dtype", type=click.Choice(["float16", "float32"]), default="float16")
     @click.option("--splits", metavar="S,S", help="Of which splits to cache latents; default: all.")
-    @click.option("--num-workers", type=positive, help="Processes; default: one for each core.")
+    @click.option("--num-workers", type=_POSITIVE, help="Processes; default: one for each core.")
     @click.option("--provider", default="local", show_default=True)
     def preprocess(session: Session, tasks: str, splits: str | None, **options: Any) -> None:
         """Convert PDEBench's published files, or parts of them, into the store."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.layouts import Layout, has_reader, read_layout
-from ups.data.selection import Selection, Thinning
+from ups.data.selection import Frames, Selection, Thinning
 from ups.data.source import Block, Discretisation, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
@@ -120,18 +120,13 @@ class RawFile:
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
         """Raises DataError where two groups hold the same run."""
-        name = self.spec.raw_datasets[0]
+        names, frame = (self.layout.inputs, None) if self.spec.static else (self.layout.targets, 0)
         seen: dict[bytes, str] = {}
         with opened(self.path, self.reading.origin) as file:
             for first in range(0, self.samples, rows):
                 block = slice(first, min(first + rows, self.samples))
-                groups = self.layout.groups[block]
-                if groups:
-                    self._refuse_repeated_runs(file, groups, seen)
-                    values = np.stack([self.thinning.sample(file[group][name], 0) for group in groups])
-                else:
-                    values = self.thinning.rows(file[name], block, None if self.spec.static else 0)
-                yield values
+                self._refuse_repeated_runs(file, self.layout.groups[block], seen)
+                yield self._stacked([self._values(file, name, block, frame) for name in names])
 
     def _refuse_repeated_runs(self, file: h5py.File, groups: Sequence[str], seen: dict[bytes, str]) -> None:
         """A run is told by its seed, which is part of its configuration, where the file states that.
@@ -161,10 +156,19 @@ class RawFile:
         self, file: h5py.File, names: Sequence[str], rows: slice, frames: slice | None = None
     ) -> Floats:
         """[n, …, C]: the channels of all named datasets, one after another."""
-        channels = [self._read(file, name, rows, frames) for name in names]
+        return self._stacked([self._read(file, name, rows, frames) for name in names])
+
+    def _stacked(self, channels: list[Floats]) -> Floats:
         if not self.layout.channel_axis:
             channels = [values[..., None] for values in channels]
         return channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
+
+    def _values(self, file: h5py.File, name: str, rows: slice, frames: Frames) -> Floats:
+        """One dataset's samples, or the samples' datasets."""
+        if not self.layout.groups:
+            return self.thinning.rows(file[name], rows, frames)
+        groups = self.layout.groups[rows]
+        return np.stack([self.thinning.sample(file[group][name], frames) for group in groups])
 
     def _read(self, file: h5py.File, name: str, rows: slice, frames: slice | None) -> Floats:
         """One dataset's samples, or the samples' datasets, checked."""
