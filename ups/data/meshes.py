@@ -5,6 +5,7 @@ sample. Boundary nodes are those of edges that belong to one triangle. Free of t
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from ups.data.mesh_files import MESH_FORMATS, RawMesh, read_meshes
 from ups.data.points import Indices, PointBlock, PointDiscretisation, PointSample
-from ups.data.source import Floats
+from ups.data.source import Floats, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
 from ups.tasks import TaskSpec
@@ -32,9 +33,18 @@ class MeshSource:
     """The meshes of some files with the same parameters. Checked again whenever they are read."""
 
     files: tuple[Path, ...]
+    counts: tuple[int, ...]
+    """Meshes in each of `files`."""
     discretisation: PointDiscretisation
-    samples: int
     parameters: tuple[float, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def segment(self) -> int:
+        return segment_of(self.discretisation)
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -54,22 +64,26 @@ class MeshSource:
         digests = [file_sha256(path) for path in self.files]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
-    def blocks(self, rows: int) -> Iterator[PointBlock]:
+    def blocks(self, rows: int, span: range | None = None) -> Iterator[PointBlock]:
         """Raises DataError, naming file and mesh, where one is no mesh of the task."""
-        waiting: list[PointSample] = []
-        for path in self.files:
-            for mesh in read_meshes(self.discretisation.spec, path):
-                waiting.append(mesh_sample(self.discretisation.spec, mesh))
-                if len(waiting) == rows:
-                    yield PointBlock(tuple(waiting))
-                    waiting = []
-        if waiting:
-            yield PointBlock(tuple(waiting))
+        asked = self._read(range(self.samples) if span is None else span)
+        while block := tuple(itertools.islice(asked, rows)):
+            yield PointBlock(block)
 
     def initial_conditions(self, rows: int) -> Iterator[list[Floats]]:
         """What a static sample starts from is its mesh and its input."""
         for block in self.blocks(rows):
             yield [sample.start for sample in block.samples]
+
+    def _read(self, span: range) -> Iterator[PointSample]:
+        """The samples of a span, from the files that have any of them."""
+        spec, first = self.discretisation.spec, 0
+        for path, count in zip(self.files, self.counts, strict=True):
+            own = range(max(span.start - first, 0), min(span.stop - first, count))
+            if own:
+                for mesh in itertools.islice(read_meshes(spec, path), own.start, own.stop):
+                    yield mesh_sample(spec, mesh)
+            first += count
 
 
 def open_meshes(spec: TaskSpec, paths: Sequence[Path]) -> list[MeshSource]:
@@ -96,8 +110,8 @@ def open_meshes(spec: TaskSpec, paths: Sequence[Path]) -> list[MeshSource]:
     return [
         MeshSource(
             tuple(sizes),
+            tuple(samples for samples, _ in sizes.values()),
             PointDiscretisation(spec, times, max(most for _, most in sizes.values())),
-            sum(samples for samples, _ in sizes.values()),
             parameters,
         )
         for parameters, sizes in found.items()

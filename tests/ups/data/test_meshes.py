@@ -9,11 +9,13 @@ import pytest
 
 from ups.data import convert
 from ups.data.fields import SPLITS
+from ups.data.meshes import open_meshes
 from ups.data.point_fields import PointFields
 from ups.data.solvers.registry import solver_of
 from ups.data.split import open_split
 from ups.errors import DataError, NotFoundError, UsageError
 from ups.store import DirectoryStore
+from ups.tasks import task_spec
 
 TASK = "darcy2d_mesh"
 SAMPLES = solver_of(TASK).solve(5, range(5), (1.0,)).samples
@@ -44,7 +46,8 @@ def write_archives(folder: Path, count: int = 5, beta: float = 1.0, prefix: str 
 
 
 def write_vtk(path: Path, arrays: dict[str, Any], *, cells: Any = None, flat: bool = True) -> Path:
-    meshio = pytest.importorskip("meshio")
+    import meshio
+
     points = np.asarray(arrays["points"], float)
     height = np.zeros(len(points)) if flat else points[:, 0]
     mesh = meshio.Mesh(
@@ -116,11 +119,13 @@ class TestImport:
         np.savez(tmp_path / "all.npz", beta=1.0, **joined, **offsets)
         assert_same(imported(tmp_path / "store", tmp_path / "all.npz"))
 
+    @pytest.mark.needs_module("meshio")
     @pytest.mark.parametrize("ending", [".vtu", ".vtk"])
     def test_vtk_files(self, tmp_path: Path, ending: str) -> None:
         paths = [write_vtk(tmp_path / f"{i}{ending}", arrays_of(i, beta=3.0)) for i in range(5)]
         assert_same(imported(tmp_path / "store", *reversed(paths)), parameters=3.0)
 
+    @pytest.mark.needs_module("meshio")
     def test_a_parameter_may_be_field_data(self, tmp_path: Path) -> None:
         path = write_vtk(tmp_path / "one.vtu", {**SQUARE, "beta": 1.0})
         add_field_data(path, 4.0)
@@ -138,6 +143,24 @@ class TestImport:
             split: {own.start(row).tobytes() for row in range(own.samples)} for split, own in splits.items()
         }
         assert not starts["train"] & starts["test"]
+
+    def test_a_part_of_the_samples_is_read_from_the_files_that_have_it(self, tmp_path: Path) -> None:
+        parts = [arrays_of(index) for index in (1, 2)]
+        names = ("points", "cells", "a", "u")
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+        ends = {
+            f"{kind}_offsets": [0, *np.cumsum([len(part[name]) for part in parts])]
+            for kind, name in (("point", "points"), ("cell", "cells"))
+        }
+        for name, index in (("a", 0), ("c", 3), ("d", 4)):
+            np.savez(tmp_path / f"{name}.npz", **arrays_of(index))
+        np.savez(tmp_path / "b.npz", beta=1.0, **joined, **ends)
+        [source] = open_meshes(task_spec(TASK), [tmp_path])
+        for span in (range(5), range(2, 4), range(1, 2), range(4, 5)):
+            found = [sample for block in source.blocks(2, span) for sample in block.samples]
+            assert len(found) == len(span)
+            for sample, index in zip(found, span, strict=True):
+                assert np.array_equal(sample.targets, SAMPLES[index].targets)
 
     def test_the_same_files_again_change_nothing(self, tmp_path: Path) -> None:
         paths = write_archives(tmp_path / "raw")
@@ -244,6 +267,7 @@ class TestRefusedArchives:
         refused(tmp_path / "nowhere.npz", "there is no file", NotFoundError)
 
 
+@pytest.mark.needs_module("meshio")
 class TestRefusedVtk:
     def test_quadrilaterals(self, tmp_path: Path) -> None:
         path = write_vtk(tmp_path / "one.vtu", SQUARE, cells=[("quad", np.array([[0, 1, 2, 3]]))])
