@@ -118,7 +118,7 @@ def _labour(options: Options) -> "Labour":
 
 def _declare_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder of particles")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder of them")
     parser.add_argument("--replace", action="store_true", help="drop what the store holds of the task")
     _labour_option(parser)
     _store_option(parser)

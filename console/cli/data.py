@@ -120,7 +120,8 @@ def _register_datasets(cli: click.Group) -> None:
     ) -> None:
         """Convert raw FILES of TASK, in PDEBench's or LagrangeBench's layout, into the store.
 
-        Of particles, FILES may be folders with a metadata.json.
+        Of particles, FILES may be folders with a metadata.json; of a task on a mesh, .npz, .vtu and .vtk
+        files or folders of them, every mesh a sample.
         """
         notes = session.operations.import_data(
             task, files, replace=replace, jobs=jobs, progress=ProgressLine()
