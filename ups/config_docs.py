@@ -3,6 +3,7 @@
 python -m ups.config_docs docs/configs.md
 """
 
+import argparse
 import sys
 import types
 from pathlib import Path
@@ -50,10 +51,13 @@ def markdown() -> str:
 
 def main() -> None:
     """Write the page to the path given as the only argument, or to standard output."""
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(markdown(), encoding="utf-8")
-    else:
+    parser = argparse.ArgumentParser(description="Writes the page of the config keys.")
+    parser.add_argument("path", nargs="?", type=Path, help="default: standard output")
+    path: Path | None = parser.parse_args().path
+    if path is None:
         sys.stdout.write(markdown())
+    else:
+        path.write_text(markdown(), encoding="utf-8")
 
 
 def _sections(schema: type[BaseModel], prefix: str, written: dict[type[BaseModel], str]) -> list[str]:

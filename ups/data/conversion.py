@@ -14,6 +14,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,9 @@ from ups.data.assembly import Assembly, refuse_constants, rows_of
 from ups.data.fields import FORMAT
 from ups.data.point_writer import PointFile
 from ups.data.points import PointDiscretisation
-from ups.data.source import AnyDiscretisation
+from ups.data.source import AnyBlock, AnyDiscretisation
 from ups.data.statistics import Accumulator, Moments
-from ups.data.writer import ConvertedFile, SplitFile
+from ups.data.writer import ConvertedFile, SegmentWriter, SplitFile
 from ups.errors import DataError
 from ups.store import store_error
 from ups.tasks import TaskSpec
@@ -116,7 +117,7 @@ class Conversion:
 
         Args:
             segment: one of `segments`.
-            counted: called with the number of samples of each block, once it is written.
+            counted: called with the number of samples of each block, once it is read and being written.
 
         Raises:
             DataError: a value is not finite.
@@ -133,12 +134,17 @@ class Conversion:
                     writer = self._files[split].writer(segment.number, self._row(split, segment))
                     writers[split] = writer
                     stack.callback(writer.close)
+            behind = stack.enter_context(_WriteBehind())
             done, continues = 0, False
             for block in source.blocks(rows_of(source.discretisation), segment.span):
                 within = slice(done, done + len(block))
-                for split, writer in writers.items():
-                    if masks[split][within].any():
-                        writer.write(block.take(masks[split][within]))
+                behind.write(
+                    [
+                        (writer, block.take(masks[split][within]))
+                        for split, writer in writers.items()
+                        if masks[split][within].any()
+                    ]
+                )
                 for moments, into in zip(block.moments(), measured, strict=True):
                     if moments is not None:
                         into.add(moments, continues=continues)
@@ -218,6 +224,39 @@ class Conversion:
                     moments = Moments(**arrays)
                     rows = None if mask is None else mask[segment.span.start : segment.span.stop]
                     accumulator.add(moments if rows is None else moments.take(rows))
+
+
+class _WriteBehind:
+    """Writes blocks in a thread of its own, one at a time and in order, while the next one is read."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> "_WriteBehind":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Wait for the last block; raises what its writing has raised."""
+        try:
+            self._settle()
+        finally:
+            self._thread.shutdown()
+
+    def write(self, blocks: Sequence[tuple[SegmentWriter, AnyBlock]]) -> None:
+        """Begin to write, once what was begun before is written; raises what that has raised."""
+        self._settle()
+        self._pending = self._thread.submit(_write_all, blocks)
+
+    def _settle(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+
+def _write_all(blocks: Sequence[tuple[SegmentWriter, AnyBlock]]) -> None:
+    for writer, block in blocks:
+        writer.write(block)
 
 
 def fingerprint(assembly: Assembly) -> str:

@@ -21,6 +21,7 @@ from ups.data.fields import AXIS_NAMES, FORMAT
 from ups.data.source import AnyBlock, AnyDiscretisation, Block, Discretisation
 from ups.store import file_sha256, store_error
 
+_SYNC_BYTES = 32 * 1024 * 1024
 _ALIGNMENT = 4096
 """Large datasets begin at a page, which is what memory maps like."""
 
@@ -158,6 +159,7 @@ class RowWriter:
         """
         self.path = path
         self._places = dict(places)
+        self._unsynced = 0
         try:
             self._handle = os.open(path, os.O_WRONLY)
         except OSError as error:
@@ -174,6 +176,10 @@ class RowWriter:
                 while content:
                     written = os.pwrite(self._handle, content, position)
                     content, position = content[written:], position + written
+                    self._unsynced += written
+                if self._unsynced >= _SYNC_BYTES:  # now, while the next block is read, rather than in the end
+                    os.fsync(self._handle)
+                    self._unsynced = 0
             except OSError as error:
                 raise store_error(error, self.path) from error
             self._places[name] = (position, takes_inputs)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -40,8 +41,13 @@ def hashes(store: DirectoryStore, task: str) -> dict[str, str]:
 
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
-    """The processes of a crew among its children."""
-    return [child for child in process.children() if "spawn_main" in " ".join(child.cmdline())]
+    """The living processes of a crew among its children."""
+    found = []
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):  # and zombies
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 class TestSeveralProcesses:
