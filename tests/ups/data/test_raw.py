@@ -254,6 +254,14 @@ def _set(name: str, index: tuple[int, ...], value: float) -> Damage:
     return damage
 
 
+def _all_like_the_first(*names: str) -> Damage:
+    def damage(file: h5py.File) -> None:
+        for name in names:
+            _replace(name, lambda values: np.repeat(values[:1], len(values), axis=0))(file)
+
+    return damage
+
+
 def _replace(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Damage:
     def damage(file: h5py.File) -> None:
         values = change(file[name][()])
@@ -345,7 +353,7 @@ DAMAGED: list[tuple[str, Damage, list[str]]] = [
     (C, _without("x-coordinate"), ["x-coordinate is missing"]),
     (C, _replace("x-coordinate", lambda x: (x + 1) / 2), ["x-coordinate runs", "from -1 to 1"]),
     (C, _replace("t-coordinate", lambda t: t[:20]), ["20 entries for 21 frames"]),
-    (C, _replace("density", lambda d: np.repeat(d[:1], 6, axis=0)), ["same initial condition"]),
+    (C, _all_like_the_first("density", "pressure", "Vx"), ["same initial condition"]),
 ]
 
 
