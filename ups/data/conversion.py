@@ -5,7 +5,7 @@ interrupted conversion goes on with those that are missing. A conversion lives i
 
     plan.json        which assembly this is; written when the files are laid out
     {task}_{split}.h5
-    done/000042.npz  segment 42 is on disk, and this is what was measured of its samples
+    done/000042.npy  segment 42 is on disk, and this is what was measured of its samples
 
 Free of torch.
 """
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ups.data.assembly import Assembly, refuse_constants, rows_of
 from ups.data.fields import FORMAT
@@ -184,19 +183,22 @@ class Conversion:
         return before + int(self.assembly.mask(split, segment.source)[: segment.span.start].sum())
 
     def _mark(self, segment: Segment) -> Path:
-        return self.folder / _DONE / f"{segment.number:06d}.npz"
+        return self.folder / _DONE / f"{segment.number:06d}.npy"
 
     def _set_mark(self, segment: Segment, measured: Sequence[Accumulator]) -> None:
-        arrays = {
-            f"{kind}_{name}": values
-            for kind, accumulator in zip(("targets", "inputs"), measured, strict=True)
-            if accumulator.parts
-            for name, values in Moments.joined(accumulator.parts).arrays().items()
-        }
+        packed = [Moments.joined(own.parts).packed() for own in measured if own.parts]
+        content = np.concatenate(packed, axis=1)  # the targets' channels, then the inputs'
         try:
-            _write_whole(self._mark(segment), lambda path: np.savez(path, allow_pickle=False, **arrays))
+            _write_whole(self._mark(segment), lambda path: np.save(path, content))
         except OSError as error:
             raise store_error(error, self._mark(segment)) from error
+
+    def _measured(self, segment: Segment) -> Iterator[Moments]:
+        """Of the targets and, where the task is static, of the inputs."""
+        spec, content = self.assembly.spec, np.load(self._mark(segment))
+        yield Moments.unpacked(content[:, : len(spec.fields)])
+        if spec.static:
+            yield Moments.unpacked(content[:, len(spec.fields) :])
 
     def _measured_of_training(self) -> tuple[Accumulator, Accumulator]:
         """Of the samples that are for training; refuses a source of which a field is constant."""
@@ -205,25 +207,16 @@ class Conversion:
             in_training = self.assembly.mask("train", index) if "train" in self.assembly.masks else None
             whole = (Accumulator(), Accumulator())
             for segment in self.segments:
-                if segment.source == index:
-                    self._add_measured(segment, whole, None)
+                if segment.source != index:
+                    continue
+                for moments, of_all, of_training in zip(
+                    self._measured(segment), whole, training, strict=False
+                ):
+                    of_all.add(moments)
                     if in_training is not None:
-                        self._add_measured(segment, training, in_training)
+                        of_training.add(moments.take(in_training[segment.span.start : segment.span.stop]))
             refuse_constants(source, *whole)
         return training
-
-    def _add_measured(
-        self, segment: Segment, into: Sequence[Accumulator], mask: NDArray[np.bool_] | None
-    ) -> None:
-        with np.load(self._mark(segment)) as stored:
-            for kind, accumulator in zip(("targets", "inputs"), into, strict=True):
-                arrays = {
-                    name.removeprefix(f"{kind}_"): stored[name] for name in stored if name.startswith(kind)
-                }
-                if arrays:
-                    moments = Moments(**arrays)
-                    rows = None if mask is None else mask[segment.span.start : segment.span.stop]
-                    accumulator.add(moments if rows is None else moments.take(rows))
 
 
 class _WriteBehind:

@@ -6,8 +6,7 @@ of torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +51,18 @@ class Moments:
     @classmethod
     def joined(cls, parts: Sequence["Moments"]) -> "Moments":
         """Those of several sets of samples, in order."""
-        return cls(
-            *(
-                np.concatenate(arrays)
-                for arrays in zip(*(part.arrays().values() for part in parts), strict=True)
-            )
-        )
+        return cls.unpacked(np.concatenate([part.packed() for part in parts]))
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Its members by name: what `Moments(**arrays)` takes."""
-        return {member.name: getattr(self, member.name) for member in fields(self)}
+    def packed(self) -> Doubles:
+        """[n, C, 5]: all of it in one array."""
+        count = np.broadcast_to(self.count[:, None], self.total.shape)
+        return np.stack([self.total, self.square, self.low, self.high, count], axis=-1)
+
+    @classmethod
+    def unpacked(cls, array: Doubles) -> "Moments":
+        """The moments that were `packed`."""
+        total, square, low, high, count = np.moveaxis(array, -1, 0)
+        return cls(total, square, low, high, count[:, 0].astype(np.int64))
 
     def merged(self, other: "Moments") -> "Moments":
         """Those of the same samples over the values of both."""
