@@ -134,8 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if fault.cut_after is not None and begin >= fault.cut_after:
                     self.close_connection = True
                     return
+                self.owner.count(len(chunk))  # before the client can look
                 self.wfile.write(chunk)
-                self.owner.count(len(chunk))
                 if self.owner.bytes_per_second:
                     time.sleep(len(chunk) / self.owner.bytes_per_second)
         except OSError:  # the client has gone
