@@ -31,7 +31,7 @@ from ups.config import TrainConfig, parse_train_config
 from ups.data.convert import import_raw, make
 from ups.data.fields import Fields
 from ups.errors import DataError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import task_spec
 
 TASKS = ("advection1d", "darcy2d")

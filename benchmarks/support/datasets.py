@@ -6,7 +6,7 @@ from pathlib import Path
 from ups import catalog
 from ups.data.convert import import_raw, make
 from ups.errors import DataError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import task_spec
 
 Datasets = Mapping[str, Mapping[str, Path]]

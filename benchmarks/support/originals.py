@@ -24,7 +24,7 @@ from ups.data.source import Block
 from ups.data.split import Split, open_split
 from ups.errors import UpsError
 from ups.events import EventType
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS, RawLayout, TaskSpec, task_spec
 from ups.training.run import train
 

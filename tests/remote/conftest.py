@@ -16,7 +16,8 @@ import pytest
 from ups.catalog import dataset_key, manifest_key
 from ups.config import TrainConfig
 from ups.rundir import RunDirectory, RunSpec, config_sha256, render_spec
-from ups.store import DirectoryStore, file_sha256
+from ups.store import file_sha256
+from ups.stores.directory import DirectoryStore
 
 SAMPLES = {"train": 24, "val": 8, "test": 8}
 FRAMES, CELLS, DT = 6, 32, 0.05

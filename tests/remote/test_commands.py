@@ -14,7 +14,7 @@ from tests.remote.conftest import CONFIG, SAMPLES, pins_of, start, write_dataset
 from ups.catalog import dataset_key
 from ups.config import TrainConfig
 from ups.rundir import RunDirectory, RunSpec, config_sha256, render_spec
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,7 +12,7 @@ from ups.config import TrainConfig, load_train_config, parse_train_config
 from ups.data.convert import make
 from ups.events import Event, EventReader
 from ups.rundir import RunDirectory, RunSpec, config_sha256, render_spec
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAINING = sorted(path.stem for path in CONFIGS.glob("*.yaml") if not path.stem.startswith("eval_"))

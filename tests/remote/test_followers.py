@@ -16,7 +16,7 @@ from ups.config import TrainConfig
 from ups.errors import UsageError
 from ups.ranks import Ranks
 from ups.rundir import RunDirectory
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 LONGER = TrainConfig.model_validate({**CONFIG, "stages": {"operator": {"epochs": 4}}})
 

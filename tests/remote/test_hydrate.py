@@ -12,7 +12,8 @@ from tests.remote.conftest import MakeRun, pins_of, write_dataset
 from ups.catalog import dataset_key, manifest_key
 from ups.errors import NotFoundError, StoreError
 from ups.rundir import RunDirectory
-from ups.store import DirectoryStore, file_sha256
+from ups.store import file_sha256
+from ups.stores.directory import DirectoryStore
 
 
 class Bucket(DirectoryStore):

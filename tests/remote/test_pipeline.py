@@ -12,7 +12,7 @@ from tests.remote.conftest import CONFIG, MakeRun, start, wait_for, write_datase
 from ups.config import TrainConfig
 from ups.events import Event, EventReader
 from ups.rundir import RunDirectory
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 
 def drive(run: RunDirectory, point: str = "never", behaviour: str = "", **environment: str) -> int:

@@ -14,7 +14,7 @@ from tests.simulators.files import Fault, FileServer, md5
 from tests.ups.data import raws
 from ups import catalog
 from ups.data.fields import Fields
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 Capture = pytest.CaptureFixture[str]
 FILES = {

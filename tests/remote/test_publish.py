@@ -11,7 +11,8 @@ from tests.remote.conftest import MakeRun
 from ups.errors import StoreError
 from ups.events import EventReader, EventType
 from ups.rundir import RunDirectory
-from ups.store import DirectoryStore, file_sha256
+from ups.store import file_sha256
+from ups.stores.directory import DirectoryStore
 
 PREFIX = "runs/r1/attempt-1/"
 

@@ -13,7 +13,7 @@ from tests.ups.data import raws
 from ups import catalog
 from ups.data.convert import import_raw
 from ups.errors import DataError, NotFoundError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS
 
 

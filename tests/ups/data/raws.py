@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS
 
 AUTHENTIC = Path(__file__).parents[2] / "data"

@@ -16,7 +16,7 @@ from ups.data.convert import import_raw
 from ups.data.fields import SPLITS
 from ups.data.solvers.registry import solver_sources
 from ups.data.split import open_split
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS
 
 FLOW = raws.ADVECTION.parent / "1D_CFD_Rand_Eta0.01_Zeta0.01_periodic_Train.hdf5"

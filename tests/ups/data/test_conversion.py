@@ -19,7 +19,7 @@ from ups.data import crew
 from ups.data.convert import Labour, import_raw, make
 from ups.data.raw import RawFile
 from ups.errors import DataError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 TWO = Labour(jobs=2)
 
@@ -93,7 +93,7 @@ class TestSeveralProcesses:
             "from pathlib import Path\n"
             "from ups.data import crew\n"
             "from ups.data.convert import Labour, make\n"
-            "from ups.store import DirectoryStore\n"
+            "from ups.stores.directory import DirectoryStore\n"
             "if __name__ == '__main__':\n"
             "    print('ready', flush=True)\n"
             "    make(DirectoryStore(Path(sys.argv[1])), 'darcy2d', samples=3000, labour=Labour(jobs=2))\n"

@@ -28,7 +28,7 @@ from ups.data.convert import convert_file, import_raw, make
 from ups.data.fields import SPLITS, Fields
 from ups.data.raw import open_raw
 from ups.errors import DataError, NotFoundError, StoreError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS
 
 
@@ -451,7 +451,7 @@ class TestInterruption:
             "import os, signal, sys\n"
             "from pathlib import Path\n"
             "from ups.data.convert import import_raw\n"
-            "from ups.store import DirectoryStore\n"
+            "from ups.stores.directory import DirectoryStore\n"
             "kill = lambda what, done, total: 'verify' in what or os.kill(os.getpid(), signal.SIGKILL)\n"
             "import_raw(DirectoryStore(Path(sys.argv[1])), 'advection1d', [Path(sys.argv[2])],\n"
             "           progress=kill)\n"

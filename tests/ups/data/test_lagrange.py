@@ -15,7 +15,7 @@ from ups.data.fields import SPLITS
 from ups.data.point_fields import PointFields
 from ups.data.split import open_split
 from ups.errors import DataError, NotFoundError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 AUTHENTIC = Path(__file__).parents[2] / "data" / "lagrangebench"
 VORTEX = AUTHENTIC / "2D_TGV_400_60every10"

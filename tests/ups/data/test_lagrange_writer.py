@@ -13,7 +13,7 @@ from ups.data.export import export
 from ups.data.formats import ExportFormat
 from ups.data.lagrange import displacements
 from ups.errors import DataError, NotFoundError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -19,7 +19,8 @@ from ups.data.latents import CacheReader, caches, complete, publish_shards, spli
 from ups.data.projection import Part, Recipe, decode, encode, fingerprint, recipe_of
 from ups.errors import ConfigError, DataError, StoreError
 from ups.patches import compact
-from ups.store import DirectoryStore, ObjectStore
+from ups.store import ObjectStore
+from ups.stores.directory import DirectoryStore
 
 VERSION = "upt_16d_8tok"
 PART = Part("state", (6, 3, 8, 1), 4, (0.5,), (2.0,))
@@ -85,7 +86,7 @@ class TestFingerprint:
         code = (
             "import sys; sys.modules.update(torch=None, safetensors=None, scipy=None)\n"
             "from ups.data import latents, projection\n"
-            "from ups.store import DirectoryStore; from pathlib import Path\n"
+            "from ups.stores.directory import DirectoryStore; from pathlib import Path\n"
             "print(latents.caches(DirectoryStore(Path('/nowhere'))))"
         )
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from ups.data.point_fields import PointFields
 from ups.data.solvers.registry import solver_of
 from ups.data.split import open_split
 from ups.errors import DataError, NotFoundError, UsageError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import task_spec
 
 TASK = "darcy2d_mesh"

@@ -14,7 +14,7 @@ from ups.data.solvers.registry import solver_of
 from ups.data.split import open_split
 from ups.data.stored import stored_sources
 from ups.errors import DataError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 
 TASKS = ("darcy2d_mesh", "particles_advect")
 

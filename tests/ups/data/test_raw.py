@@ -14,7 +14,7 @@ from ups.data.convert import import_raw
 from ups.data.fields import SPLITS, Fields
 from ups.data.raw import IMPORTABLE, open_raw
 from ups.errors import DataError, NotFoundError, UpsError
-from ups.store import DirectoryStore
+from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS, RawLayout
 
 Damage = Callable[[h5py.File], None]

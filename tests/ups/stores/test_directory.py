@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ups import store as store_module
 from ups.errors import ConfigError, NotFoundError, StoreError
-from ups.store import DirectoryStore, free_bytes, open_store
+from ups.store import Download, Upload, free_bytes, open_store
+from ups.stores import directory as store_module
+from ups.stores.directory import DirectoryStore
 
 
 @pytest.fixture
@@ -184,3 +185,52 @@ class TestOpening:
 
 def test_free_space_is_that_of_the_nearest_directory(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "not" / "yet") == pytest.approx(free_bytes(tmp_path), rel=0.1)
+
+
+class TestManyObjects:
+    def test_go_there_and_back_with_one_progress_over_all(
+        self, store: DirectoryStore, tmp_path: Path
+    ) -> None:
+        contents = {f"many/{index}": bytes([index]) * (1000 + index) for index in range(5)}
+        sources = [tmp_path / str(index) for index in range(5)]
+        for source, content in zip(sources, contents.values(), strict=True):
+            source.write_bytes(content)
+        told: list[tuple[int, int]] = []
+
+        hashes = store.upload_all(
+            [Upload(source, key) for source, key in zip(sources, contents, strict=True)],
+            progress=lambda done, total: told.append((done, total)),
+        )
+        assert hashes == tuple(map(sha256, contents.values()))
+        assert told[-1] == (5010, 5010)
+        assert told == sorted(told)
+
+        targets = [tmp_path / "back" / str(index) for index in range(5)]
+        targets[0].parent.mkdir()
+        store.download_all(
+            [Download(key, target, sha) for key, target, sha in zip(contents, targets, hashes, strict=True)],
+            progress=lambda done, total: told.append((done, total)),
+        )
+        assert [target.read_bytes() for target in targets] == list(contents.values())
+        assert told[-1] == (5010, 5010)
+
+        store.delete_all(list(contents)[1:])
+        assert [info.key for info in store.list()] == ["many/0"]
+
+    def test_are_found_and_read_in_parts(self, store: DirectoryStore) -> None:
+        store.write_bytes("a/b", b"0123456789")
+        found = store.find("a/b")
+        assert found is not None
+        assert (found.key, found.bytes) == ("a/b", 10)
+        assert found == next(store.list("a/"))
+        assert store.find("a") is None
+        assert store.read_range("a/b", 3, 6) == b"345"
+        assert store.read_range("a/b", 8, 20) == b"89"
+        with pytest.raises(NotFoundError, match="a/c"):
+            store.read_range("a/c", 0, 1)
+
+    def test_have_another_etag_once_they_change(self, store: DirectoryStore) -> None:
+        store.write_bytes("a", b"1")
+        before = next(store.list()).etag
+        store.write_bytes("a", b"2")
+        assert next(store.list()).etag != before
