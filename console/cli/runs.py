@@ -226,12 +226,12 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
     if row is None:
         return
     hours = duration(row.deadline - time.time())
-    session.say(
-        f"\nrun {run} goes on without this window: ${row.usd_per_hour:.2f}/h, ${row.usd:.2f} so far; "
-        f"its watchdog ends it in {hours} at the latest.\n"
-        f"`ups-console` shows it again. Ctrl-C once more within {_SECOND_INTERRUPT_S:.0f} s tears it down."
-    )
-    try:
+    try:  # from the first word on: who reads it may be quick
+        session.say(
+            f"\nrun {run} goes on without this window: ${row.usd_per_hour:.2f}/h, ${row.usd:.2f} so far; "
+            f"its watchdog ends it in {hours} at the latest.\n"
+            f"`ups-console` shows it again. Ctrl-C once more within {_SECOND_INTERRUPT_S:.0f} s tears it down."
+        )
         time.sleep(_SECOND_INTERRUPT_S)
     except KeyboardInterrupt:
         for step in session.operations.teardown(instance):
