@@ -1,16 +1,15 @@
 """Judges a checkpoint: the evaluation phase of a run, and `python -m remote evaluate`."""
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from remote.files import write_json
 from remote.hydrate import Datasets
 from remote.publish import content_sha256
 from ups.config import Evaluation, Ttc
-from ups.errors import NotFoundError, StoreError
+from ups.errors import NotFoundError
 from ups.events import finite
 from ups.rundir import RunDirectory, RunSpec
 
@@ -131,22 +130,3 @@ def checkpoint_tasks(checkpoint: Path) -> tuple[str, ...]:
 
     state = checkpoints.read(checkpoint).state
     return tuple(str(task["task"]) for task in state["operator"]["tasks"])
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically: another process sees the old one or the new one, whole.
-
-    Raises:
-        StoreError: it cannot be written; the old one is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -9,12 +9,14 @@ import json
 import signal
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remote import environment
 from remote.journal import say
+from ups.data.outline import Outline
 from ups.errors import TrainingError, UpsError
 from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory
@@ -36,17 +38,16 @@ class Followers:
         self._ranks = ranks
         self._waiting = ranks.world_size > 1
 
-    def call(self, datasets: Mapping[str, Mapping[str, Path]]) -> None:
-        """Let them train on these files."""
-        self._say(
-            {task: {split: str(file) for split, file in files.items()} for task, files in datasets.items()}
-        )
+    def call(self, datasets: Mapping[str, Mapping[str, Path]], outlines: Mapping[str, Outline]) -> None:
+        """Let them train on these files, some of which may only be known in outline yet."""
+        files = {task: {split: str(file) for split, file in of.items()} for task, of in datasets.items()}
+        self._say({"files": files, "outlines": {task: asdict(outline) for task, outline in outlines.items()}})
 
     def dismiss(self) -> None:
         """Let those that still wait leave: there is nothing to train."""
         self._say(None)
 
-    def _say(self, word: dict[str, dict[str, str]] | None) -> None:
+    def _say(self, word: dict[str, Any] | None) -> None:
         if self._waiting:
             self._waiting = False
             _store(self._ranks).set(_WORD, json.dumps(word))
@@ -66,9 +67,10 @@ def follow(directory: RunDirectory, ranks: Ranks) -> int:
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides
-    datasets = _awaited_word(ranks)
-    if datasets is None:
+    word = _awaited_word(ranks)
+    if word is None:
         return 0
+    datasets, outlines = word
     # until its next checkpoint is written, the main process needs the others
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     from ups.training.job import SILENCE, TrainingJob
@@ -76,7 +78,8 @@ def follow(directory: RunDirectory, ranks: Ranks) -> int:
 
     spec = directory.read_spec()
     environment.use_threads(spec.threads)
-    job = TrainingJob(spec, directory, datasets, ranks.device(environment.device()), ranks=ranks)
+    device = ranks.device(environment.device())
+    job = TrainingJob(spec, directory, datasets, device, ranks=ranks, outlines=outlines)
     try:
         train(job, SILENCE)
     except LostProcessError as error:
@@ -89,8 +92,8 @@ def follow(directory: RunDirectory, ranks: Ranks) -> int:
     return 0
 
 
-def _awaited_word(ranks: Ranks) -> dict[str, dict[str, Path]] | None:
-    """The files to train on; None where there is nothing to train.
+def _awaited_word(ranks: Ranks) -> tuple[dict[str, dict[str, Path]], dict[str, Outline]] | None:
+    """The files to train on and what is known of them beforehand; None where there is nothing to train.
 
     Raises:
         TrainingError: the main process said nothing for too long.
@@ -106,7 +109,8 @@ def _awaited_word(ranks: Ranks) -> dict[str, dict[str, Path]] | None:
         ) from None
     if word is None:
         return None
-    return {task: {split: Path(file) for split, file in files.items()} for task, files in word.items()}
+    files = {task: {split: Path(file) for split, file in of.items()} for task, of in word["files"].items()}
+    return files, {task: Outline.from_json(content) for task, content in word["outlines"].items()}
 
 
 def _store(ranks: Ranks) -> "Store":

@@ -1,66 +1,62 @@
 """Brings a run's datasets to this machine, each one proven to be what run.yaml pins.
 
-A file in the store's own directory is used in place; from a bucket it is fetched to a name that holds
-its hash. What has been hashed once is known by (path, bytes, mtime), so that a resume does not hash again.
+Only what the run reads comes: the tasks of its config, the split that is trained on and those that are
+judged, and first the tasks that its curriculum draws first. A file in the store's own directory is used
+in place; from a bucket it is fetched to a name that holds its hash, and serves every run beside this one.
 """
 
-import contextlib
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from remote.keyed import KeyedData
+from remote.verified import VerifiedFiles
 from ups import catalog
-from ups.catalog import SplitEntry, dataset_key
-from ups.errors import StoreError
+from ups.catalog import DatasetEntry, SplitEntry, dataset_key
+from ups.config import TrainConfig
+from ups.data.outline import Outline
+from ups.data.split import open_split
+from ups.errors import StoreError, UpsError
 from ups.rundir import RunDirectory, RunSpec
-from ups.store import ObjectStore, free_bytes
+from ups.store import Download, ObjectStore, free_bytes
+from ups.training.curriculum import joining_epochs
 
 Datasets = dict[str, dict[str, Path]]
 """task → split → converted file on this machine."""
 Progress = Callable[[str, int, int], None]
-"""Called with (task, bytes done, bytes in all, of all datasets together); may raise to stop."""
+"""Called with (task, bytes done, bytes in all, of all datasets together); "" where several tasks come at
+once. May raise to stop."""
 
-_CHUNK = 4 * 1024 * 1024
+JUDGED = ("val", "test")
+"""Splits that validation and the report need."""
 _KNOWN_FILE = "verified.json"
 
 
-class VerifiedFiles:
-    """Which files were hashed here, and what the hash was; any change of a file makes it unknown again."""
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One file that the run needs."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(content, dict):
-                self._known = content
-
-    def sha256(self, file: Path) -> str | None:
-        """The hash of the file as it is now, None where it is not known."""
-        record = self._known.get(str(file))
-        try:
-            stamp = _stamp(file)
-        except OSError:
-            return None
-        if not isinstance(record, dict) or record.get("stamp") != stamp:
-            return None
-        return str(record.get("sha256"))
-
-    def record(self, file: Path, stamp: list[int], sha256: str) -> None:
-        """Remember a hash that was taken of the file while it had that stamp."""
-        self._known[str(file)] = {"stamp": stamp, "sha256": sha256}
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        with contextlib.suppress(OSError):  # it only saves time
-            temporary.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
-            temporary.replace(self._path)
+    task: str
+    split: str
+    sha256: str
 
 
-def _stamp(file: Path) -> list[int]:
-    stat = file.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a file that the run needs is now."""
+
+    pin: Pin
+    bytes: int
+    here: Path | None
+    """On this machine, whether it is right or not."""
+    key: str
+    """In the store; "" where that need not be asked."""
+
+
+def groups(config: TrainConfig) -> list[list[str]]:
+    """The tasks of a config that training needs together, those that it needs first coming first."""
+    joining = joining_epochs(config)
+    return [[task for task in joining if joining[task] == epoch] for epoch in sorted(set(joining.values()))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,134 +66,249 @@ class Hydrator:
     spec: RunSpec
     store: ObjectStore
     directory: RunDirectory
+    splits: Collection[str] = catalog.SPLITS
+    """Those that are brought here."""
 
     @property
     def downloads(self) -> Path:
         """Files fetched from a bucket, beside the run directory and shared by the runs there."""
         return self.directory.root.parent / "data"
 
-    def ready(self) -> Datasets | None:
-        """All files, if they are here and known to be right without hashing; else None."""
-        known = self._known()
-        found: Datasets = {}
-        for task, split, sha256 in self._pins():
-            places = (self._fetched(sha256), self.store.local_path(dataset_key(task, split)))
-            file = next((path for path in places if path is not None and path.is_file()), None)
-            if file is None or known.sha256(file) != sha256:
+    @property
+    def pins(self) -> dict[str, dict[str, str]]:
+        """task → split → sha256: run.yaml's, and of tasks that it does not pin what came by `DATASET_KEY`."""
+        return {**self._keyed.recorded(), **self.spec.datasets}
+
+    def ready(self, tasks: Iterable[str] | None = None) -> Datasets | None:
+        """All files of some tasks (None: of all), if they are here and known to be right without hashing."""
+        known, found = self._known(), Datasets()
+        for task in self.spec.tasks if tasks is None else tasks:
+            for split, sha256 in self.pins.get(task, {}).items():
+                if split not in self.splits:
+                    continue
+                pin = Pin(task, split, sha256)
+                file = self._here(pin)
+                if file is None or known.sha256(file) != sha256:
+                    return None
+                found.setdefault(task, {})[split] = file
+            if task not in found:
                 return None
-            found.setdefault(task, {})[split] = file
         return found
 
-    def hydrate(self, progress: Progress) -> Datasets:
-        """Fetch what is missing and verify everything.
+    def hydrate(self, progress: Progress, tasks: Collection[str] | None = None) -> Datasets:
+        """Fetch what is missing of some tasks (None: of all) and verify it; several files at a time.
+
+        Whether the store can give all that the run needs, and the disk hold it, is known before the first
+        byte comes.
 
         Raises:
-            StoreError: a dataset is being replaced or damaged, or the disk has no room for it.
+            StoreError: a dataset is being replaced or damaged, or the disk has no room for what is missing.
             NotFoundError: the store does not have it.
         """
-        found: Datasets = {}
-        pins = self._pins()
-        done, total = 0, sum(self._bytes(*pin) for pin in pins)
-        for task, split, sha256 in pins:
-            before = done
-
-            def tell(task: str, of_file: int, _: int, before: int = before) -> None:
-                progress(task, before + of_file, total)
-
-            file = self._provide(task, split, sha256, tell)
-            found.setdefault(task, {})[split] = file
-            done += file.stat().st_size
-            progress(task, done, total)
+        plan = self._plan(progress)
+        wanted = [item for item in plan if tasks is None or item.pin.task in tasks]
+        others = [item for item in plan if item not in wanted and item.here is not None]
+        counted = _Counted(progress, sum(item.bytes for item in plan), sum(item.bytes for item in others))
+        verified = {item.pin: self._verified(item, counted) for item in wanted}
+        missing = [item for item in wanted if verified[item.pin] is None]
+        self._require_room([item for item in plan if item.here is None or item in missing])
+        self._download([self._in_store(item) for item in missing], counted)
+        found = Datasets()
+        for item in wanted:
+            file = verified[item.pin] or self._fetched(item.pin.sha256)
+            found.setdefault(item.pin.task, {})[item.pin.split] = file
+        counted.end("" if len(found) > 1 else next(iter(found)))
         return found
 
-    def _bytes(self, task: str, split: str, sha256: str) -> int:
-        fetched = self._fetched(sha256)
-        return fetched.stat().st_size if fetched.is_file() else self._stored(task, split, sha256).bytes
+    def outlines(self) -> dict[str, Outline]:
+        """The sizes of each task's trained split, as its manifest says; of the file where that is right.
+
+        Raises:
+            StoreError, NotFoundError, DataError: neither says.
+        """
+        trained, known, found = self.spec.config.data.split, self._known(), {}
+        for item in self._plan(_silent):
+            pin = item.pin
+            if pin.split != trained:
+                continue
+            if item.here is not None and known.sha256(item.here) == pin.sha256:
+                found[pin.task] = Outline.of(open_split(item.here))
+            else:
+                stored = _stored(self._entry(pin.task), pin)
+                found[pin.task] = Outline.from_shape(pin.task, stored.shape, stored.dt)
+        return found
+
+    def places(self) -> Datasets:
+        """Where the files of all tasks are, or will be once they have come."""
+        found = Datasets()
+        for item in self._plan(_silent):
+            file = item.here or self._fetched(item.pin.sha256)
+            found.setdefault(item.pin.task, {})[item.pin.split] = file
+        return found
+
+    # --- what there is ------------------------------------------------------------------------
+
+    @property
+    def _keyed(self) -> KeyedData:
+        return KeyedData.of_environment(self.store, self.directory, self.downloads)
 
     def _known(self) -> VerifiedFiles:
         return VerifiedFiles(self.directory.root / _KNOWN_FILE)
 
-    def _pins(self) -> list[tuple[str, str, str]]:
+    def _pins(self) -> Iterator[Pin]:
+        pins = self.pins
         for task in self.spec.tasks:
-            if task not in self.spec.datasets:
+            if task not in pins:
                 raise StoreError(
                     f"{self.directory.spec_path} pins no dataset of {task}", hint="launch it anew"
                 )
-        return [
-            (task, split, sha256)
-            for task in self.spec.tasks
-            for split, sha256 in self.spec.datasets[task].items()
-        ]
+            yield from (Pin(task, split, pins[task][split]) for split in pins[task] if split in self.splits)
+
+    def _plan(self, progress: Progress) -> list[Found]:
+        """Every file that the run needs, and where it is; what the store lacks comes by `DATASET_KEY` now."""
+        entries = {task: self._provided(task, progress) for task in self.spec.tasks}
+        return [self._find(pin, entries[pin.task]) for pin in self._pins()]
+
+    def _provided(self, task: str, progress: Progress) -> DatasetEntry | None:
+        """What the store says of a task; None where nothing of it is needed from there."""
+        pins, keyed = self.pins.get(task), self._keyed
+        named = keyed.names(task)
+        if pins is None and not named:
+            return None
+        files = {split: sha256 for split, sha256 in (pins or {}).items() if split in self.splits}
+        if files and all(self._fetched(sha256).is_file() for sha256 in files.values()):
+            return None
+        try:
+            entry = self._entry(task)
+            if pins is None:
+                keyed.record(task, catalog.pins(self.store, [task])[task])
+        except UpsError as error:
+            if not named:
+                raise
+            keyed.fetch(task, self.splits, pins, error.message, progress)
+            return None
+        return entry
+
+    def _entry(self, task: str) -> DatasetEntry:
+        return catalog.dataset(self.store, task)
+
+    def _find(self, pin: Pin, entry: DatasetEntry | None) -> Found:
+        fetched = self._fetched(pin.sha256)
+        if fetched.is_file():
+            return Found(pin, fetched.stat().st_size, fetched, "")
+        stored = _stored(entry or self._entry(pin.task), pin)
+        return Found(pin, stored.bytes, self.store.local_path(stored.key), stored.key)
+
+    def _in_store(self, item: Found) -> Found:
+        """The same file in the store, where the copy here turned out to be wrong."""
+        if item.key:
+            return item
+        stored = _stored(self._entry(item.pin.task), item.pin)
+        return Found(item.pin, stored.bytes, None, stored.key)
 
     def _fetched(self, sha256: str) -> Path:
         return self.downloads / f"{sha256}.h5"
 
-    def _provide(self, task: str, split: str, sha256: str, progress: Progress) -> Path:
-        fetched = self._fetched(sha256)
+    def _here(self, pin: Pin) -> Path | None:
+        fetched = self._fetched(pin.sha256)
         if fetched.is_file():
-            if self._is(fetched, sha256, task, progress):
-                return fetched
-            fetched.unlink()
-        stored = self._stored(task, split, sha256)
-        in_place = self.store.local_path(stored.key)
-        if in_place is None:
-            return self._download(task, split, stored, sha256, progress)
-        if not self._is(in_place, sha256, task, progress):
-            raise _replaced(task, split, f"{in_place} does not have the sha256 that run.yaml pins")
-        return in_place
+            return fetched
+        return self.store.local_path(dataset_key(pin.task, pin.split))
 
-    def _stored(self, task: str, split: str, sha256: str) -> SplitEntry:
-        """What the store says it holds; refused where that is not what the run pins."""
-        entry = catalog.dataset(self.store, task)
-        if entry.state == "writing":
-            raise _replaced(task, split, "its manifest says that it is being written")
-        stored = entry.splits.get(split)
-        if stored is None or entry.state == "damaged":
+    # --- bringing it here ---------------------------------------------------------------------
+
+    def _verified(self, item: Found, counted: "_Counted") -> Path | None:
+        """The file where it is right; None where it has to be fetched.
+
+        Raises:
+            StoreError: the store's own file is not what the run pins.
+        """
+        pin, file, known = item.pin, item.here, self._known()
+        if file is None:
+            return None
+        right = known.sha256(file) == pin.sha256
+        if not right:
+            right = known.verify(file, lambda done: counted.tell(pin.task, done)) == pin.sha256
+        if right:
+            counted.add(pin.task, item.bytes)
+            return file
+        if file != self._fetched(pin.sha256):
+            raise _replaced(pin, f"{file} does not have the sha256 that run.yaml pins")
+        file.unlink()
+        return None
+
+    def _require_room(self, missing: Sequence[Found]) -> None:
+        needed, free = sum(item.bytes for item in missing), free_bytes(self.downloads)
+        if needed > free:
+            what = ", ".join(dict.fromkeys(item.pin.task for item in missing))
             raise StoreError(
-                f"the {split} split of {task} cannot be used: {entry.note or 'the store does not have it'}",
-                hint=f"`ups-console data verify {task}`; make or import it again",
-            )
-        if stored.sha256 not in ("", sha256):
-            raise _replaced(task, split, "its manifest states another sha256 than run.yaml pins")
-        return stored
-
-    def _is(self, file: Path, sha256: str, task: str, progress: Progress) -> bool:
-        known = self._known()
-        return known.sha256(file) == sha256 or self._verify(file, known, task, progress) == sha256
-
-    def _verify(self, file: Path, known: VerifiedFiles, task: str, progress: Progress) -> str:
-        stamp = _stamp(file)
-        digest, done, total = hashlib.sha256(), 0, stamp[0]
-        try:
-            with file.open("rb") as content:
-                while chunk := content.read(_CHUNK):
-                    digest.update(chunk)
-                    done += len(chunk)
-                    progress(task, done, total)
-        except OSError as error:
-            raise StoreError(f"{file} cannot be read: {error.strerror or error}") from error
-        known.record(file, stamp, digest.hexdigest())
-        return digest.hexdigest()
-
-    def _download(self, task: str, split: str, stored: SplitEntry, sha256: str, progress: Progress) -> Path:
-        target = self._fetched(sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free = free_bytes(target)
-        if stored.bytes > free:
-            raise StoreError(
-                f"no space left in {target.parent} for the {split} split of {task}: "
-                f"{stored.bytes / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free",
+                f"no space left in {self.downloads} for {what}: {needed / 1e9:.2f} GB are missing, and"
+                f" {free / 1e9:.2f} GB are free",
                 hint="free some space, or rent a larger disk",
             )
-        self.store.download(
-            stored.key, target, sha256=sha256, progress=lambda done, total: progress(task, done, total)
+
+    def _download(self, items: Sequence[Found], counted: "_Counted") -> None:
+        if not items:
+            return
+        tasks = {item.pin.task for item in items}
+        name = tasks.pop() if len(tasks) == 1 else ""
+        wanted = {self._fetched(item.pin.sha256): item for item in items}
+        try:
+            self.downloads.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.downloads} cannot be made: {error.strerror or error}") from error
+        self.store.download_all(
+            [Download(item.key, target, item.pin.sha256) for target, item in wanted.items()],
+            progress=lambda done, total: counted.tell(name, done),
         )
-        self._known().record(target, _stamp(target), sha256)
-        return target
+        known = self._known()
+        for target, item in wanted.items():
+            known.trust(target, item.pin.sha256)
+        counted.add(name, sum(item.bytes for item in items))
 
 
-def _replaced(task: str, split: str, why: str) -> StoreError:
+def _silent(task: str, done: int, total: int) -> None:
+    pass
+
+
+class _Counted:
+    """Progress in bytes over all files, from that of each."""
+
+    def __init__(self, progress: Progress, total: int, done: int) -> None:
+        self._progress, self._total, self._done, self._told = progress, total, done, 0
+
+    def tell(self, task: str, of_current: int) -> None:
+        """How far the current one is; what is told never falls."""
+        self._told = max(self._told, min(self._done + of_current, self._total))
+        self._progress(task, self._told, self._total)
+
+    def add(self, task: str, size: int) -> None:
+        """The current one is done."""
+        self._done += size
+        self.tell(task, 0)
+
+    def end(self, task: str) -> None:
+        self.tell(task, 0)
+
+
+def _stored(entry: DatasetEntry, pin: Pin) -> SplitEntry:
+    """What the store says it holds; refused where that is not what the run pins."""
+    if entry.state == "writing":
+        raise _replaced(pin, "its manifest says that it is being written")
+    stored = entry.splits.get(pin.split)
+    if stored is None or entry.state == "damaged":
+        why = entry.note or "the store does not have it"
+        raise StoreError(
+            f"the {pin.split} split of {pin.task} cannot be used: {why}",
+            hint=f"`ups-console data verify {pin.task}`; make or import it again",
+        )
+    if stored.sha256 not in ("", pin.sha256):
+        raise _replaced(pin, "its manifest states another sha256 than run.yaml pins")
+    return stored
+
+
+def _replaced(pin: Pin, why: str) -> StoreError:
     return StoreError(
-        f"the {split} split of {task} was replaced or is being replaced: {why}",
+        f"the {pin.split} split of {pin.task} was replaced or is being replaced: {why}",
         hint="wait until it is complete, then launch the run anew: a run computes with the data it pins",
     )

@@ -7,21 +7,22 @@ started again in the same directory. However a run ends, short of SIGKILL, it sa
 import contextlib
 import json
 import os
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from remote import environment, evaluate, watchdog
 from remote.failures import StopRequested, explain
+from remote.files import write_json
 from remote.followers import RESTART_EXIT_CODE, Followers, follow
-from remote.hydrate import Datasets, Hydrator
+from remote.hydrate import JUDGED, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256
+from remote.stopping import StopSwitch
+from remote.supply import Supply
 from remote.telemetry import Telemetry
 from ups.course import course
 from ups.errors import TrainingError, UpsError
@@ -34,7 +35,6 @@ from ups.tasks import Modality, task_spec
 PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0
 """Least time between two uploads of checkpoints while training goes on."""
-_SAME_SIGNAL_S = 2.0  # the watchdog and the console may both ask; that is one request
 _TRAINED_FILE = "trained.json"
 
 Status = Literal["succeeded", "failed", "stopped"]
@@ -73,34 +73,6 @@ def execute(root: Path, *, as_json: bool = False) -> int:
             )  # what failed by itself fails again: only deaths are mended
         with Journal(directory.events_path, as_json=as_json) as journal:
             return Attempt(spec, directory, store, journal, stop, ranks, followers).run()
-
-
-class StopSwitch:
-    """Whether somebody asked the run to stop; asking again ends the process at once."""
-
-    def __init__(self) -> None:
-        self._first: float | None = None
-
-    def install(self) -> None:
-        """Listen to SIGTERM and SIGINT; a hang-up is no reason to stop."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now
-        elif now - self._first > _SAME_SIGNAL_S:
-            os._exit(128 + number)
-
-    def __call__(self) -> bool:
-        return self._first is not None
-
-    def check(self) -> None:
-        """Raises StopRequested once somebody asked."""
-        if self():
-            raise StopRequested
 
 
 @dataclass
@@ -180,11 +152,15 @@ class Attempt:
 
     def _work(self, device: str, outcome: Outcome) -> None:
         """The phases up to the report; a request to stop and a failure end in `outcome`."""
+        with contextlib.closing(self._supply()) as supply:
+            self._try_phases(supply, device, outcome)
+
+    def _try_phases(self, supply: Supply, device: str, outcome: Outcome) -> None:
         try:
-            datasets = self._hydrate()
-            self._precompute(datasets)
-            checkpoint = self._train(datasets, device)
-            report = self._evaluate(checkpoint, device)
+            self._hydrate(supply)
+            self._precompute(supply)
+            checkpoint = self._train(supply, device)
+            report = self._evaluate(supply, checkpoint, device)
             outcome.summary = evaluate.summary(report)
         except StopRequested:
             outcome.status = "stopped"
@@ -222,20 +198,26 @@ class Attempt:
 
         return progress
 
-    def _hydrate(self) -> Datasets:
-        datasets = self._hydrator.ready()
-        if datasets is not None:
-            self._skip("hydrate", "all datasets are here and verified already")
-            return datasets
-        with self._in_phase("hydrate") as detail:
-            datasets = self._hydrator.hydrate(self._telling("hydrate", "bytes"))
-            files = [file for splits in datasets.values() for file in splits.values()]
-            total = sum(file.stat().st_size for file in files)
-            detail(f"{len(files)} files, {total / 1e6:.1f} MB, each with the sha256 that run.yaml pins")
-        return datasets
+    def _supply(self) -> Supply:
+        """What the phases to come need of the data: a finished training is only judged."""
+        hydrator = self._hydrator
+        if self._trained() is not None and not self._precomputes:
+            hydrator = replace(hydrator, splits=JUDGED)
+        return Supply(hydrator, self._journal, self._stop.check)
 
-    def _precompute(self, datasets: Datasets) -> None:
-        if not (self._spec.precompute or os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")):
+    def _hydrate(self, supply: Supply) -> None:
+        if supply.ready():
+            self._skip("hydrate", "all datasets are here and verified already")
+            return
+        with self._in_phase("hydrate") as detail:
+            detail(supply.begin())
+
+    @property
+    def _precomputes(self) -> bool:
+        return self._spec.precompute or os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
+
+    def _precompute(self, supply: Supply) -> None:
+        if not self._precomputes:
             self._skip("precompute", "fields are memory-mapped: a latent cache would only take space")
             return
         from remote import precompute
@@ -246,6 +228,7 @@ class Attempt:
         if not lacking:
             self._skip("precompute", f"the store has {shape.version} of all tasks")
             return
+        datasets = supply.whole()
         with self._in_phase("precompute") as detail:
             tell = self._telling("precompute", "samples")
             size = sum(
@@ -254,7 +237,7 @@ class Attempt:
             )
             detail(f"{shape.version}: {len(lacking)} splits, {size / 1e6:.1f} MB")
 
-    def _train(self, datasets: Datasets, device: str) -> Path:
+    def _train(self, supply: Supply, device: str) -> Path:
         trained = self._trained()
         if trained is not None:
             self._followers.dismiss()
@@ -266,9 +249,10 @@ class Attempt:
 
             environment.use_threads(self._spec.threads)
             job = TrainingJob(
-                self._spec, self._directory, datasets, device, should_stop=self._stop, ranks=self._ranks
-            )
-            self._followers.call(datasets)
+                self._spec, self._directory, supply.datasets, device, should_stop=self._stop,
+                ranks=self._ranks, outlines=supply.outlines, arrived=supply.arrived,
+            )  # fmt: skip
+            self._followers.call(supply.datasets, supply.outlines)
             result = train(job, _TrainingSink(self._journal, self._publisher))
             if result.status == "stopped":
                 raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")
@@ -279,7 +263,7 @@ class Attempt:
     def _record_trained(self, checkpoint: Path) -> None:
         if not checkpoint.is_dir():
             raise TrainingError(f"training has finished, but its checkpoint {checkpoint} is not there")
-        evaluate.write_json(
+        write_json(
             self._directory.root / _TRAINED_FILE,
             {
                 "checkpoint": checkpoint.relative_to(self._directory.root).as_posix(),
@@ -297,7 +281,7 @@ class Attempt:
             return None
         return checkpoint if whole else None
 
-    def _evaluate(self, checkpoint: Path, device: str) -> evaluate.Report:
+    def _evaluate(self, supply: Supply, checkpoint: Path, device: str) -> evaluate.Report:
         report = evaluate.valid_report(self._spec, self._directory, checkpoint)
         if report is not None:
             self._skip("evaluate", "report.json is of this checkpoint already")
@@ -305,9 +289,9 @@ class Attempt:
         with self._in_phase("evaluate") as detail:
             environment.use_threads(self._spec.threads)
             # Hours may have passed: the files must still be those that were trained on.
-            datasets = self._hydrator.ready() or self._hydrator.hydrate(lambda task, done, total: None)
+            datasets = supply.whole()
             report = evaluate.write_report(
-                self._spec,
+                self._spec.model_copy(update={"datasets": self._hydrator.pins}),
                 self._directory,
                 datasets,
                 checkpoint,

@@ -13,8 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.ups.converted import write_darcy
 from ups.catalog import dataset_key, manifest_key
 from ups.config import TrainConfig
+from ups.data.outline import Outline
+from ups.data.split import open_split
 from ups.rundir import RunDirectory, RunSpec, config_sha256, render_spec
 from ups.store import file_sha256
 from ups.stores.directory import DirectoryStore
@@ -78,9 +81,43 @@ def write_dataset(store: DirectoryStore, *, seed: int = 0) -> None:
     store.write_bytes(manifest_key("advection1d"), json.dumps(manifest).encode())
 
 
-def pins_of(store: DirectoryStore) -> dict[str, dict[str, str]]:
-    manifest = json.loads(store.read_bytes(manifest_key("advection1d")))
-    return {"advection1d": {name: split["sha256"] for name, split in manifest["splits"].items()}}
+def write_darcy_dataset(store: DirectoryStore) -> None:
+    """All splits of darcy2d and their manifest."""
+    files = write_darcy((store.root / dataset_key("darcy2d", "train")).parent)
+    splits = {}
+    for split, path in files.items():
+        outline = Outline.of(open_split(path))
+        splits[split] = {
+            "file": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path),
+            "samples": outline.samples, "shape": [outline.samples, *outline.extent, 1], "dt": 0.0,
+        }  # fmt: skip
+    manifest = {
+        "format": 1, "task": "darcy2d", "state": "complete", "created": 0.0, "splits": splits,
+        "statistics": {}, "parameters": {"beta": [1.0]}, "provenance": [],
+    }  # fmt: skip
+    store.write_bytes(manifest_key("darcy2d"), json.dumps(manifest).encode())
+
+
+def two_task_config(**training: Any) -> TrainConfig:
+    """Darcy's problem from the first epoch, travelling waves from the second."""
+    curriculum = {"enabled": True, "stages": [{"epochs": [0, 1], "tasks": ["darcy2d"]}]}
+    return TrainConfig.model_validate(
+        {
+            **CONFIG,
+            "data": {"task": ["advection1d", "darcy2d"]},
+            "latent": {"dim": 16, "tokens": 16},
+            "operator": {"pdet": CONFIG["operator"]["pdet"]},
+            "training": {**CONFIG["training"], "task_curriculum": curriculum, **training},
+        }
+    )
+
+
+def pins_of(store: DirectoryStore, *tasks: str) -> dict[str, dict[str, str]]:
+    manifests = {task: json.loads(store.read_bytes(manifest_key(task))) for task in tasks or ("advection1d",)}
+    return {
+        task: {name: split["sha256"] for name, split in manifest["splits"].items()}
+        for task, manifest in manifests.items()
+    }
 
 
 @pytest.fixture
@@ -88,6 +125,13 @@ def store(tmp_path: Path) -> DirectoryStore:
     found = DirectoryStore(tmp_path / "store")
     write_dataset(found)
     return found
+
+
+@pytest.fixture
+def two_tasks(store: DirectoryStore) -> DirectoryStore:
+    """The store with a second dataset."""
+    write_darcy_dataset(store)
+    return store
 
 
 MakeRun = Callable[..., RunDirectory]
@@ -108,6 +152,19 @@ def make_run(tmp_path: Path, store: DirectoryStore) -> MakeRun:
         directory.root.mkdir(parents=True)
         directory.spec_path.write_text(render_spec(spec), encoding="utf-8")
         return directory
+
+    return make
+
+
+@pytest.fixture
+def make_joint_run(make_run: MakeRun, two_tasks: DirectoryStore) -> MakeRun:
+    """Runs on both tasks, of which one joins in the second epoch."""
+
+    def make(name: str = "r1", **changes: Any) -> RunDirectory:
+        config = two_task_config()
+        pins = pins_of(two_tasks, *config.data.task)
+        given: dict[str, Any] = {"config": config, "tasks": config.data.task, "datasets": pins, **changes}
+        return make_run(name, run=name, **given)
 
     return make
 

@@ -8,6 +8,7 @@ import pytest
 
 from remote.failures import StopRequested
 from remote.hydrate import Datasets, Hydrator
+from remote.verified import VerifiedFiles
 from tests.remote.conftest import MakeRun, pins_of, write_dataset
 from ups.catalog import dataset_key, manifest_key
 from ups.errors import NotFoundError, StoreError
@@ -48,13 +49,13 @@ def hydrate(run: RunDirectory, store: DirectoryStore) -> tuple[Datasets, Progres
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files whose content was hashed."""
     files: list[Path] = []
-    verify = Hydrator._verify
+    verify = VerifiedFiles.verify
 
-    def counting(self: Hydrator, file: Path, *rest: object) -> str:
+    def counting(self: VerifiedFiles, file: Path, progress: Callable[[int], None]) -> str:
         files.append(file)
-        return verify(self, file, *rest)  # type: ignore[arg-type]
+        return verify(self, file, progress)
 
-    monkeypatch.setattr(Hydrator, "_verify", counting)
+    monkeypatch.setattr(VerifiedFiles, "verify", counting)
     return files
 
 

@@ -126,10 +126,13 @@ def write(
     whole = {"format": FORMAT, "stage": stage, "epoch": epoch, "files": files, **state}
     _write_synced(partial / _STATE, json.dumps(whole, indent=1).encode())
     _sync_directory(partial)
+    replaced = parent / f"{_PARTIAL}{final.name}-replaced"
+    shutil.rmtree(replaced, ignore_errors=True)
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(replaced)  # removing it takes longer than a process may have left
     partial.rename(final)
     _sync_directory(parent)
+    shutil.rmtree(replaced, ignore_errors=True)
     return Checkpoint(final, whole)
 
 

@@ -6,7 +6,7 @@ the transformer, the condition network and the latent space are shared. The stat
 split live in buffers, so that weights and spec alone predict in physical units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -181,6 +181,14 @@ class LatentOperator(nn.Module):
         """Take over the statistics of every task's train split."""
         for task, statistics in values.items():
             _set_normalisation(self.head(task), statistics)
+
+    @torch.no_grad()
+    def adopt(self, other: "LatentOperator", tasks: Iterable[str]) -> None:
+        """Take over what another operator of the same shape knows of the data of some tasks."""
+        for task in tasks:
+            theirs = dict(other.head(task).named_buffers())
+            for name, buffer in self.head(task).named_buffers():
+                buffer.copy_(theirs[name])
 
     def forward(
         self,

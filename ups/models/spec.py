@@ -5,8 +5,8 @@ before anything is paid for.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ups import patches
@@ -133,6 +133,11 @@ class OperatorSpec:
     @property
     def head_dim(self) -> int:
         return self.hidden_dim // self.num_heads
+
+    def updated(self, other: "OperatorSpec", tasks: Collection[str]) -> "OperatorSpec":
+        """With some tasks as another spec has them."""
+        theirs = {task.task: task for task in other.tasks if task.task in tasks}
+        return replace(self, tasks=tuple(theirs.get(task.task, task) for task in self.tasks))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -80,10 +80,10 @@ def reconstruction_floor(model: LatentOperator, fields: Split, *, samples: int) 
     pairs = pairs_of(fields)
     count = min(len(pairs), samples * _FRAMES)
     chosen = np.linspace(0, len(pairs) - 1, count).astype(np.int64)
-    errors = []
+    errors, device = [], str(model.task_embedding.device)
     for first in range(0, count, _SAMPLES_PER_SYMMETRY):
         some = chosen[first : first + _SAMPLES_PER_SYMMETRY]
-        batch = to_device(pairs.take(some // pairs.starts, some % pairs.starts), "cpu")
+        batch = to_device(pairs.take(some // pairs.starts, some % pairs.starts), device)
         states = batch.targets.flatten(0, 1)
         errors.append(relative_error(model.reconstruct(batch.task, states, batch.geometry), states))
     return float(torch.cat(errors).mean())

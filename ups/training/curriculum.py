@@ -46,3 +46,20 @@ def rollout_steps(config: TrainConfig, epoch: int) -> int:
         if epoch >= first
     ]
     return begun[-1]
+
+
+def joining_epochs(config: TrainConfig) -> dict[str, int]:
+    """The epoch of the operator's stage with which each task joins the training; 0: from the start.
+
+    It is the first in which the curriculum draws the task, whenever its data come: what a run computes
+    does not depend on how long a download takes. A task that no epoch draws is there from the start.
+    """
+    curriculum, epochs = config.training.task_curriculum, config.stages.operator.epochs
+    if not curriculum.enabled:
+        return dict.fromkeys(config.data.task, 0)
+    begun = {stage.epochs[0]: set(stage.tasks) for stage in curriculum.stages}
+    begun[curriculum.stages[-1].epochs[1]] = set(config.data.task)
+    return {
+        task: min((first for first, tasks in begun.items() if task in tasks and first < epochs), default=0)
+        for task in config.data.task
+    }

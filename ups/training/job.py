@@ -1,10 +1,11 @@
 """What training is given and what it gives back. Free of torch."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ups.data.outline import Outline
 from ups.events import EventType
 from ups.ranks import ALONE, Ranks
 from ups.rundir import RunDirectory, RunSpec
@@ -33,13 +34,21 @@ class TrainingJob:
     spec: RunSpec
     run_dir: RunDirectory
     datasets: Mapping[str, Mapping[str, Path]]
-    """task → split → converted file; needs the trained split and `val` of every task."""
+    """task → split → converted file; needs the trained split and `val` of every task.
+
+    The files of tasks that join later (`curriculum.joining_epochs`) need not be there yet."""
     device: str
     """torch device, such as `cpu` or `cuda`."""
     should_stop: Callable[[], bool] = lambda: False
     """Asked at each epoch's end, of the main process alone."""
     ranks: Ranks = ALONE
     """Which of the processes that train together this one is."""
+    outlines: Mapping[str, Outline] = field(default_factory=dict)
+    """The train split of each task whose files may not be there yet."""
+    arrived: Callable[[Sequence[str]], bool] = lambda tasks: True
+    """Asked, of the main process alone, before the files of tasks that join are opened: whether they are
+    complete. May wait for them, though not for many minutes: it is asked again, and in between whether to
+    stop. Raises an UpsError where they will not come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ class StageLoop:
     """What the stages before have done."""
     planned: int | None = None
     """Samples of the whole run; None: of this stage."""
+    pause_at: int | None = None
+    """Epochs after which further tasks join; None: all have."""
 
     @property
     def config(self) -> TrainConfig:
@@ -74,8 +76,8 @@ class StageLoop:
     def schedule(self) -> Schedule:
         return self.trainee.schedule
 
-    def run(self) -> Literal["finished", "stopped"]:
-        """Train until the last epoch, the end of patience, or a request to stop."""
+    def run(self) -> Literal["finished", "stopped", "paused"]:
+        """Train until the last epoch, the end of patience, a request to stop, or until further tasks join."""
         curves = TaskCurves(self.trainee.stage, self.sink)
         by = parallel(self.config, self.group, self.job.device)
         stepper = self._stepper(by)
@@ -92,6 +94,8 @@ class StageLoop:
             self._save(score)
             if self.group.from_main(self.job.should_stop) and not progress.finished:
                 return "stopped"
+            if progress.epoch == self.pause_at and not progress.finished:
+                return "paused"
         gather(self.state, by)
         return "finished"
 
@@ -167,8 +171,11 @@ class StageLoop:
             )
             torch._foreach_lerp_(averages, weights, 1 - decay)
 
-    def _validate(self, by: Parallel) -> float:
-        """Judge the weights, and their average where there is one; returns the tasks' mean nRMSE."""
+    def _validate(self, by: Parallel) -> float | None:
+        """Judge the weights, and their average where there is one; returns the tasks' mean nRMSE.
+
+        None while not all tasks have joined: such a score says nothing beside one of all tasks.
+        """
         evaluation, progress = self.config.evaluation, self.state.progress
         files = {task: entry.validation for task, entry in self.data.items()}
 
@@ -188,11 +195,9 @@ class StageLoop:
             results = averaged if self.state.use_ema else results
         score = mean_nrmse(results)
         progress.nrmse = {task: result.nrmse for task, result in results.items()}
-        better = progress.best_score is None or score < progress.best_score
-        if better and math.isfinite(score):
-            progress.best_score, progress.epochs_since_best = score, 0
-        else:
-            progress.epochs_since_best += evaluation.every
+        of_all = len(results) == len(self.config.data.task)
+        if of_all:
+            self._compare(score)
         rows: list[tuple[str | None, dict[str, float]]] = [
             *((task, {**result.values(), **self._reference(task)}) for task, result in results.items()),
             (None, {"nrmse": score}),
@@ -202,7 +207,16 @@ class StageLoop:
                 EventType.METRIC, stage=self.trainee.stage, epoch=progress.epoch, step=progress.step,
                 task=task, split="val", values=values,
             )  # fmt: skip
-        return score
+        return score if of_all else None
+
+    def _compare(self, score: float) -> None:
+        """Count the epochs since the best score."""
+        progress = self.state.progress
+        better = progress.best_score is None or score < progress.best_score
+        if better and math.isfinite(score):
+            progress.best_score, progress.epochs_since_best = score, 0
+        else:
+            progress.epochs_since_best += self.config.evaluation.every
 
     def _reference(self, task: str) -> dict[str, float]:
         known = self.trainee.reference

@@ -1,5 +1,6 @@
 """`train`: one run's training in its run directory, from wherever it stands."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -21,9 +22,9 @@ from ups.training.batch import TensorBatch
 from ups.training.compilation import compile_blocks, rehearsal
 from ups.training.distributed import Group, joined
 from ups.training.job import SILENCE, EventSink, TrainingJob, TrainingResult
+from ups.training.joining import Intake, tasks_at_start, wait_for
 from ups.training.loop import StageLoop, Totals
 from ups.training.losses import not_applicable, operator_losses
-from ups.training.setup import open_data
 from ups.training.stages import Begun, Stages
 from ups.training.state import Progress, TrainingState
 from ups.training.trainee import Trainee
@@ -54,37 +55,36 @@ def _train(job: TrainingJob, sink: EventSink, group: Group) -> TrainingResult:
     config = job.spec.config
     require_supported(config)
     _set_up_torch(job)
-    data = open_data(config, job.datasets)
-    samplers = {
-        task: PairSampler(entry.pairs, hard_share=config.training.hard_pair_share)
-        for task, entry in data.items()
-    }
-    stages = Stages(job, data, samplers)
-    status, done = _follow(stages, sink, group)
+    status, done = _follow(job, sink, group)
     best = checkpoints.best(job.run_dir.checkpoints)
     if best is None:
         raise TrainingError(f"no whole checkpoint is left in {job.run_dir.checkpoints}")
     return TrainingResult(status, best.path, done.epochs, done.steps, done.samples, best.state["score"])
 
 
-def _follow(stages: Stages, sink: EventSink, group: Group) -> tuple[Literal["finished", "stopped"], Totals]:
+def _follow(job: TrainingJob, sink: EventSink, group: Group) -> tuple[Literal["finished", "stopped"], Totals]:
     """Train one stage after the other; returns how it ended, and what was done in all."""
-    job = stages.job
-    trainee, state = group.main_first(
-        lambda: _resumed(stages, sink) or _started(stages, sink), lambda: _joined_in(stages)
-    )
+    stages = _stages_with(Stages(job, Intake.of(job)), group.from_main(partial(tasks_at_start, job)), group)
+    if stages is None:
+        return "stopped", Totals()
+    trainee, state = group.main_first(partial(_gone_on, stages, sink), partial(_joined_in, stages))
     ledger = group.from_main(lambda: ledgers.read(job.run_dir))
     while True:
         position = stages.names.index(trainee.stage)
         ledger = {name: ledger[name] for name in stages.names[:position] if name in ledger}
-        loop = StageLoop(
-            job, sink, stages.data, stages.samplers, trainee, state, group,
-            done=_totals(ledger), planned=stages.planned_samples,
-        )  # fmt: skip
-        if stages.config.training.compile:
-            _compile(stages, trainee, state, sink)
-        if loop.run() == "stopped":
+        if trainee.stage == FIRST and (due := stages.intake.due(job, state.progress.epoch)):
+            more = _stages_with(stages, due, group)
+            if more is None:
+                return "stopped", _totals(ledger, state.progress)
+            stages = more
+            trainee, state = group.main_first(
+                partial(_joined, stages, due, sink), partial(_joined_in, stages)
+            )
+        how = _train_stage(stages, trainee, state, ledger, sink, group)
+        if how == "stopped":
             return "stopped", _totals(ledger, state.progress)
+        if how == "paused":
+            continue
         ledger = group.from_main(partial(_recorded, stages, trainee, state, ledger))
         if position + 1 == len(stages.names):
             return "finished", _totals(ledger)
@@ -92,6 +92,31 @@ def _follow(stages: Stages, sink: EventSink, group: Group) -> tuple[Literal["fin
         trainee, state = group.main_first(begin, partial(_joined_in, stages))
         if group.from_main(job.should_stop):
             return "stopped", _totals(ledger)
+
+
+def _train_stage(
+    stages: Stages,
+    trainee: Trainee,
+    state: TrainingState,
+    ledger: ledgers.Ledger,
+    sink: EventSink,
+    group: Group,
+) -> Literal["finished", "stopped", "paused"]:
+    """Train a stage to its end, or until further tasks join."""
+    loop = StageLoop(
+        stages.job, sink, stages.data, stages.samplers, trainee, state, group,
+        done=_totals(ledger), planned=stages.planned_samples, pause_at=stages.intake.next_epoch(stages.job),
+    )  # fmt: skip
+    if stages.config.training.compile:
+        _compile(stages, trainee, state, sink)
+    return loop.run()
+
+
+def _stages_with(stages: Stages, tasks: Sequence[str], group: Group) -> Stages | None:
+    """With further tasks, once their files are here; None where somebody asked to stop while they came."""
+    if not wait_for(stages.job, tasks, group):
+        return None
+    return Stages(stages.job, stages.intake.with_tasks(stages.job, tasks))
 
 
 def _recorded(
@@ -135,15 +160,18 @@ def _micro_batch(job: TrainingJob, task: str, sampler: PairSampler) -> TensorBat
     return to_device(pairs.take(chosen // pairs.starts, chosen % pairs.starts), job.device)
 
 
+def _gone_on(stages: Stages, sink: EventSink) -> Begun:
+    return _resumed(stages, sink) or _started(stages, sink)
+
+
 def _started(stages: Stages, sink: EventSink) -> Begun:
     """The first stage; what an earlier try has written without leaving a whole checkpoint is void."""
     events = EventReader(stages.job.run_dir.events_path).read()
     if any(event.type == EventType.METRIC for event in events):
         sink.write(EventType.RESUMED, stage=FIRST, epoch=0, step=0, checkpoint=None)
     trainee, state = _begun(stages, FIRST, {})
-    files = {task: entry.validation for task, entry in stages.data.items()}
+    _warn_of_floors(stages, state, stages.data, sink)
     assert isinstance(state.module, LatentOperator)
-    warn_of_floors(state.module, files, stages.config, sink)
     if left_out := not_applicable(state.module, operator_losses(stages.config)):
         where = "; ".join(f"{name} of {', '.join(tasks)}" for name, tasks in left_out.items())
         sink.write(
@@ -152,6 +180,23 @@ def _started(stages: Stages, sink: EventSink) -> Begun:
             hint="nothing needs to be done",
         )  # fmt: skip
     return trainee, state
+
+
+def _joined(stages: Stages, tasks: Sequence[str], sink: EventSink) -> Begun:
+    """The operator's stage where further tasks join it, and a checkpoint of that."""
+    job = stages.job
+    found = checkpoints.last(job.run_dir.checkpoints)
+    assert found is not None  # the loop has just left it
+    trainee, state = stages.join(found, tasks)
+    _warn_of_floors(stages, state, tasks, sink)
+    states.save(job.run_dir.checkpoints, stages.config, trainee, state, None)
+    return trainee, state
+
+
+def _warn_of_floors(stages: Stages, state: TrainingState, tasks: Iterable[str], sink: EventSink) -> None:
+    assert isinstance(state.module, LatentOperator)
+    files = {task: stages.data[task].validation for task in tasks}
+    warn_of_floors(state.module, files, stages.config, sink)
 
 
 def _begun(stages: Stages, name: str, ledger: ledgers.Ledger) -> Begun:

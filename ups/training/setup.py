@@ -1,6 +1,6 @@
 """From files and a config to everything that a stage trains with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ups.config import TrainConfig
 from ups.data.fields import Fields
+from ups.data.outline import Outline
 from ups.data.point_sampling import PointPairs
 from ups.data.sampling import Pairs
 from ups.data.split import Split, open_split, pairs_of
@@ -21,6 +22,7 @@ from ups.models.operator import LatentOperator, Normalisation
 from ups.models.spec import AnyTask, GridTask, OperatorSpec, choose_patch, operator_spec, point_task
 from ups.models.transport import calibrate as calibrate_transport
 from ups.physics import symmetries
+from ups.tasks import Modality, TaskSpec, task_spec
 from ups.training.bases import fit_bases
 
 _CALIBRATION_PAIRS = 256
@@ -34,48 +36,89 @@ class TaskData:
     validation: Split
 
 
-def open_data(config: TrainConfig, datasets: Mapping[str, Mapping[str, Path]]) -> dict[str, TaskData]:
-    """Open the files of every task of a config, in the config's order.
+def open_data(
+    config: TrainConfig, datasets: Mapping[str, Mapping[str, Path]], tasks: Iterable[str] | None = None
+) -> dict[str, TaskData]:
+    """Open the files of a config's tasks, in the config's order.
+
+    Args:
+        config: the experiment.
+        datasets: task → split → converted file.
+        tasks: those that are opened; None: all.
 
     Raises:
         DataError: a split is missing, empty, smaller than a batch, or too short for the stride.
         NotFoundError: a file is missing.
     """
+    opened = set(config.data.task if tasks is None else tasks)
     found = {}
-    for task in config.data.task:
-        files = datasets.get(task, {})
-        for split in (config.data.split, "val"):
-            if split not in files:
-                raise DataError(f"there is no {split} split of {task}", hint=f"ups-console data make {task}")
-        stride = config.training.time_stride
-        pairs = pairs_of(open_split(files[config.data.split]), stride=stride)
-        validation = open_split(files["val"])
-        if len(pairs) == 0 or len(pairs_of(validation, stride=stride)) == 0:
-            raise DataError(
-                f"{task} has no pair of states {config.training.time_stride} frames apart",
-                hint="make or import more data, or lower training.time_stride",
-            )
-        if len(pairs) < (size := config.training.batch_size_of(task)):
-            raise DataError(
-                f"a batch of {size} is larger than the {config.data.split} split of {task}, which has"
-                f" {len(pairs)} pairs",
-                hint="lower training.batch_size, or make or import more data",
-            )
+    for task in (task for task in config.data.task if task in opened):
+        training, held_out = (split_file(datasets, task, split) for split in (config.data.split, "val"))
+        pairs = pairs_of(open_split(training), stride=config.training.time_stride)
+        validation = open_split(held_out)
+        for fields in (pairs.fields, validation):
+            require_pairs(config, Outline.of(fields))
+        require_batch(config, Outline.of(pairs.fields))
         found[task] = TaskData(pairs, validation)
     return found
 
 
+def split_file(datasets: Mapping[str, Mapping[str, Path]], task: str, split: str) -> Path:
+    """Where a split is, whether it is there yet or not; raises DataError where nothing says so."""
+    try:
+        return datasets[task][split]
+    except KeyError:
+        raise DataError(
+            f"there is no {split} split of {task}", hint=f"ups-console data make {task}"
+        ) from None
+
+
+def require_pairs(config: TrainConfig, outline: Outline) -> None:
+    """Raises DataError where a split is too short for the config's stride."""
+    if outline.pairs(config.training.time_stride) == 0:
+        raise DataError(
+            f"{outline.task} has no pair of states {config.training.time_stride} frames apart",
+            hint="make or import more data, or lower training.time_stride",
+        )
+
+
+def require_batch(config: TrainConfig, outline: Outline) -> None:
+    """Raises DataError where the trained split does not fill a batch."""
+    size, pairs = (
+        config.training.batch_size_of(outline.task),
+        outline.pairs(config.training.time_stride),
+    )
+    if pairs < size:
+        raise DataError(
+            f"a batch of {size} is larger than the {config.data.split} split of {outline.task}, which has"
+            f" {pairs} pairs",
+            hint="lower training.batch_size, or make or import more data",
+        )
+
+
 def new_operator(
-    config: TrainConfig, data: Mapping[str, TaskData], seed: int
+    config: TrainConfig,
+    data: Mapping[str, TaskData],
+    seed: int,
+    outlines: Mapping[str, Outline] | None = None,
 ) -> tuple[LatentOperator, dict[str, Guards]]:
     """An untrained operator with the statistics of the train split, and the guards that these support.
+
+    Args:
+        config: the experiment.
+        data: the tasks whose statistics are taken over.
+        seed: of the weights; they are the same, whichever of the tasks have data.
+        outlines: the trained split of the config's other tasks, whose heads know nothing of values yet.
 
     Raises:
         ConfigError: a patch does not fit its grid or the latent space.
         DataError: values that are not finite, or a constant field.
     """
     surveys = {task: survey(entry.pairs.fields) for task, entry in data.items()}
-    tasks = tuple(_task(config, entry.pairs) for entry in data.values())
+    tasks = tuple(
+        _task(config, data[task].pairs) if task in data else planned_task(config, (outlines or {})[task])
+        for task in config.data.task
+    )
     spec: OperatorSpec = operator_spec(config, tasks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -86,21 +129,27 @@ def new_operator(
     return model, guards
 
 
+def planned_task(config: TrainConfig, outline: Outline, spec: TaskSpec | None = None) -> AnyTask:
+    """How a task's states are cut, or its points gathered: all of it that sizes decide.
+
+    Args:
+        config: the experiment.
+        outline: of the trained split.
+        spec: the task on the domain of the data; None: on its own.
+    """
+    spec = spec or task_spec(outline.task)
+    dt = outline.dt * (1 if spec.static else config.training.time_stride)
+    if spec.modality is not Modality.GRID:
+        return point_task(config, spec, outline.extent[0], dt)
+    patch = choose_patch(config, spec.name, outline.extent)
+    return GridTask(spec.name, outline.extent, patch, dt, pool=config.data.patch_size)
+
+
 def _task(config: TrainConfig, pairs: Pairs | PointPairs) -> AnyTask:
-    if isinstance(pairs, Pairs):
-        return _grid_task(config, pairs)
-    fields = pairs.fields
-    return point_task(config, fields.spec, fields.most_points, fields.dt * pairs.stride)
-
-
-def _grid_task(config: TrainConfig, pairs: Pairs) -> GridTask:
-    fields = pairs.fields
-    grid = tuple(fields.grid)
-    task = GridTask(
-        fields.spec.name, grid, choose_patch(config, fields.spec.name, grid), fields.dt * pairs.stride,
-        pool=config.data.patch_size,
-    )  # fmt: skip
-    if config.training.transport_skip == "off" or not fields.spec.periodic or fields.spec.static:
+    task = planned_task(config, Outline.of(pairs.fields), pairs.fields.spec)
+    if not isinstance(task, GridTask) or not isinstance(pairs, Pairs):
+        return task
+    if config.training.transport_skip == "off" or not task.spec.periodic or task.spec.static:
         return task
     return replace(task, transport=_transport(task, pairs))
 

@@ -5,7 +5,7 @@ then (a control's length, a corrector's scales) is in its checkpoints.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ from ups.training.companions import CompanionTrainee, calibrate, require_compani
 from ups.training.compute import flops_per_sample
 from ups.training.curriculum import rollout_steps, task_shares
 from ups.training.job import TrainingJob
+from ups.training.joining import Intake
 from ups.training.ledger import Ledger, StageRecord
 from ups.training.losses import operator_losses, require_reach
 from ups.training.objective import predict
@@ -49,8 +50,16 @@ class Stages:
     """The stages of one run."""
 
     job: TrainingJob
-    data: Mapping[str, TaskData]
-    samplers: Mapping[str, PairSampler]
+    intake: Intake
+
+    @property
+    def data(self) -> Mapping[str, TaskData]:
+        """Of the tasks that have joined."""
+        return self.intake.data
+
+    @property
+    def samplers(self) -> Mapping[str, PairSampler]:
+        return self.intake.samplers
 
     @property
     def config(self) -> TrainConfig:
@@ -63,7 +72,10 @@ class Stages:
 
     @property
     def samples_per_epoch(self) -> int:
-        return self.config.training.samples_per_epoch or sum(len(entry.pairs) for entry in self.data.values())
+        training = self.config.training
+        return training.samples_per_epoch or sum(
+            outline.pairs(training.time_stride) for outline in self.intake.outlines.values()
+        )
 
     @property
     def planned_samples(self) -> int:
@@ -102,6 +114,29 @@ class Stages:
         module.corrector.amp = trainee.operator.amp
         return trainee, states.restore(found, config, trainee, module, self.job.device)
 
+    def join(self, found: Checkpoint, tasks: Sequence[str]) -> Begun:
+        """The operator's stage as it stood at a checkpoint, with the tasks that join there.
+
+        What is best so far is forgotten: scores over other tasks cannot be compared.
+
+        Raises:
+            DataError: values that are not finite, or a constant field.
+            TrainingError: a loss of a joining task reaches no parameter.
+        """
+        config, joining = self.config, {task: self.data[task] for task in tasks}
+        fresh, guards = new_operator(config, joining, self.job.spec.seed, self.intake.outlines)
+        state = dict(found.state)
+        state["operator"] = OperatorSpec.from_json(state["operator"]).updated(fresh.spec, tasks).to_json()
+        state["guards"] |= {task: guards[task].to_json() for task in tasks}
+        trainee, restored = self.resume(replace(found, state=state))
+        for module in (restored.module, restored.ema):
+            if isinstance(module, LatentOperator):
+                module.adopt(fresh, tasks)
+        assert isinstance(restored.module, LatentOperator)
+        probes = {task: batch for task, batch in self._probes(trainee.schedule).items() if task in joining}
+        require_reach(restored.module, operator_losses(config), probes, predict)
+        return trainee, restored
+
     def record(self, trainee: Trainee, state: TrainingState) -> StageRecord:
         """What a stage has cost and reached, at its end."""
         best = checkpoints.best(self.job.run_dir.checkpoints, trainee.stage)
@@ -121,7 +156,7 @@ class Stages:
 
     def _begin_operator(self) -> Begun:
         config, job = self.config, self.job
-        model, guards = new_operator(config, self.data, job.spec.seed)
+        model, guards = new_operator(config, self.data, job.spec.seed, self.intake.outlines)
         precision = choose(config, config.stages.operator.optimizer, job.device)
         model.amp = precision.amp
         schedule = self._schedule(FIRST)

@@ -79,6 +79,18 @@ def test_every_stage_and_loss_of_two_processes_is_that_of_one(
     assert trained >= {"operator", "diff_residual", "consistency_distill"}
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_tasks_join_two_processes_as_they_join_one(tmp_path: Path, datasets: Datasets, strategy: str) -> None:
+    joining = {"enabled": True, "stages": [{"epochs": [0, 1], "tasks": ["darcy2d"]}]}
+    config = config_of(strategy, samples_per_epoch=24, task_curriculum=joining)
+    one, two = make_job(tmp_path / "one", datasets, config), make_job(tmp_path / "two", datasets, config)
+    run_job(one)
+    code, printed = run_gang(two)
+    assert code == 0, printed
+    assert_same_curves(one, two)
+    assert {task for epoch, _, task, _ in curve(two, "val") if epoch == 2} >= {"advection1d", "darcy2d"}
+
+
 def test_processes_without_a_sample_of_their_own_change_nothing(tmp_path: Path, datasets: Datasets) -> None:
     few = config_of(batch=2, samples_per_epoch=16)
     one, three = make_job(tmp_path / "one", datasets, few), make_job(tmp_path / "three", datasets, few)
