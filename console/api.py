@@ -13,6 +13,8 @@ DEFAULT_MAX_HOURS = 12.0
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
+KILOBYTES = ", kB"
+"""Ends what is being done where the units are kilobytes: counts of bytes are too long to read."""
 
 
 class RunStatus(StrEnum):
@@ -52,12 +54,20 @@ class SplitInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaUsage:
+    """How much of the store something takes."""
+
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRow:
     """A task's dataset as the store has it."""
 
     task: str
     state: str
-    """verified, unverified, writing, damaged, incomplete or missing."""
+    """verified, unverified, writing, damaged, incomplete, newer or missing."""
     splits: dict[str, SplitInfo]
     parameters: dict[str, list[float]]
     provenance: tuple[str, ...]
@@ -65,7 +75,16 @@ class DatasetRow:
     can_make: bool
     """A built-in reference solver exists."""
     used_by: int
-    """Runs that were trained on it."""
+    """Runs that were trained on these very files."""
+    runs: tuple[str, ...] = ()
+    """Their ids, the newest first."""
+    bytes: int = 0
+    resolution: tuple[int, ...] = ()
+    """Cells along each axis, or points of the largest sample; empty where nothing says."""
+    modified: float | None = None
+    """Unix seconds of its youngest file."""
+    usd_per_month: float | None = None
+    """Rent in a bucket; None where the store costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +95,87 @@ class CacheRow:
     task: str
     split: str
     state: str
-    """verified, stale or legacy."""
+    """verified, stale, incomplete, damaged, legacy or newer."""
     bytes: int
     samples: int
     note: str
+    fingerprint: str = ""
+    dtype: str = ""
+    resolution: tuple[int, ...] = ()
+    """Cells along each axis of its fields."""
+    modified: float | None = None
+    """Unix seconds of its youngest file."""
+    usd_per_month: float | None = None
+    """Rent in a bucket; None where the store costs nothing."""
+    runs: tuple[str, ...] = ()
+    """Runs that were trained from it, the newest first."""
+    saves_seconds: float | None = None
+    """By which a run starts earlier with it; None where it cannot be used."""
+    saves_usd: float | None = None
+    """Of an instance, for that time."""
+    build_usd: float | None = None
+    """What making it took."""
+    runs_to_pay: int | None = None
+    """After how many runs it has paid; None: never."""
+    has_paid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """What the store holds in all, and what that costs."""
+
+    url: str
+    areas: dict[str, AreaUsage]
+    """datasets, caches, runs, runtimes and other, which is not ours."""
+    bytes: int
+    usd_per_month: float | None
+    """None where the store costs nothing."""
+    free_egress_bytes: float | None
+    """May be downloaded each month for nothing."""
+    usd_per_gb_egress: float | None
+    """Beyond that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything that one sweep over the store told."""
+
+    datasets: list[DatasetRow]
+    """All tasks, the missing ones included."""
+    caches: list[CacheRow]
+    usage: StoreUsage
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """What a fetch brought to this machine."""
+
+    folder: str
+    fetched: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Were there already, with the right hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheVerdict:
+    """What verifying a cache found."""
+
+    version: str
+    task: str
+    split: str
+    fingerprint: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class GarbageRow:
+    """An object that nothing refers to."""
+
+    key: str
+    bytes: int
+    why: str
+    modified: float
 
 
 @dataclass(frozen=True, slots=True)

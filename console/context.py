@@ -6,7 +6,7 @@ Heavy modules are imported where they are used: opening the console must be quic
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from console.api import Progress
+from console.api import KILOBYTES, Progress
 from ups.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,5 +89,5 @@ def _pass_on(record: "dict[str, Any]", progress: Progress) -> None:
     """Tell of a `progress` record; bytes as kilobytes, which people can read."""
     what, done, total = str(record.get("task") or record.get("phase")), record["done"], record["total"]
     if record.get("unit") == "bytes":
-        what, done, total = f"{what}, kB", -(-done // 1000), -(-total // 1000)
+        what, done, total = f"{what}{KILOBYTES}", -(-done // 1000), -(-total // 1000)
     progress(what, done, total)

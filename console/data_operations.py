@@ -1,10 +1,10 @@
-"""What a user can do with tasks, datasets and latent caches."""
+"""Making datasets and latent caches: from solvers, from raw and published files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.api import CacheRow, DatasetRow, PreprocessRequest, Progress
+from console.api import PreprocessRequest, Progress
 from console.context import Context
 from ups.errors import ConfigError, NotFoundError, UsageError
 
@@ -21,30 +21,6 @@ class DataOperations(Context):
         from ups.tasks import TASK_SPECS
 
         return list(TASK_SPECS.values())
-
-    def datasets(self) -> list[DatasetRow]:
-        """All 15 tasks, the missing ones included.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
-        from console.rows import dataset_row
-        from ups import catalog
-
-        entries = {entry.task: entry for entry in catalog.datasets(self.store())}
-        used = self.registry.runs_by_task()
-        return [dataset_row(spec, entries.get(spec.name), used[spec.name]) for spec in self.tasks()]
-
-    def caches(self) -> list[CacheRow]:
-        """The latent caches in the store."""
-        from ups.data import latents
-
-        return [
-            CacheRow(
-                entry.version, entry.task, entry.split, entry.state, entry.bytes, entry.samples, entry.note
-            )
-            for entry in latents.caches(self.store())
-        ]
 
     def make_data(
         self,
@@ -167,20 +143,6 @@ class DataOperations(Context):
         arguments = ["precompute", *tasks, "--cache-version", version, "--cache-dtype", dtype]
         return self.remote([*arguments, "--store", self.settings.store_url], progress)[0]
 
-    def verify_data(self, tasks: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
-        """Read every byte of the datasets; task → its state. Empty `tasks`: all that the store has."""
-        from ups import catalog
-
-        store = self.store()
-        names = tasks or [entry.task for entry in catalog.datasets(store)]
-        return {task: catalog.verify(store, task, progress or _silent).state for task in names}
-
-    def delete_data(self, task: str) -> None:
-        """Remove a dataset from the store. Raises NotFoundError where there is none."""
-        from ups import catalog
-
-        catalog.delete(self.store(), task)
-
 
 def _preprocess_arguments(request: PreprocessRequest, context: Context) -> list[str]:
     """The command line of `python -m remote preprocess`."""
@@ -217,7 +179,3 @@ def _replacing(replace: bool) -> list[str]:
 
 def _with_jobs(jobs: int | None) -> list[str]:
     return [] if jobs is None else ["--jobs", str(jobs)]
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody asked for."""

@@ -43,6 +43,11 @@ class Home:
         return self.root / "cache" / "locks"
 
     @property
+    def manifests(self) -> Path:
+        """What was last read of each store; may be deleted at any time."""
+        return self.root / "cache" / "manifests"
+
+    @property
     def downloads(self) -> Path:
         """Raw files, until they are converted."""
         return self.root / "cache" / "raw"

@@ -8,6 +8,9 @@ from console.api import (
     CacheRow as CacheRow,
 )
 from console.api import (
+    CacheVerdict as CacheVerdict,
+)
+from console.api import (
     Check as Check,
 )
 from console.api import (
@@ -17,10 +20,19 @@ from console.api import (
     DatasetRow as DatasetRow,
 )
 from console.api import (
+    FetchResult as FetchResult,
+)
+from console.api import (
     FollowBatch as FollowBatch,
 )
 from console.api import (
+    GarbageRow as GarbageRow,
+)
+from console.api import (
     InstanceRow as InstanceRow,
+)
+from console.api import (
+    Inventory as Inventory,
 )
 from console.api import (
     Launched as Launched,
@@ -53,6 +65,9 @@ from console.api import (
     SplitInfo as SplitInfo,
 )
 from console.api import (
+    StoreUsage as StoreUsage,
+)
+from console.api import (
     TeardownStep as TeardownStep,
 )
 from console.api import (
@@ -64,9 +79,10 @@ from console.fleet.model import InstanceState as InstanceState
 from console.fleet.model import Offer as Offer
 from console.fleet_operations import FleetOperations
 from console.run_operations import RunOperations
+from console.store_operations import StoreOperations
 
 
-class Operations(DataOperations, RunOperations, FleetOperations):
+class Operations(StoreOperations, DataOperations, RunOperations, FleetOperations):
     """Everything a user can do, over one home. Methods may be called from several threads."""
 
     def doctor(self) -> list[Check]:

@@ -1,6 +1,7 @@
 """From what the parts know to the rows that a user reads."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console.api import CacheRow, DatasetRow, InstanceRow, SplitInfo, Transition
@@ -8,18 +9,35 @@ from console.fleet.ledger import TransitionRow
 from console.fleet.model import InstanceKind, InstanceState, Label, ProviderState
 from console.fleet.money import SECONDS_PER_HOUR, usd_so_far
 from console.fleet.reconcile import Sighting
+from console.storage import SECONDS_PER_MONTH, usd_per_month
 
 if TYPE_CHECKING:
     from console.runs.registry import Registry
+    from console.runs.usage import RunUse
+    from console.storage import Saving, StorageTerms
+    from ups.cache_catalog import CacheEntry
     from ups.catalog import DatasetEntry
-    from ups.data.latents import CacheEntry
     from ups.tasks import TaskSpec
 
 
-def dataset_row(spec: "TaskSpec", entry: "DatasetEntry | None", used_by: int) -> DatasetRow:
-    """A task's line, also where the store has nothing of it."""
+def dataset_row(
+    spec: "TaskSpec",
+    entry: "DatasetEntry | None",
+    runs: Sequence["RunUse"] = (),
+    terms: "StorageTerms | None" = None,
+) -> DatasetRow:
+    """A task's line, also where the store has nothing of it.
+
+    Args:
+        spec: the task.
+        entry: what the store holds.
+        runs: all runs of this console.
+        terms: what the store costs; None: nothing.
+    """
     if entry is None:
-        return DatasetRow(spec.name, "missing", {}, {}, (), "", spec.has_solver, used_by)
+        return DatasetRow(spec.name, "missing", {}, {}, (), "", spec.has_solver, 0)
+    hashes = {name: split.sha256 for name, split in entry.splits.items()}
+    used = tuple(use.run for use in runs if use.used_dataset(spec.name, hashes))
     return DatasetRow(
         task=spec.name,
         state=entry.state,
@@ -30,14 +48,54 @@ def dataset_row(spec: "TaskSpec", entry: "DatasetEntry | None", used_by: int) ->
         provenance=tuple(str(source.get("name", "?")) for source in entry.provenance),
         note=entry.note,
         can_make=spec.has_solver,
-        used_by=used_by,
+        used_by=len(used),
+        runs=used,
+        bytes=entry.bytes,
+        resolution=entry.resolution,
+        modified=entry.modified,
+        usd_per_month=usd_per_month(entry.bytes, terms),
     )
 
 
-def cache_row(entry: "CacheEntry") -> CacheRow:
-    """A latent cache's line."""
+def cache_row(
+    entry: "CacheEntry",
+    *,
+    runs: Sequence["RunUse"],
+    terms: "StorageTerms | None",
+    worth: "Saving | None",
+    now: float,
+) -> CacheRow:
+    """A latent cache's line.
+
+    Args:
+        entry: what the store holds.
+        runs: all runs of this console.
+        terms: what the store costs; None: nothing.
+        worth: what it saves a run; None where it cannot be used.
+        now: Unix seconds.
+    """
+    used = tuple(use.run for use in runs if use.used_cache(entry.version, entry.task))
+    months = max(0.0, now - entry.modified) / SECONDS_PER_MONTH
+    needed = worth.runs_to_pay(months) if worth is not None else None
     return CacheRow(
-        entry.version, entry.task, entry.split, entry.state, entry.bytes, entry.samples, entry.note
+        version=entry.version,
+        task=entry.task,
+        split=entry.split,
+        state=entry.state,
+        bytes=entry.bytes,
+        samples=entry.samples,
+        note=entry.note,
+        fingerprint=entry.fingerprint,
+        dtype=entry.dtype,
+        resolution=entry.resolution,
+        modified=entry.modified,
+        usd_per_month=usd_per_month(entry.bytes, terms),
+        runs=used,
+        saves_seconds=worth.seconds if worth is not None else None,
+        saves_usd=worth.usd if worth is not None else None,
+        build_usd=worth.build_usd if worth is not None else None,
+        runs_to_pay=needed,
+        has_paid=needed is not None and len(used) >= needed,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from console.home import Home
+from console.storage import StorageTerms
 from ups.errors import ConfigError
 
 DEFAULT_CAP_USD_PER_DAY = 25.0
@@ -23,6 +24,13 @@ class Settings:
     theme: str | None
     keymap: Mapping[str, str]
     """Binding id → keys."""
+    storage: StorageTerms
+    """What a bucket costs."""
+
+    @property
+    def store_terms(self) -> StorageTerms | None:
+        """What the store costs; None of a directory, which costs nothing."""
+        return None if self.store_url.startswith("dir:") else self.storage
 
 
 def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -45,6 +53,7 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
         cap_usd_per_day=float(cap),
         theme=str(theme) if theme else None,
         keymap={str(k): str(v) for k, v in _section(content, "keymap", home.config).items()},
+        storage=StorageTerms.parse(_section(content, "storage", home.config), str(home.config)),
     )
 
 

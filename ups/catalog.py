@@ -5,28 +5,44 @@ A dataset is what its manifest says it is. Without one it is *unverified*; with 
 import: the console lists datasets with it.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ups.errors import DataError, NotFoundError, StoreError
+from ups.errors import DataError, NotFoundError, UpsError
+from ups.layout import DATASET_ROOTS, HIDDEN, MANIFEST
+from ups.layout import SPLITS as SPLITS
+from ups.listing import Listing, Objects, sweep
+from ups.reading import StoredFile, stored_sha256
 from ups.store import ObjectStore
 from ups.tasks import TASK_SPECS, task_spec
 
 if TYPE_CHECKING:  # pydantic is behind it, and the console lists datasets before it needs that
     from ups.rundir import DatasetPins
 
-FOLDER = "pdebench/full"
+FOLDER = DATASET_ROOTS[0]
 """Where datasets are written."""
-_FOLDERS = (FOLDER, "full")
-"""Where they are looked for: in a bucket that is itself called pdebench they lie at the root."""
 MANIFEST_FORMAT = 1
-SPLITS = ("train", "val", "test")
 
-DatasetState = Literal["verified", "unverified", "writing", "damaged", "incomplete"]
+
+class DatasetState(StrEnum):
+    """Whether a dataset may be trusted; only a verified one is handed to a run."""
+
+    VERIFIED = "verified"
+    """The manifest is complete, and the files are there in its sizes."""
+    UNVERIFIED = "unverified"
+    """Files without a manifest."""
+    WRITING = "writing"
+    """Being replaced, or that was interrupted."""
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+    NEWER = "newer"
+    """Made by a newer version, whose manifest this one does not read."""
+
+
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
 
@@ -60,10 +76,18 @@ class DatasetEntry:
     """The distinct values of each parameter."""
     note: str = ""
     """What is wrong or unusual, in words."""
+    modified: float = 0.0
+    """Unix seconds of its youngest object."""
 
     @property
     def bytes(self) -> int:
         return sum(split.bytes for split in self.splits.values())
+
+    @property
+    def resolution(self) -> tuple[int, ...]:
+        """Cells along each axis, or points of the largest sample; empty where no manifest says."""
+        shape = next((split.shape for split in self.splits.values()), ())
+        return shape[1 if TASK_SPECS[self.task].static else 2 : -1]
 
 
 def dataset_key(task: str, split: str) -> str:
@@ -78,8 +102,25 @@ def manifest_key(task: str) -> str:
 
 def datasets(store: ObjectStore) -> list[DatasetEntry]:
     """Every task with anything in the store, in the order of the task table."""
-    found = {task: sizes for folder in reversed(_FOLDERS) for task, sizes in _listing(store, folder).items()}
-    return [_entry(store, task, found[task]) for task in TASK_SPECS if task in found]
+    return datasets_in(sweep(store, [f"{root}/" for root in DATASET_ROOTS]))
+
+
+def datasets_in(listing: Listing) -> list[DatasetEntry]:
+    """The same of a store that was listed already."""
+    folders = {
+        (folder.task, folder.path): objects
+        for folder, objects in listing.datasets.items()
+        if any(not name.startswith(HIDDEN) for name in objects)
+    }
+    found = {
+        task: f"{root}/{task}"
+        for root in reversed(DATASET_ROOTS)  # where both hold a task, the first root is believed
+        for task in TASK_SPECS
+        if (task, f"{root}/{task}") in folders
+    }
+    return [
+        _entry(listing, task, found[task], folders[task, found[task]]) for task in TASK_SPECS if task in found
+    ]
 
 
 def dataset(store: ObjectStore, task: str) -> DatasetEntry:
@@ -89,10 +130,10 @@ def dataset(store: ObjectStore, task: str) -> DatasetEntry:
         NotFoundError: no such task, or the store holds nothing of it.
     """
     spec = task_spec(task)
-    for folder in _FOLDERS:
-        sizes = _listing(store, f"{folder}/{task}").get(task)
-        if sizes:
-            return _entry(store, task, sizes)
+    for root in DATASET_ROOTS:
+        found = datasets_in(sweep(store, [f"{root}/{task}/"]))
+        if found:
+            return found[0]
     make = f"`ups-console data make {task}` or " if spec.has_solver else ""
     raise NotFoundError(
         f"the store holds no dataset of {task}", hint=f"{make}`ups-console data import {task} FILE…`"
@@ -109,13 +150,20 @@ def pins(store: ObjectStore, tasks: Iterable[str]) -> "DatasetPins":
     pinned: dict[str, dict[str, str]] = {}
     for task in tasks:
         entry = dataset(store, task)
-        if entry.state != "verified":
-            raise DataError(
-                f"the dataset {task} cannot be used, it is {entry.state}: {entry.note}",
-                hint=f"import or make it again with --replace, or see `ups-console data verify {task}`",
-            )
+        require_verified(entry)
         pinned[task] = {split: entry.splits[split].sha256 for split in SPLITS}
     return pinned
+
+
+def require_verified(entry: DatasetEntry) -> None:
+    """Raises DataError where a dataset may not be used."""
+    if entry.state is DatasetState.NEWER:
+        raise DataError(f"the dataset {entry.task} cannot be used: {entry.note}", hint="update ups-console")
+    if entry.state is not DatasetState.VERIFIED:
+        raise DataError(
+            f"the dataset {entry.task} cannot be used, it is {entry.state}: {entry.note}",
+            hint=f"import or make it again with --replace, or see `ups-console data verify {entry.task}`",
+        )
 
 
 def verify(store: ObjectStore, task: str, progress: Progress) -> DatasetEntry:
@@ -128,15 +176,18 @@ def verify(store: ObjectStore, task: str, progress: Progress) -> DatasetEntry:
         NotFoundError: the store holds nothing of the task.
     """
     entry = dataset(store, task)
-    if entry.state != "verified":
+    if entry.state is not DatasetState.VERIFIED:
         return entry
-    done = 0
+    before = 0
     for split in entry.splits.values():
-        if _sha256(store, split.key) != split.sha256:
+
+        def tell(done: int, _: int, before: int = before) -> None:
+            progress(f"verify {task}", before + done, entry.bytes)
+
+        if stored_sha256(store, split.key, split.bytes, tell) != split.sha256:
             note = f"{Path(split.key).name} does not have the sha256 that the manifest states"
-            return replace(entry, state="damaged", note=note)
-        done += split.bytes
-        progress(f"verify {task}", done, entry.bytes)
+            return replace(entry, state=DatasetState.DAMAGED, note=note)
+        before += split.bytes
     return entry
 
 
@@ -147,13 +198,12 @@ def delete(store: ObjectStore, task: str) -> None:
         NotFoundError: the store holds nothing of the task.
     """
     entry = dataset(store, task)
-    for folder in _FOLDERS:
-        store.delete(f"{folder}/{task}/manifest.json")
-    for split in entry.splits.values():
-        store.delete(split.key)
-    for folder in _FOLDERS:
-        for split_name in SPLITS:
-            store.delete(f"{folder}/{task}/{task}_{split_name}.h5")
+    folders = [f"{root}/{task}" for root in DATASET_ROOTS]
+    for folder in folders:
+        store.delete(f"{folder}/{MANIFEST}")
+    names = [f"{hidden}{task}_{split}.h5" for hidden in ("", HIDDEN) for split in SPLITS]
+    usual = [f"{folder}/{name}" for folder in folders for name in names]
+    store.delete_all(dict.fromkeys([*usual, *(split.key for split in entry.splits.values())]))
 
 
 def read_manifest(store: ObjectStore, task: str) -> dict[str, Any] | None:
@@ -168,29 +218,17 @@ def read_manifest(store: ObjectStore, task: str) -> dict[str, Any] | None:
         return None
 
 
-def _listing(store: ObjectStore, folder: str) -> dict[str, dict[str, int]]:
-    """task → key → bytes of the objects that belong to a dataset."""
-    found: dict[str, dict[str, int]] = {}
-    for info in store.list(f"{folder}/"):
-        *_, task, name = info.key.split("/")
-        if task in TASK_SPECS and (
-            name == "manifest.json" or name in {f"{task}_{split}.h5" for split in SPLITS}
-        ):
-            found.setdefault(task, {})[info.key] = info.bytes
-    return found
-
-
-def _entry(store: ObjectStore, task: str, sizes: Mapping[str, int]) -> DatasetEntry:
-    key = next((key for key in sizes if key.endswith("/manifest.json")), None)
-    if key is None:
-        return _unverified(store, task, sizes)
+def _entry(listing: Listing, task: str, folder: str, objects: Objects) -> DatasetEntry:
+    modified = max(info.modified for info in objects.values())
+    content = listing.manifests.get(folder)
+    if content is None:
+        return replace(_unverified(listing.store, task, objects), modified=modified)
     try:
-        manifest = _parse(store.read_bytes(key), task)
-        return _verified(task, manifest, key.rpartition("/")[0], sizes)
-    except NotFoundError:  # deleted since it was listed
-        return _unverified(store, task, sizes)
+        manifest = _parse(content, task)
+        return replace(_stated(task, manifest, folder, objects), modified=modified)
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
-        return DatasetEntry(task, "damaged", note=f"the manifest is damaged: {error}")
+        note = f"the manifest is damaged: {error}"
+        return DatasetEntry(task, DatasetState.DAMAGED, note=note, modified=modified)
 
 
 def _parse(content: bytes, task: str) -> dict[str, Any]:
@@ -203,9 +241,13 @@ def _parse(content: bytes, task: str) -> dict[str, Any]:
     return manifest
 
 
-def _verified(task: str, manifest: Mapping[str, Any], folder: str, sizes: Mapping[str, int]) -> DatasetEntry:
-    if manifest["format"] != MANIFEST_FORMAT:
-        raise DataError(f"format {manifest['format']}, this version reads {MANIFEST_FORMAT}")
+def _stated(task: str, manifest: Mapping[str, Any], folder: str, objects: Objects) -> DatasetEntry:
+    made_as = manifest["format"]
+    if isinstance(made_as, int) and made_as > MANIFEST_FORMAT:
+        note = f"made by a newer version (format {made_as}, this version reads {MANIFEST_FORMAT})"
+        return DatasetEntry(task, DatasetState.NEWER, _files(task, objects), note=note)
+    if made_as != MANIFEST_FORMAT:
+        raise DataError(f"format {made_as}, this version reads {MANIFEST_FORMAT}")
     splits = {
         name: SplitEntry(
             f"{folder}/{split['file']}", int(split["bytes"]), int(split["samples"]),
@@ -213,6 +255,7 @@ def _verified(task: str, manifest: Mapping[str, Any], folder: str, sizes: Mappin
         )
         for name, split in manifest["splits"].items()
     }  # fmt: skip
+    sizes = {info.key: info.bytes for info in objects.values()}
     state, note = _judge(manifest["state"], splits, sizes)
     return DatasetEntry(
         task, state, splits, tuple(manifest["provenance"]),
@@ -225,53 +268,46 @@ def _judge(
     state: str, splits: Mapping[str, SplitEntry], sizes: Mapping[str, int]
 ) -> tuple[DatasetState, str]:
     if state != "complete":
-        return "writing", "it is being replaced, or that was interrupted: run the import or make again"
+        note = "it is being replaced, or that was interrupted: run the import or make again"
+        return DatasetState.WRITING, note
     missing = [name for name in SPLITS if name not in splits or splits[name].key not in sizes]
     if missing:
-        return "incomplete", f"the {' and '.join(missing)} split is missing"
+        return DatasetState.INCOMPLETE, f"the {' and '.join(missing)} split is missing"
     for split in splits.values():
         if sizes[split.key] != split.bytes:
             name = Path(split.key).name
-            return "damaged", f"{name} has {sizes[split.key]} bytes, the manifest says {split.bytes}"
-    return "verified", ""
+            note = f"{name} has {sizes[split.key]} bytes, the manifest says {split.bytes}"
+            return DatasetState.DAMAGED, note
+    return DatasetState.VERIFIED, ""
 
 
-def _unverified(store: ObjectStore, task: str, sizes: Mapping[str, int]) -> DatasetEntry:
-    splits = {
-        split: SplitEntry(key, size, 0, (), "", 0.0)
-        for key, size in sizes.items()
-        for split in SPLITS
-        if key.endswith(f"/{task}_{split}.h5")
+def _files(task: str, objects: Objects) -> dict[str, SplitEntry]:
+    """The splits by their names alone."""
+    named = {split: objects.get(f"{task}_{split}.h5") for split in SPLITS}
+    return {
+        split: SplitEntry(info.key, info.bytes, 0, (), "", 0.0)
+        for split, info in named.items()
+        if info is not None
     }
+
+
+def _unverified(store: ObjectStore, task: str, objects: Objects) -> DatasetEntry:
+    splits = _files(task, objects)
     missing = [split for split in SPLITS if split not in splits]
     notes = ["it has no manifest: nothing says what the files hold"]
     if missing:
         notes.append(f"the {' and '.join(missing)} split is missing")
-    if TASK_SPECS[task].static and any(_lacks_answers(store, split.key) for split in splits.values()):
+    if TASK_SPECS[task].static and any(_lacks_answers(store, split) for split in splits.values()):
         notes.append("it holds only the inputs, not the answers: import the raw files again")
-    return DatasetEntry(task, "unverified", splits, note="; ".join(notes))
+    return DatasetEntry(task, DatasetState.UNVERIFIED, splits, note="; ".join(notes))
 
 
-def _lacks_answers(store: ObjectStore, key: str) -> bool:
+def _lacks_answers(store: ObjectStore, split: SplitEntry) -> bool:
     """Whether a file of a static task holds inputs alone, as the first converter wrote Darcy."""
     import h5py  # here: listing a healthy store needs no HDF5
 
-    path = store.local_path(key)
-    if path is None:
-        return False
     try:
-        with h5py.File(path, "r") as file:
+        with StoredFile(store, split.key, split.bytes) as content, h5py.File(content, "r") as file:
             return not {"targets", "tensor", "sol"} & set(file)
-    except OSError:
+    except (OSError, UpsError):  # no HDF5 file, or not readable: that is another note's matter
         return False
-
-
-def _sha256(store: ObjectStore, key: str) -> str:
-    path = store.local_path(key)
-    try:
-        if path is None:
-            return hashlib.sha256(store.read_bytes(key)).hexdigest()
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StoreError(f"{key} cannot be read: {error}") from error

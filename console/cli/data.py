@@ -1,4 +1,4 @@
-"""Commands over tasks, datasets and caches."""
+"""Commands that make datasets and caches: from solvers, from raw and published files."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from console.api import PreprocessRequest
+from console.cli import store
 from console.cli.app import Session, command, listing_group
-from console.cli.render import ProgressLine, size, table
+from console.cli.render import ProgressLine, table
 from ups.data.formats import ExportFormat
 
 _POSITIVE = click.IntRange(min=1)
@@ -16,13 +17,18 @@ _POSITIVE = click.IntRange(min=1)
 
 def register(cli: click.Group) -> None:
     """Add the commands of this module."""
-    _register_listings(cli)
-    _register_caches(cli)
-    _register_datasets(cli)
+    _register_tasks(cli)
+    store.register_listings(cli)
+    caches = listing_group(cli, "caches", "The latent caches in the store.", store.answer_caches)
+    _register_build(caches)
+    store.register_caches(caches)
+    data = cli.group("data")(_data)
+    _register_making(data)
+    store.register_data(data)
     _register_preprocess(cli)
 
 
-def _register_listings(cli: click.Group) -> None:
+def _register_tasks(cli: click.Group) -> None:
     @command(cli, "tasks")
     def tasks(session: Session) -> None:
         """The 15 tasks."""
@@ -49,32 +55,12 @@ def _register_listings(cli: click.Group) -> None:
             table(["task", "what", "modality", "parameters", "solver"], rows),
         )
 
-    @command(cli, "datasets")
-    def datasets(session: Session) -> None:
-        """What the store holds, task by task."""
-        rows = session.operations.datasets()
-        lines = [
-            [
-                row.task,
-                row.state,
-                *(
-                    str(row.splits[name].samples) if name in row.splits else "–"
-                    for name in ("train", "val", "test")
-                ),
-                size(sum(split.bytes for split in row.splits.values())) if row.splits else "–",
-                row.note or ("can be made" if row.state == "missing" and row.can_make else ""),
-            ]
-            for row in rows
-        ]
-        session.answer(
-            [asdict(row) for row in rows],
-            table(["task", "state", "train", "val", "test", "size", ""], lines, right=(2, 3, 4, 5)),
-        )
+
+def _data() -> None:
+    """Make, import, export, fetch, verify and delete datasets."""
 
 
-def _register_caches(cli: click.Group) -> None:
-    caches = listing_group(cli, "caches", "The latent caches in the store.", _answer_caches)
-
+def _register_build(caches: click.Group) -> None:
     @command(caches, "build")
     @click.argument("version")
     @click.argument("tasks", nargs=-1, required=True)
@@ -85,11 +71,7 @@ def _register_caches(cli: click.Group) -> None:
         session.answer(done, f"{version}: built {len(done.get('built', {}))}, what fitted was kept")
 
 
-def _register_datasets(cli: click.Group) -> None:
-    @cli.group("data")
-    def data() -> None:
-        """Make, import, export, verify and delete datasets."""
-
+def _register_making(data: click.Group) -> None:
     @command(data, "make")
     @click.argument("tasks", nargs=-1, required=True)
     @click.option("--samples", type=click.IntRange(min=3), help="Initial conditions per task.")
@@ -143,25 +125,6 @@ def _register_datasets(cli: click.Group) -> None:
         counts = ", ".join(f"{count} {split}" for split, count in samples.items())
         session.answer({"folder": str(folder), "samples": samples}, f"{task}: {counts} in {folder}")
 
-    @command(data, "verify")
-    @click.argument("tasks", nargs=-1)
-    def verify(session: Session, tasks: tuple[str, ...]) -> None:
-        """Read every byte of the datasets and compare it with the manifest."""
-        states = session.operations.verify_data(tasks, ProgressLine())
-        session.answer(states, "\n".join(f"{task}  {state}" for task, state in states.items()) or "nothing")
-
-    @command(data, "delete")
-    @click.argument("task")
-    @click.option("--yes", is_flag=True, help="Do not ask.")
-    def delete(session: Session, task: str, yes: bool) -> None:
-        """Remove the dataset of TASK from the store."""
-        if not yes:
-            click.confirm(
-                f"delete the dataset {task} from {session.operations.settings.store_url}?", abort=True
-            )
-        session.operations.delete_data(task)
-        session.answer({"deleted": task}, f"deleted {task}")
-
 
 def _register_preprocess(cli: click.Group) -> None:
 
@@ -195,13 +158,6 @@ def _register_preprocess(cli: click.Group) -> None:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _answer_caches(session: Session) -> None:
-    rows = session.operations.caches()
-    lines = [[r.version, r.task, r.split, r.state, str(r.samples), size(r.bytes), r.note] for r in rows]
-    header = ["version", "task", "split", "state", "samples", "size", ""]
-    session.answer([asdict(row) for row in rows], table(header, lines, right=(4, 5)))
 
 
 def _answer_datasets(session: Session, tasks: tuple[str, ...], notes: list[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from console.api import Level
+from console.api import KILOBYTES, Level
 
 MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILED: "✗"}
 """How a check's level is shown."""
@@ -46,6 +46,27 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def age(since: float | None, now: float) -> str:
+    """How long ago, in one unit; a dash where it is not known."""
+    if since is None:
+        return "–"
+    seconds = max(0.0, now - since)
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return "now"
+
+
+def grid(shape: Sequence[int]) -> str:
+    """Cells along each axis; a dash where they are not known."""
+    return " × ".join(map(str, shape)) or "–"
+
+
+def money(usd: float) -> str:
+    """Dollars, to the cent; more digits where it is less than one."""
+    return f"${usd:.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
+
+
 def number(value: float | None) -> str:
     """Four significant places, a dash where there is none."""
     return "–" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.3g}"
@@ -71,10 +92,12 @@ class ProgressLine:
         if not finished and now - self._printed < (0.1 if self._live else 5.0):
             return
         self._printed = now
-        eta = (now - self._since) * (total - done) / done if done else None
+        elapsed = now - self._since
+        eta = elapsed * (total - done) / done if done else None
         filled = self._BAR * done // total if total else self._BAR
-        ending = duration(now - self._since) if finished else f"ETA {duration(eta)}"
-        text = f"{what}  {'━' * filled}{'─' * (self._BAR - filled)}  {done}/{total}  {ending}"
+        ending = duration(elapsed) if finished else f"ETA {duration(eta)}"
+        bar = f"{'━' * filled}{'─' * (self._BAR - filled)}"
+        text = f"{what.removesuffix(KILOBYTES)}  {bar}  {_amounts(what, done, total, elapsed)}  {ending}"
         if self._live:
             click.echo(f"\r\x1b[2K{text}", nl=finished, err=True)
         else:
@@ -87,3 +110,11 @@ class ProgressLine:
         if self._live and self._what:
             click.echo(err=True)
         self._what = ""
+
+
+def _amounts(what: str, done: int, total: int, elapsed_s: float) -> str:
+    """How much of how much; of bytes also the rate."""
+    if not what.endswith(KILOBYTES):
+        return f"{done}/{total}"
+    rate = f"  {size(1000 * done / elapsed_s)}/s" if elapsed_s > 0 else ""
+    return f"{size(1000 * done)}/{size(1000 * total)}{rate}"

@@ -7,15 +7,13 @@ runs/{run}/note.txt        the user's note
 import secrets
 import tempfile
 import time
-from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from console.api import RunStatus
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import InstanceState
-from ups.errors import NotFoundError, StoreError, UpsError
+from ups.errors import NotFoundError, StoreError
 from ups.events import LOST_AFTER_SECONDS, Event, EventType, decode
 from ups.rundir import RunDirectory
 
@@ -92,14 +90,6 @@ class Registry:
         """Unix seconds of the newest mirrored event of an attempt."""
         event = last_event(self.root / run / f"attempt-{attempt}" / "events.jsonl")
         return event.t if event else None
-
-    def runs_by_task(self) -> Counter[str]:
-        """How many runs were trained on each task."""
-        counts: Counter[str] = Counter()
-        for handle in self.all():
-            with suppress(UpsError):  # a damaged run directory counts for nothing
-                counts.update(handle.attempts()[0].read_spec().tasks)
-        return counts
 
     def find(self, name: str) -> RunHandle:
         """Raises NotFoundError where no run, or more than one, has that id or beginning."""

@@ -112,14 +112,21 @@ class TestPins:
         with pytest.raises(DataError, match="advection1d_val"):
             catalog.pins(store, ["advection1d"])
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"[]", b"{", b"{}", b'{"format": 1}', b'{"format": 2, "state": "complete"}']
-    )
+    @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"{}", b'{"format": 1}', b'{"format": "x"}'])
     def test_are_refused_where_the_manifest_is_damaged(self, store: DirectoryStore, content: bytes) -> None:
         store.write_bytes(catalog.manifest_key("advection1d"), content)
         assert catalog.dataset(store, "advection1d").state == "damaged"
         with pytest.raises(DataError, match="manifest"):
             catalog.pins(store, ["advection1d"])
+
+    def test_are_refused_where_a_newer_version_made_it(self, store: DirectoryStore) -> None:
+        store.write_bytes(catalog.manifest_key("advection1d"), b'{"format": 2, "state": "complete"}')
+        entry = catalog.dataset(store, "advection1d")
+        assert (entry.state, entry.bytes > 0) == ("newer", True)
+        assert "made by a newer version (format 2" in entry.note
+        with pytest.raises(DataError, match="newer version") as refused:
+            catalog.pins(store, ["advection1d"])
+        assert "update ups-console" in refused.value.hint
 
     def test_are_refused_without_a_manifest(self, store: DirectoryStore) -> None:
         store.delete(catalog.manifest_key("advection1d"))
