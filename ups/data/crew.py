@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ups.catalog import Progress
-from ups.data.conversion import Conversion, Segment
+from ups.data.conversion import Conversion
+from ups.data.split_files import Segment
 from ups.errors import DataError, UpsError
 
 _WORTH_BYTES = 8 * 1024 * 1024
