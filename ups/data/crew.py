@@ -96,7 +96,7 @@ class _Member:
         """Samples that are done since the last answer; None at the end of the segment."""
         try:
             answer: int | UpsError | None = self.pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the latter where it left something unread
             self.process.join()
             return DataError(
                 f"a process that converted was ended from outside (exit code {self.process.exitcode})",
