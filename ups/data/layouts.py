@@ -116,7 +116,9 @@ def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File, most: int | N
     Which axis comes first in `data` is the task's: nothing in the file says it.
     """
     (dataset,) = spec.raw_datasets
-    groups = tuple(islice((name for name in sorted(file) if isinstance(file[name], h5py.Group)), most))
+    groups = tuple(
+        islice((name for name in sorted(file) if file.get(name, getclass=True) is h5py.Group), most)
+    )
     if not groups:
         raise DataError(
             f"{path} holds {_contents(file)}; {spec.name} wants one group per seed, such as 0000/data"

@@ -22,7 +22,8 @@ from ups.data.fields import AXIS_NAMES, FORMAT
 from ups.data.source import AnyBlock, AnyDiscretisation, Block, Discretisation
 from ups.store import store_error
 
-_SYNC_BYTES = 16 * 1024 * 1024
+_BACKGROUND_BYTES = 1024 * 1024
+"""Fewer are not worth a thread."""
 _ALIGNMENT = 4096
 """Large datasets begin at a page, which is what memory maps like."""
 
@@ -165,7 +166,8 @@ class ConvertedFile:
 class RowWriter:
     """Writes consecutive samples to their places in a file that is laid out.
 
-    A large file goes to the disk in the background, while further blocks are read and written.
+    Large blocks are written and synced in the background, one at a time, while what follows them is measured
+    and read.
     """
 
     def __init__(self, path: Path, places: Mapping[str, tuple[int, bool]]) -> None:
@@ -178,7 +180,9 @@ class RowWriter:
         self.path = path
         self._places = dict(places)
         self._unsynced = 0
-        self._background = ThreadPoolExecutor(1)
+        """Bytes that were written after the last sync began."""
+        self._background = ThreadPoolExecutor(2)
+        self._writing: Future[None] | None = None
         self._syncing: Future[None] | None = None
         try:
             self._handle = os.open(path, os.O_WRONLY)
@@ -186,40 +190,50 @@ class RowWriter:
             raise store_error(error, path) from error
 
     def write(self, block: AnyBlock) -> None:
-        """Put the next samples; raises StoreError where the space is not there."""
+        """Put the next samples; raises StoreError where the space is not there for them or those before."""
         assert isinstance(block, Block)
         try:
-            for name, (position, takes_inputs) in self._places.items():
-                values = block.inputs if takes_inputs else block.targets
-                assert values is not None
-                content = np.ascontiguousarray(values, dtype="<f4").data.cast("B")
-                self._places[name] = (position + len(content), takes_inputs)
-                self._unsynced += len(content)
-                while content:
-                    written = os.pwrite(self._handle, content, position)
-                    content, position = content[written:], position + written
-            if self._unsynced >= _SYNC_BYTES and (self._syncing is None or self._syncing.done()):
-                self._settle()
-                self._syncing = self._background.submit(os.fsync, self._handle)
-                self._unsynced = 0
+            self._wait_for(self._writing)
+            if block.targets.nbytes < _BACKGROUND_BYTES:
+                self._put(block)
+            else:
+                self._writing = self._background.submit(self._put, block)
         except OSError as error:
             raise store_error(error, self.path) from error
 
     def close(self) -> None:
         """Sync to disk; raises StoreError where that fails."""
         try:
-            self._settle()
-            os.fsync(self._handle)
+            self._wait_for(self._writing)
+            self._wait_for(self._syncing)
+            if self._unsynced or self._syncing is None:
+                os.fsync(self._handle)
         except OSError as error:
             raise store_error(error, self.path) from error
         finally:
             self._background.shutdown()
             os.close(self._handle)
 
-    def _settle(self) -> None:
-        """Wait for the disk; raises what the background has met."""
-        if self._syncing is not None:
-            self._syncing.result()
+    def _put(self, block: Block) -> None:
+        for name, (position, takes_inputs) in self._places.items():
+            values = block.inputs if takes_inputs else block.targets
+            assert values is not None
+            content = np.ascontiguousarray(values, dtype="<f4").data.cast("B")
+            self._places[name] = (position + len(content), takes_inputs)
+            self._unsynced += len(content)
+            while content:
+                written = os.pwrite(self._handle, content, position)
+                content, position = content[written:], position + written
+        if self._unsynced >= _BACKGROUND_BYTES and (self._syncing is None or self._syncing.done()):
+            self._wait_for(self._syncing)
+            self._syncing = self._background.submit(os.fsync, self._handle)
+            self._unsynced = 0
+
+    @staticmethod
+    def _wait_for(task: Future[None] | None) -> None:
+        """Raises what it has raised."""
+        if task is not None:
+            task.result()
 
 
 def describe(
