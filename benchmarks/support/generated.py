@@ -5,7 +5,6 @@ solved here on the same cells by conjugate gradients. The files are kept under a
 again.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,8 +45,7 @@ def files(task: str, folder: Path, samples: int, device: str) -> dict[str, Path]
     if not all(path.is_file() for path in paths.values()):
         solver = _darcy(device) if task == "darcy2d" else solver_of(task)
         sources = [SolverSource(solver, samples, 0, parameters) for parameters in solver.parameter_sets]
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            write_split_files(assemble(sources), paths, Path(scratch))
+        write_split_files(assemble(sources), paths)
     return paths
 
 

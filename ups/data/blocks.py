@@ -44,7 +44,7 @@ def initial_condition_blocks(sources: Sequence[Source], firsts: Sequence[int], r
         rows: samples to read at a time.
     """
     ends = [first + source.samples for first, source in zip(firsts, sources, strict=True)]
-    parent = np.arange(max(ends), dtype=np.int64)
+    parent = list(range(max(ends)))
     first_index: dict[bytes, int] = {}
     for source, index in zip(sources, firsts, strict=True):
         starts = source.initial_conditions(rows)
@@ -52,8 +52,10 @@ def initial_condition_blocks(sources: Sequence[Source], firsts: Sequence[int], r
             continue
         for block in starts:
             for start in block:
-                digest = hashlib.blake2b(start.tobytes(), digest_size=16).digest()
-                _join(parent, index, first_index.setdefault(digest, index))
+                digest = hashlib.blake2b(np.ascontiguousarray(start).data, digest_size=16).digest()
+                same = first_index.setdefault(digest, index)
+                if same != index:
+                    _join(parent, index, same)
                 index += 1
     return np.array([_root(parent, index) for index in range(len(parent))], dtype=np.int64)
 
@@ -76,13 +78,13 @@ def splits_of(blocks: Integers) -> dict[str, NDArray[np.bool_]]:
     return masks
 
 
-def _root(parent: Integers, index: int) -> int:
+def _root(parent: list[int], index: int) -> int:
     while parent[index] != index:
         parent[index] = parent[parent[index]]
-        index = int(parent[index])
+        index = parent[index]
     return index
 
 
-def _join(parent: Integers, one: int, other: int) -> None:
+def _join(parent: list[int], one: int, other: int) -> None:
     a, b = _root(parent, one), _root(parent, other)
     parent[max(a, b)] = min(a, b)

@@ -7,7 +7,7 @@ set of sources, not on the order in which they came, nor on how many processes d
 interrupted conversion goes on where it was. Free of torch.
 """
 
-import tempfile
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ from ups import catalog
 from ups.catalog import Progress
 from ups.data import commit, crew
 from ups.data.assembly import Assembly, assemble
-from ups.data.conversion import Conversion, Segment, fingerprint
+from ups.data.conversion import Conversion, fingerprint
 from ups.data.fields import SPLITS
 from ups.data.imports import open_sources
 from ups.data.solvers.registry import solver_sources
 from ups.data.source import Source
 from ups.data.split import open_split
+from ups.data.split_files import Segment, SplitFiles
 from ups.data.stored import StoredSource, stored_sources
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.ranks import ALONE, Ranks
@@ -38,6 +39,10 @@ _SPARE_BYTES = 1024 * 1024
 
 def _silent(what: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+def _uncounted(samples: int) -> None:
+    """The same, of samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,33 +149,29 @@ def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> 
         NotFoundError, DataError: as `import_raw`.
         StoreError: `target` cannot be written.
     """
-    assembly = assemble(open_sources(task, [raw]), only=split)
-    with tempfile.TemporaryDirectory(prefix=".ups-convert-", dir=target.parent) as folder:
-        write_split_files(assembly, {split: target}, Path(folder))
+    write_split_files(assemble(open_sources(task, [raw]), only=split), {split: target})
 
 
-def write_split_files(assembly: Assembly, targets: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    """Convert an assembly outside of any store.
+def write_split_files(assembly: Assembly, targets: Mapping[str, Path]) -> None:
+    """Convert an assembly outside of any store, in one go.
 
     Args:
         assembly: what is to be written.
-        targets: split → where its file goes, on the file system of `folder`.
-        folder: empty, to work in.
-
-    Returns:
-        The dataset's manifest, but for its format, state and time.
+        targets: split → where its file goes; it appears only once it is whole.
 
     Raises:
         DataError: a value is not finite, or a field is constant.
         StoreError: there is no room.
     """
-    conversion = Conversion(assembly, folder)
-    conversion.prepare()
-    crew.convert(conversion, conversion.segments, jobs=1, progress=_silent)
-    manifest = conversion.finish()
-    for split, path in conversion.paths.items():
-        path.replace(targets[split])
-    return manifest
+    hidden = {split: path.with_name(f".tmp-{secrets.token_hex(8)}.h5") for split, path in targets.items()}
+    files = SplitFiles(assembly, hidden)
+    try:
+        files.lay_out()
+        files.finish([files.fill(segment, _uncounted) for segment in files.segments])
+        for split, path in targets.items():
+            hidden[split].replace(path)
+    finally:
+        files.discard()
 
 
 def _combine(

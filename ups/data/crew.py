@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ups.catalog import Progress
-from ups.data.conversion import Conversion, Segment
+from ups.data.conversion import Conversion
+from ups.data.split_files import Segment
 from ups.errors import DataError, UpsError
 
 _WORTH_BYTES = 8 * 1024 * 1024
@@ -95,7 +96,7 @@ class _Member:
         """Samples that are done since the last answer; None at the end of the segment."""
         try:
             answer: int | UpsError | None = self.pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the latter where it left something unread
             self.process.join()
             return DataError(
                 f"a process that converted was ended from outside (exit code {self.process.exitcode})",

@@ -4,8 +4,10 @@ Nothing is guessed from a shape. What does not fit is refused with what was foun
 wanted. Free of torch.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ups.data.plain_arrays import PlainArray
 from ups.data.source import Discretisation
 from ups.errors import DataError
 from ups.tasks import TASK_SPECS, RawLayout, TaskSpec
@@ -38,6 +41,8 @@ class Layout:
     """Whether the datasets have their channels on a last axis, rather than being one channel each."""
     groups: tuple[str, ...] = ()
     """SEED_GROUPS: the groups, one a sample, each of which has the datasets."""
+    plain: Mapping[str, PlainArray] = field(default_factory=dict)
+    """The datasets, samples first, by their names in the file: where all of them can be read past HDF5."""
 
 
 def has_reader(spec: TaskSpec) -> bool:
@@ -79,7 +84,8 @@ def _read_channels(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     times = _times(path, "t-coordinate", _dataset(spec, path, file, "t-coordinate", ("T",)), first.shape[1])
     coordinates = _coordinates(spec, path, file, axes, first.shape[2:], _name(first))
     discretisation = Discretisation(spec, times, axes, coordinates)
-    return Layout(discretisation, len(first), parameters, targets=spec.raw_datasets)
+    plain = _plain((first, *others))
+    return Layout(discretisation, len(first), parameters, targets=spec.raw_datasets, plain=plain)
 
 
 def _read_pair(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
@@ -100,7 +106,8 @@ def _read_pair(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
     parameters = _parameters(spec, path, file)
     coordinates = _coordinates(spec, path, file, axes, inputs.shape[1:], given)
     discretisation = Discretisation(spec, np.zeros(0), axes, coordinates)
-    return Layout(discretisation, len(inputs), parameters, targets=(wanted,), inputs=(given,))
+    plain = _plain((inputs, answers))
+    return Layout(discretisation, len(inputs), parameters, targets=(wanted,), inputs=(given,), plain=plain)
 
 
 def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File, most: int | None = None) -> Layout:
@@ -109,37 +116,63 @@ def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File, most: int | N
     Which axis comes first in `data` is the task's: nothing in the file says it.
     """
     (dataset,) = spec.raw_datasets
-    groups = tuple(islice((name for name in sorted(file) if isinstance(file[name], h5py.Group)), most))
+    groups = tuple(
+        islice((name for name in sorted(file) if file.get(name, getclass=True) is h5py.Group), most)
+    )
     if not groups:
         raise DataError(
             f"{path} holds {_contents(file)}; {spec.name} wants one group per seed, such as 0000/data"
         )
     axes = spec.raw_axes
-    shape: tuple[int, ...] | None = None
+    arrays: list[h5py.Dataset] = []
     times: Doubles | None = None
+    seen: dict[bytes, str] = {}
     for name in groups:
         group = file[name]
+        _refuse_repeated_run(path, group, seen)
         data = _dataset(spec, path, group, dataset, ("T", *axes, str(len(spec.fields))))
-        if shape is not None and data.shape != shape:
+        if arrays and data.shape != arrays[0].shape:
             raise DataError(
-                f"{path}: {name}/{dataset} is {list(data.shape)}, the groups before it {list(shape)}"
+                f"{path}: {name}/{dataset} is {list(data.shape)}, "
+                f"the groups before it {list(arrays[0].shape)}"
             )
         grid_t = _dataset(spec, path, group, "grid/t", ("T",))
         own_times = _times(path, f"{name}/grid/t", grid_t, data.shape[0])
         if times is not None and not np.allclose(own_times, times, rtol=1e-4):
             raise DataError(f"{path}: the frames of {name} lie at other times than those of {groups[0]}")
-        shape, times = data.shape, own_times
-    assert shape is not None
+        times = own_times
+        arrays.append(data)
     assert times is not None
     coordinates = tuple(
         _coordinate(spec, path, file[groups[0]], f"grid/{axis}", axis, cells, dataset)
-        for axis, cells in zip(axes, shape[1:-1], strict=True)
+        for axis, cells in zip(axes, arrays[0].shape[1:-1], strict=True)
     )
-    discretisation = Discretisation(spec, times, axes, coordinates)
-    parameters = _parameters(spec, path, file)
     return Layout(
-        discretisation, len(groups), parameters, targets=(dataset,), channel_axis=True, groups=groups
+        Discretisation(spec, times, axes, coordinates),
+        len(groups),
+        _parameters(spec, path, file),
+        targets=(dataset,),
+        channel_axis=True,
+        groups=groups,
+        plain={name: PlainArray(array.offset, (1, *array.shape)) for name, array in _plain(arrays).items()},
     )
+
+
+def _refuse_repeated_run(path: Path, group: h5py.Group, seen: dict[bytes, str]) -> None:
+    """A run is told by its seed, which is part of its configuration, where the file states that.
+
+    Equal values alone mean nothing: dams of nearly the same radius are the same on the grid.
+    """
+    config = group.attrs.get("config")
+    if config is not None:
+        name = str(group.name).strip("/")
+        digest = hashlib.blake2b(str(config).encode(), digest_size=16).digest()
+        first = seen.setdefault(digest, name)
+        if first != name:
+            raise DataError(
+                f"{path}: {name} has the seed and configuration of {first}: the same run a second time",
+                hint="leave one of the groups out",
+            )
 
 
 def _read_incompressible(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
@@ -172,9 +205,14 @@ def _read_incompressible(spec: TaskSpec, path: Path, file: h5py.File) -> Layout:
         low + (np.arange(cells) + 0.5) * ((high - low) / cells)
         for cells, (low, high) in zip(grid, spec.domain, strict=True)
     )
-    discretisation = Discretisation(spec, times, axes, coordinates)
-    parameters = _parameters(spec, path, file)
-    return Layout(discretisation, samples, parameters, targets=(velocity, particles), channel_axis=True)
+    return Layout(
+        Discretisation(spec, times, axes, coordinates),
+        samples,
+        _parameters(spec, path, file),
+        targets=(velocity, particles),
+        channel_axis=True,
+        plain=_plain(parts),
+    )
 
 
 _READERS: dict[RawLayout | None, Callable[[TaskSpec, Path, h5py.File], Layout]] = {
@@ -188,19 +226,38 @@ _READERS: dict[RawLayout | None, Callable[[TaskSpec, Path, h5py.File], Layout]] 
 
 def _dataset(spec: TaskSpec, path: Path, group: h5py.Group, name: str, axes: tuple[str, ...]) -> h5py.Dataset:
     """A dataset with one axis for each name; a name that is a number is the length it must have."""
-    where = f"{group.name.strip('/')}/{name}".strip("/")
-    wants = f"{spec.name} wants {where} [{','.join(axes).upper()}]"
     found = group.get(name)
-    if not isinstance(found, h5py.Dataset):
-        raise DataError(f"{path}: dataset {where} is missing, it holds {_contents(group)}; {wants}")
-    fixed = [(axis, length) for axis, length in zip(axes, found.shape, strict=False) if axis.isdigit()]
-    if found.ndim != len(axes) or any(int(axis) != length for axis, length in fixed):
-        raise DataError(f"{path}: dataset {where} is {_sizes(found)}; {wants}")
-    if found.dtype.kind != "f":
-        raise DataError(f"{path}: dataset {where} holds {found.dtype} values, not floating-point numbers")
-    if found.size == 0:
-        raise DataError(f"{path}: dataset {where} is empty, {_sizes(found)}")
+    misfit = _misfit(group, found, axes)
+    if misfit:
+        where = f"{group.name.strip('/')}/{name}".strip("/")
+        raise DataError(
+            f"{path}: dataset {where} {misfit}; {spec.name} wants {where} [{','.join(axes).upper()}]"
+        )
     return found
+
+
+def _misfit(group: h5py.Group, found: object, axes: tuple[str, ...]) -> str:
+    """What keeps an object of a group from being the dataset that is wanted; empty where nothing does."""
+    if not isinstance(found, h5py.Dataset):
+        return f"is missing, it holds {_contents(group)}"
+    shape = found.shape
+    fixed = [(axis, length) for axis, length in zip(axes, shape, strict=False) if axis.isdigit()]
+    if len(shape) != len(axes) or any(int(axis) != length for axis, length in fixed):
+        return f"is {_sizes(found)}"
+    if found.dtype.kind != "f":
+        return f"holds {found.dtype} values, not floating-point numbers"
+    return "" if math.prod(shape) else f"is empty, {_sizes(found)}"
+
+
+def _plain(datasets: Iterable[h5py.Dataset]) -> dict[str, PlainArray]:
+    """Name → array; empty where one of them has to be read through HDF5."""
+    arrays = {}
+    for dataset in datasets:
+        array = PlainArray.of(dataset)
+        if array is None:
+            return {}
+        arrays[_name(dataset)] = array
+    return arrays
 
 
 def _parameters(spec: TaskSpec, path: Path, file: h5py.File) -> tuple[float, ...]:

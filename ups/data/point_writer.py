@@ -20,7 +20,7 @@ from ups.data.fields import AXIS_NAMES
 from ups.data.points import PointBlock, PointDiscretisation, PointSample
 from ups.data.source import AnyBlock, AnyDiscretisation
 from ups.data.writer import Columns, describe, reserve
-from ups.store import file_sha256, store_error
+from ups.store import store_error
 from ups.tasks import Modality
 
 _TYPES = {
@@ -100,11 +100,15 @@ class PointFile:
         most = int(sizes[:, 0].max(initial=0))
         return {
             "bytes": self.path.stat().st_size,
-            "sha256": file_sha256(self.path),
             "samples": self.samples,
             "shape": [self.samples, *steps, most, len(spec.fields)],
             "dt": self._discretisation.dt,
         }
+
+    def discard(self) -> None:
+        """Remove what there is of it."""
+        shutil.rmtree(self._spools, ignore_errors=True)
+        self.path.unlink(missing_ok=True)
 
     def _assemble(self, segments: Sequence[Path], offsets: NDArray[np.int64]) -> None:
         places = {}

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.layouts import Layout, has_reader, read_layout
-from ups.data.selection import Frames, Selection, Thinning
+from ups.data.raw_readers import Hdf5Reader, PlainReader, Reader
+from ups.data.selection import Selection, Thinning
 from ups.data.source import Block, Discretisation, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
@@ -112,76 +113,49 @@ class RawFile:
         asked = range(self.samples) if span is None else span
         parts = self.discretisation.parts
         step = rows if len(parts) == 1 else 1
-        with opened(self.path, self.reading.origin) as file:
+        with self._reader() as reader:
             for first in range(asked.start, asked.stop, step):
                 for part in parts:
                     samples = slice(first, min(first + step, asked.stop))
-                    yield self._block(file, samples, part, more=part != parts[-1])
+                    yield self._block(reader, samples, part, more=part != parts[-1])
 
     def initial_conditions(self, rows: int) -> Iterator[Floats]:
-        """Raises DataError where two groups hold the same run."""
         names, frame = (self.layout.inputs, None) if self.spec.static else (self.layout.targets, 0)
-        seen: dict[bytes, str] = {}
-        with opened(self.path, self.reading.origin) as file:
+        with self._reader() as reader:
             for first in range(0, self.samples, rows):
                 block = slice(first, min(first + rows, self.samples))
-                self._refuse_repeated_runs(file, self.layout.groups[block], seen)
-                yield self._stacked([self._values(file, name, block, frame) for name in names])
+                yield self._stacked([reader.samples(name, block, frame) for name in names])
 
-    def _refuse_repeated_runs(self, file: h5py.File, groups: Sequence[str], seen: dict[bytes, str]) -> None:
-        """A run is told by its seed, which is part of its configuration, where the file states that.
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        layout = self.layout
+        if layout.plain and self.thinning.keeps_all and self.reading.origin is None:
+            with reading(self.path), self.path.open("rb", buffering=0) as file:
+                yield PlainReader(file, layout.plain, layout.groups)
+        else:
+            with opened(self.path, self.reading.origin) as hdf5:
+                yield Hdf5Reader(hdf5, self.thinning, layout.groups)
 
-        Equal values alone mean nothing: dams of nearly the same radius are the same on the grid.
-        """
-        for group in groups:
-            config = file[group].attrs.get("config")
-            if config is not None:
-                digest = hashlib.blake2b(str(config).encode(), digest_size=16).digest()
-                first = seen.setdefault(digest, group)
-                if first != group:
-                    raise DataError(
-                        f"{self.path}: {group} has the seed and configuration of {first}: "
-                        "the same run a second time",
-                        hint="leave one of the groups out",
-                    )
-
-    def _block(self, file: h5py.File, rows: slice, frames: slice, *, more: bool) -> Block:
+    def _block(self, reader: Reader, rows: slice, frames: slice, *, more: bool) -> Block:
         layout = self.layout
         if self.spec.static:
-            answers = self._fields(file, layout.targets, rows)
-            return Block(self._fields(file, layout.inputs, rows), answers[:, 0])
-        return Block(None, self._fields(file, layout.targets, rows, frames), more)
+            answers = self._fields(reader, layout.targets, rows)
+            return Block(self._fields(reader, layout.inputs, rows), answers[:, 0])
+        return Block(None, self._fields(reader, layout.targets, rows, frames), more)
 
     def _fields(
-        self, file: h5py.File, names: Sequence[str], rows: slice, frames: slice | None = None
+        self, reader: Reader, names: Sequence[str], rows: slice, frames: slice | None = None
     ) -> Floats:
-        """[n, …, C]: the channels of all named datasets, one after another."""
-        return self._stacked([self._read(file, name, rows, frames) for name in names])
+        """[n, …, C]: the channels of all named datasets, one after another, checked."""
+        channels = [reader.samples(name, rows, frames) for name in names]
+        for name, values in zip(names, channels, strict=True):
+            self._finite(name, values, rows.start)
+        return self._stacked(channels)
 
     def _stacked(self, channels: list[Floats]) -> Floats:
         if not self.layout.channel_axis:
             channels = [values[..., None] for values in channels]
         return channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
-
-    def _values(self, file: h5py.File, name: str, rows: slice, frames: Frames) -> Floats:
-        """One dataset's samples, or the samples' datasets."""
-        if not self.layout.groups:
-            return self.thinning.rows(file[name], rows, frames)
-        groups = self.layout.groups[rows]
-        return np.stack([self.thinning.sample(file[group][name], frames) for group in groups])
-
-    def _read(self, file: h5py.File, name: str, rows: slice, frames: slice | None) -> Floats:
-        """One dataset's samples, or the samples' datasets, checked."""
-        if not self.layout.groups:
-            values = self.thinning.rows(file[name], rows, frames)
-            self._finite(name, values, rows.start)
-            return values
-        parts = []
-        for index, group in enumerate(self.layout.groups[rows], start=rows.start):
-            part = self.thinning.sample(file[group][name], frames)[None]
-            self._finite(f"{group}/{name}", part, index)
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _finite(self, name: str, values: Floats, first: int) -> None:
         flat = values.reshape(len(values), -1)
@@ -194,8 +168,9 @@ class RawFile:
             sample = first + int(np.flatnonzero(~np.isfinite(sums))[0])
             bad = values[sample - first]
             count = int(np.size(bad) - np.isfinite(bad).sum())
+            where = f"{self.layout.groups[sample]}/{name}" if self.layout.groups else name
             raise DataError(
-                f"{self.path}: dataset {name}, sample {sample}: {count} values are NaN or infinite",
+                f"{self.path}: dataset {where}, sample {sample}: {count} values are NaN or infinite",
                 hint="the file is damaged or its simulation diverged: leave that sample out",
             )
 
@@ -237,13 +212,20 @@ def open_raw(task: str, path: Path, reading: Reading = _AS_IT_IS) -> RawFile:
 
 @contextmanager
 def opened(path: Path, origin: Origin | None = None) -> Iterator[h5py.File]:
-    """An HDF5 file to read; raises DataError where it is none, or cut short."""
+    """An HDF5 file to read; raises as `reading`."""
+    with (
+        reading(path),
+        nullcontext(path) if origin is None else origin.opened() as source,
+        h5py.File(source, "r") as file,
+    ):
+        yield file
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises DataError where what is read inside turns out to be no HDF5 file, or cut short."""
     try:
-        with (
-            nullcontext(path) if origin is None else origin.opened() as source,
-            h5py.File(source, "r") as file,
-        ):
-            yield file
+        yield
     except OSError as error:
         reason = str(error)
         if "signature not found" in reason or "s a directory" in reason:

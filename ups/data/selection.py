@@ -98,6 +98,10 @@ class Thinning:
     """Spatial axes."""
     channel_axis: bool
 
+    @property
+    def keeps_all(self) -> bool:
+        return self.frames == 1 and self.cells == 1
+
     def rows(self, dataset: h5py.Dataset, rows: slice, frames: Frames = None) -> Floats:
         """Samples of a dataset whose first axis they are."""
         if self.cells == 1:

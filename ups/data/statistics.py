@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-_PIECE = 16384
+_PIECE = 65536
 """Values at a time: their float64 copies stay in the processor's cache, which is more than twice as fast."""
 
 
@@ -34,19 +34,25 @@ class Moments:
         """Of samples [n, …, C]."""
         samples, channels = len(values), values.shape[-1]
         flat = values.reshape(samples, -1, channels)
+        count = flat.shape[1]
         total, square = np.zeros((samples, channels)), np.zeros((samples, channels))
         low, high = np.full((samples, channels), np.inf), np.full((samples, channels), -np.inf)
-        for sample in range(samples):
-            for first in range(0, flat.shape[1], _PIECE):
-                piece = flat[sample, first : first + _PIECE]
+        width = min(max(1, count), _PIECE)
+        rows = min(max(1, samples), _PIECE // width)
+        buffer = np.empty((rows, width))  # one for all: memory that is new is slower than the sums
+        for top in range(0, samples, rows):
+            for left in range(0, count, width):
+                piece = flat[top : top + rows, left : left + width]
+                wide = buffer[: piece.shape[0], : piece.shape[1]]
                 for channel in range(channels):
-                    column = np.ascontiguousarray(piece[:, channel])
-                    here = sample, channel
-                    low[here], high[here] = min(low[here], column.min()), max(high[here], column.max())
-                    wide = column.astype(np.float64)
-                    total[here] += wide.sum()
-                    square[here] += np.square(wide, out=wide).sum()  # a product would wake the BLAS threads
-        return cls(total, square, low, high, np.full(samples, flat.shape[1], np.int64))
+                    here = slice(top, top + rows), channel
+                    np.copyto(wide, piece[..., channel])
+                    low[here] = np.minimum(low[here], wide.min(axis=1))
+                    high[here] = np.maximum(high[here], wide.max(axis=1))
+                    total[here] += wide.sum(axis=1)
+                    np.square(wide, out=wide)  # a product would wake the BLAS threads
+                    square[here] += wide.sum(axis=1)
+        return cls(total, square, low, high, np.full(samples, count, np.int64))
 
     @classmethod
     def joined(cls, parts: Sequence["Moments"]) -> "Moments":

@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,11 +20,15 @@ from numpy.typing import NDArray
 
 from ups.data.fields import AXIS_NAMES, FORMAT
 from ups.data.source import AnyBlock, AnyDiscretisation, Block, Discretisation
-from ups.store import file_sha256, store_error
+from ups.store import store_error
 
-_SYNC_BYTES = 32 * 1024 * 1024
+_BACKGROUND_BYTES = 1024 * 1024
+"""Fewer are not worth a thread."""
 _ALIGNMENT = 4096
 """Large datasets begin at a page, which is what memory maps like."""
+
+
+Attribute = str | int | float | tuple[str, ...] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +76,11 @@ class SplitFile(Protocol):
         ...
 
     def finish(self) -> dict[str, Any]:
-        """Complete the file, once every segment is there: what the manifest says of it, its name aside."""
+        """Complete the file, once every segment is there: what the manifest says, but its name and hash."""
+        ...
+
+    def discard(self) -> None:
+        """Remove what there is of it."""
         ...
 
 
@@ -96,6 +105,8 @@ class ConvertedFile:
         spec = discretisation.spec
         if spec.static:
             self._shapes = {"inputs": (*shape[:-1], len(spec.input_fields)), "targets": shape}
+        self._offsets: dict[str, int] = {}
+        """Dataset → its place in the file, where that is known already."""
 
     def lay_out(self) -> None:
         """Make room for it, in the place of what is there; raises StoreError where there is none."""
@@ -110,9 +121,10 @@ class ConvertedFile:
                 )
                 for axis, values in zip(discretisation.axes, discretisation.coordinates, strict=True):
                     assert axis in AXIS_NAMES
-                    file[axis] = values
-                for name, sizes in self._shapes.items():
-                    reserve(file, name, (self.samples, *sizes))
+                    put_dataset(file, axis, values)
+                self._offsets = {
+                    name: reserve(file, name, (self.samples, *sizes)) for name, sizes in self._shapes.items()
+                }
         except OSError as error:
             raise store_error(error, self.path) from error
 
@@ -126,29 +138,37 @@ class ConvertedFile:
 
     def writer(self, segment: int, row: int) -> "RowWriter":
         """Takes the samples of a segment, the first of which goes to `row`."""
-        with h5py.File(self.path, "r") as file:
-            offsets = {name: int(file[name].id.get_offset()) for name in self._shapes}
+        if not self._offsets:  # another process has laid it out
+            with h5py.File(self.path, "r") as file:
+                self._offsets = {name: int(file[name].id.get_offset()) for name in self._shapes}
         return RowWriter(
             self.path,
             {
                 name: (offset + row * 4 * math.prod(self._shapes[name]), name == "inputs")
-                for name, offset in offsets.items()
+                for name, offset in self._offsets.items()
             },
         )
 
     def finish(self) -> dict[str, Any]:
-        """What the manifest says of the file, its name aside."""
+        """What the manifest says of the file, but its name and hash."""
         return {
             "bytes": self.path.stat().st_size,
-            "sha256": file_sha256(self.path),
             "samples": self.samples,
             "shape": [self.samples, *self._discretisation.state_shape],
             "dt": self._discretisation.dt,
         }
 
+    def discard(self) -> None:
+        """Remove what there is of it."""
+        self.path.unlink(missing_ok=True)
+
 
 class RowWriter:
-    """Writes consecutive samples to their places in a file that is laid out."""
+    """Writes consecutive samples to their places in a file that is laid out.
+
+    Large blocks are written and synced in the background, one at a time, while what follows them is measured
+    and read.
+    """
 
     def __init__(self, path: Path, places: Mapping[str, tuple[int, bool]]) -> None:
         """Open the file; raises StoreError where that fails.
@@ -160,38 +180,60 @@ class RowWriter:
         self.path = path
         self._places = dict(places)
         self._unsynced = 0
+        """Bytes that were written after the last sync began."""
+        self._background = ThreadPoolExecutor(2)
+        self._writing: Future[None] | None = None
+        self._syncing: Future[None] | None = None
         try:
             self._handle = os.open(path, os.O_WRONLY)
         except OSError as error:
             raise store_error(error, path) from error
 
     def write(self, block: AnyBlock) -> None:
-        """Put the next samples; raises StoreError where the space is not there."""
+        """Put the next samples; raises StoreError where the space is not there for them or those before."""
         assert isinstance(block, Block)
-        for name, (position, takes_inputs) in self._places.items():
-            values = block.inputs if takes_inputs else block.targets
-            assert values is not None
-            content = np.ascontiguousarray(values, dtype="<f4").data.cast("B")
-            try:
-                while content:
-                    written = os.pwrite(self._handle, content, position)
-                    content, position = content[written:], position + written
-                    self._unsynced += written
-                if self._unsynced >= _SYNC_BYTES:  # now, while the next block is read, rather than in the end
-                    os.fsync(self._handle)
-                    self._unsynced = 0
-            except OSError as error:
-                raise store_error(error, self.path) from error
-            self._places[name] = (position, takes_inputs)
+        try:
+            self._wait_for(self._writing)
+            if block.targets.nbytes < _BACKGROUND_BYTES:
+                self._put(block)
+            else:
+                self._writing = self._background.submit(self._put, block)
+        except OSError as error:
+            raise store_error(error, self.path) from error
 
     def close(self) -> None:
         """Sync to disk; raises StoreError where that fails."""
         try:
-            os.fsync(self._handle)
+            self._wait_for(self._writing)
+            self._wait_for(self._syncing)
+            if self._unsynced or self._syncing is None:
+                os.fsync(self._handle)
         except OSError as error:
             raise store_error(error, self.path) from error
         finally:
+            self._background.shutdown()
             os.close(self._handle)
+
+    def _put(self, block: Block) -> None:
+        for name, (position, takes_inputs) in self._places.items():
+            values = block.inputs if takes_inputs else block.targets
+            assert values is not None
+            content = np.ascontiguousarray(values, dtype="<f4").data.cast("B")
+            self._places[name] = (position + len(content), takes_inputs)
+            self._unsynced += len(content)
+            while content:
+                written = os.pwrite(self._handle, content, position)
+                content, position = content[written:], position + written
+        if self._unsynced >= _BACKGROUND_BYTES and (self._syncing is None or self._syncing.done()):
+            self._wait_for(self._syncing)
+            self._syncing = self._background.submit(os.fsync, self._handle)
+            self._unsynced = 0
+
+    @staticmethod
+    def _wait_for(task: Future[None] | None) -> None:
+        """Raises what it has raised."""
+        if task is not None:
+            task.result()
 
 
 def describe(
@@ -204,28 +246,51 @@ def describe(
 ) -> None:
     """Write all attributes and the datasets that every converted file has."""
     spec = discretisation.spec
-    file.attrs["format"] = FORMAT
-    file.attrs["task"] = spec.name
-    file.attrs["split"] = split
-    file.attrs["dt"] = discretisation.dt
-    file.attrs["boundary"] = str(spec.boundary)
-    file.attrs["domain"] = np.array(spec.domain, np.float64)
-    file.attrs["provenance"] = json.dumps(list(provenance), ensure_ascii=False)
-    lists = {
+    attributes: dict[str, Attribute] = {
+        "format": FORMAT,
+        "task": spec.name,
+        "split": split,
+        "dt": discretisation.dt,
+        "boundary": str(spec.boundary),
+        "domain": np.array(spec.domain, np.float64),
+        "provenance": json.dumps(list(provenance), ensure_ascii=False),
         "fields": spec.fields,
         "input_fields": spec.input_fields,
         "units": spec.units,
         "parameter_names": tuple(parameter.name for parameter in spec.parameters),
         "axes": tuple(axes),
     }
-    for name, words in lists.items():
-        file.attrs.create(name, np.array(words, dtype=object), dtype=h5py.string_dtype())
+    for name, value in attributes.items():
+        put_attribute(file, name, value)
     if not spec.static:
-        file["times"] = discretisation.times
-    file["parameters"] = columns.parameters
-    file["initial_condition"] = columns.initial_condition
-    file["source"] = columns.source
-    file["sample"] = columns.sample
+        put_dataset(file, "times", discretisation.times)
+    put_dataset(file, "parameters", columns.parameters)
+    put_dataset(file, "initial_condition", columns.initial_condition)
+    put_dataset(file, "source", columns.source)
+    put_dataset(file, "sample", columns.sample)
+
+
+# h5py's `attrs[…] = ` and `file[…] = ` write the same bytes, in twice the time: that of a small conversion.
+
+
+def put_attribute(file: h5py.File, name: str, value: Attribute) -> None:
+    """Give the file an attribute that it does not have."""
+    words = isinstance(value, (str, tuple))
+    array = np.array(value, dtype=h5py.string_dtype() if words else None)
+    space = h5py.h5s.create_simple(array.shape)
+    attribute = h5py.h5a.create(file.id, name.encode(), h5py.h5t.py_create(array.dtype, logical=True), space)
+    attribute.write(array)
+
+
+def put_dataset(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    """Write a small dataset."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)  # equal content, equal bytes
+    space = h5py.h5s.create_simple(values.shape)
+    kind = h5py.h5t.py_create(values.dtype, logical=True)
+    dataset = h5py.h5d.create(file.id, None, kind, space, properties)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(values))
+    h5py.h5o.link(dataset, file.id, name.encode())
 
 
 def reserve(
