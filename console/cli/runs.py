@@ -230,7 +230,8 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
         session.say(
             f"\nrun {run} goes on without this window: ${row.usd_per_hour:.2f}/h, ${row.usd:.2f} so far; "
             f"its watchdog ends it in {hours} at the latest.\n"
-            f"`ups-console` shows it again. Ctrl-C once more within {_SECOND_INTERRUPT_S:.0f} s tears it down."
+            "`ups-console` shows it again. "
+            f"Ctrl-C once more within {_SECOND_INTERRUPT_S:.0f} s tears it down."
         )
         time.sleep(_SECOND_INTERRUPT_S)
     except KeyboardInterrupt:
