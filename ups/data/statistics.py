@@ -37,8 +37,8 @@ class Moments:
         count = flat.shape[1]
         total, square = np.zeros((samples, channels)), np.zeros((samples, channels))
         low, high = np.full((samples, channels), np.inf), np.full((samples, channels), -np.inf)
-        width = min(max(1, count), _PIECE)
-        rows = min(max(1, samples), _PIECE // width)
+        width = min(count, _PIECE)
+        rows = min(samples, _PIECE // width)
         buffer = np.empty((rows, width))  # one for all: memory that is new is slower than the sums
         for top in range(0, samples, rows):
             for left in range(0, count, width):

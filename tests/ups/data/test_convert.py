@@ -321,6 +321,18 @@ class TestOneFile:
         convert_file("burgers1d", raw, tmp_path / "one.h5")
         assert Fields.open(tmp_path / "one.h5").samples == 1
 
+    def test_appears_only_once_it_is_whole(self, tmp_path: Path) -> None:
+        raw = raws.write_flat(tmp_path / "raw.hdf5", raws.initial_conditions(3), attributes={"Nu": 0.1})
+        convert_file("burgers1d", raw, tmp_path / "out.h5")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "raw.hdf5"]
+        before = (tmp_path / "out.h5").read_bytes()
+        with h5py.File(raw, "r+") as file:
+            file["tensor"][2, 1, 0] = np.nan
+        with pytest.raises(DataError, match="dataset tensor, sample 2"):
+            convert_file("burgers1d", raw, tmp_path / "out.h5")
+        assert (tmp_path / "out.h5").read_bytes() == before
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "raw.hdf5"]
+
 
 class TestFields:
     @pytest.fixture
