@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 from tests.ups.data import raws
 from ups import catalog
-from ups import store as store_module
 from ups.data import writer
 from ups.data.convert import convert_file, import_raw, make
 from ups.data.fields import SPLITS, Fields
 from ups.data.raw import open_raw
 from ups.errors import DataError, NotFoundError, StoreError
+from ups.stores import directory as store_module
 from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS
 
