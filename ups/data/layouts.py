@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ups.data.hdf5 import open_dataset
 from ups.data.plain_arrays import PlainArray
 from ups.data.source import Discretisation
 from ups.errors import DataError
@@ -116,36 +117,37 @@ def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File, most: int | N
     Which axis comes first in `data` is the task's: nothing in the file says it.
     """
     (dataset,) = spec.raw_datasets
-    groups = tuple(
-        islice((name for name in sorted(file) if file.get(name, getclass=True) is h5py.Group), most)
-    )
+    groups = tuple(islice((name for name in sorted(file) if isinstance(file[name], h5py.Group)), most))
     if not groups:
         raise DataError(
             f"{path} holds {_contents(file)}; {spec.name} wants one group per seed, such as 0000/data"
         )
     axes = spec.raw_axes
-    arrays: list[h5py.Dataset] = []
+    shape: tuple[int, ...] | None = None
     times: Doubles | None = None
+    plain: dict[str, PlainArray] = {}
     seen: dict[bytes, str] = {}
     for name in groups:
         group = file[name]
         _refuse_repeated_run(path, group, seen)
         data = _dataset(spec, path, group, dataset, ("T", *axes, str(len(spec.fields))))
-        if arrays and data.shape != arrays[0].shape:
+        if shape is not None and data.shape != shape:
             raise DataError(
-                f"{path}: {name}/{dataset} is {list(data.shape)}, "
-                f"the groups before it {list(arrays[0].shape)}"
+                f"{path}: {name}/{dataset} is {list(data.shape)}, the groups before it {list(shape)}"
             )
         grid_t = _dataset(spec, path, group, "grid/t", ("T",))
         own_times = _times(path, f"{name}/grid/t", grid_t, data.shape[0])
         if times is not None and not np.allclose(own_times, times, rtol=1e-4):
             raise DataError(f"{path}: the frames of {name} lie at other times than those of {groups[0]}")
-        times = own_times
-        arrays.append(data)
+        shape, times = data.shape, own_times
+        array = PlainArray.of(data)
+        if array is not None:
+            plain[f"{name}/{dataset}"] = PlainArray(array.offset, (1, *shape))
+    assert shape is not None
     assert times is not None
     coordinates = tuple(
         _coordinate(spec, path, file[groups[0]], f"grid/{axis}", axis, cells, dataset)
-        for axis, cells in zip(axes, arrays[0].shape[1:-1], strict=True)
+        for axis, cells in zip(axes, shape[1:-1], strict=True)
     )
     return Layout(
         Discretisation(spec, times, axes, coordinates),
@@ -154,7 +156,7 @@ def _read_seed_groups(spec: TaskSpec, path: Path, file: h5py.File, most: int | N
         targets=(dataset,),
         channel_axis=True,
         groups=groups,
-        plain={name: PlainArray(array.offset, (1, *array.shape)) for name, array in _plain(arrays).items()},
+        plain=plain if len(plain) == len(groups) else {},
     )
 
 
@@ -226,8 +228,11 @@ _READERS: dict[RawLayout | None, Callable[[TaskSpec, Path, h5py.File], Layout]] 
 
 def _dataset(spec: TaskSpec, path: Path, group: h5py.Group, name: str, axes: tuple[str, ...]) -> h5py.Dataset:
     """A dataset with one axis for each name; a name that is a number is the length it must have."""
-    found = group.get(name)
-    misfit = _misfit(group, found, axes)
+    try:
+        found = open_dataset(group, name)
+        misfit = _misfit(found, axes)
+    except KeyError:
+        misfit = f"is missing, it holds {_contents(group)}"
     if misfit:
         where = f"{group.name.strip('/')}/{name}".strip("/")
         raise DataError(
@@ -236,10 +241,8 @@ def _dataset(spec: TaskSpec, path: Path, group: h5py.Group, name: str, axes: tup
     return found
 
 
-def _misfit(group: h5py.Group, found: object, axes: tuple[str, ...]) -> str:
-    """What keeps an object of a group from being the dataset that is wanted; empty where nothing does."""
-    if not isinstance(found, h5py.Dataset):
-        return f"is missing, it holds {_contents(group)}"
+def _misfit(found: h5py.Dataset, axes: tuple[str, ...]) -> str:
+    """What keeps a dataset from being the one that is wanted; empty where nothing does."""
     shape = found.shape
     fixed = [(axis, length) for axis, length in zip(axes, shape, strict=False) if axis.isdigit()]
     if len(shape) != len(axes) or any(int(axis) != length for axis, length in fixed):

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.fields import AXIS_NAMES
+from ups.data.hdf5 import reserve
 from ups.data.points import PointBlock, PointDiscretisation, PointSample
 from ups.data.source import AnyBlock, AnyDiscretisation
-from ups.data.writer import Columns, describe, reserve
+from ups.data.writer import Columns, describe
 from ups.store import store_error
 from ups.tasks import Modality
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import h5py
 import numpy as np
 
+from ups.data.hdf5 import open_dataset
 from ups.data.plain_arrays import Floats, PlainArray
 from ups.data.selection import Frames, Thinning
 
@@ -59,8 +60,9 @@ class Hdf5Reader:
     def samples(self, name: str, rows: slice, frames: Frames = None) -> Floats:
         """[n, …]: all frames of the samples, or some, or one."""
         if not self.groups:
-            return self.thinning.rows(self.file[name], rows, frames)
+            return self.thinning.rows(open_dataset(self.file, name), rows, frames)
         parts = [
-            self.thinning.sample(self.file[f"{group}/{name}"], frames)[None] for group in self.groups[rows]
+            self.thinning.sample(open_dataset(self.file, f"{group}/{name}"), frames)[None]
+            for group in self.groups[rows]
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
