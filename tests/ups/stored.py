@@ -39,9 +39,8 @@ class Bucket(DirectoryStore):
         self.asked["list"] += 1
         for path in sorted(self.root.rglob("*")):
             key = path.relative_to(self.root).as_posix()
-            if path.is_file() and key.startswith(prefix):
-                stat = path.stat()
-                yield ObjectInfo(key, stat.st_size, stat.st_mtime, f"{stat.st_ino}-{stat.st_mtime_ns}")
+            if key.startswith(prefix) and (info := self.find(key)) is not None:
+                yield info
 
 
 def sha256(content: bytes) -> str:
