@@ -65,7 +65,7 @@ def put_dataset(
     """A dataset whose files are no HDF5; returns split → sha256."""
     splits = {}
     for split, samples in (("train", 8), ("val", 1), ("test", 1)):
-        content = f"{task} {split} {seed}".encode()
+        content = f"{task} {split} {seed}".encode() * 40
         put(store, f"{root}/{task}/{task}_{split}.h5", content)
         splits[split] = {
             "file": f"{task}_{split}.h5", "bytes": len(content), "sha256": sha256(content),
