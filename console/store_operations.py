@@ -12,6 +12,7 @@ from console.api import (
     CacheVerdict,
     DatasetRow,
     FetchResult,
+    GarbageRow,
     Inventory,
     Progress,
     StoreUsage,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ups.cache_catalog import CacheEntry
     from ups.catalog import DatasetEntry
     from ups.fetching import Wanted
+    from ups.garbage import Rules
     from ups.listing import Listing
 
 
@@ -213,6 +215,35 @@ class StoreOperations(Context):
         store = self.store()
         return cache_catalog.delete(store, cache_catalog.chosen(self._cache_entries(), version, tasks))
 
+    def find_garbage(self, *, stale: bool = False, least_age_s: float | None = None) -> list[GarbageRow]:
+        """What nothing refers to; changes nothing.
+
+        Args:
+            stale: also caches of datasets that were replaced.
+            least_age_s: what is younger stays; None: a day.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        from ups import garbage
+
+        found = garbage.find(self._listing(), self._rules(stale, least_age_s))
+        return [GarbageRow(item.key, item.bytes, item.why, item.modified) for item in found]
+
+    def collect_garbage(
+        self, shown: Sequence[GarbageRow], *, stale: bool = False, least_age_s: float | None = None
+    ) -> list[GarbageRow]:
+        """Remove of these what is garbage still, by the rules by which it was found; returns what went.
+
+        Raises:
+            StoreError: the store refuses.
+        """
+        from ups import garbage
+
+        keys = {row.key for row in shown}
+        gone = garbage.collect(self.store(), keys, self._rules(stale, least_age_s))
+        return [GarbageRow(item.key, item.bytes, item.why, item.modified) for item in gone]
+
     # --- parts --------------------------------------------------------------------------------
 
     def _listing(self) -> "Listing":
@@ -223,6 +254,13 @@ class StoreOperations(Context):
         store = self.store()
         name = hashlib.sha256(store.url.encode()).hexdigest()[:16]
         return sweep(store, memory=ManifestMemory(self.home.manifests / f"{name}.json"))
+
+    def _rules(self, stale: bool, least_age_s: float | None) -> "Rules":
+        from console.runs.usage import spec_texts
+        from ups.garbage import LEAST_AGE_S, Rules
+
+        age = LEAST_AGE_S if least_age_s is None else least_age_s
+        return Rules(stale=stale, least_age_s=age, run_specs=tuple(spec_texts(self.registry)))
 
     def _cache_entries(self) -> "list[CacheEntry]":
         from ups import cache_catalog

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from ups import catalog
 from ups.catalog import DatasetEntry, DatasetState
 from ups.errors import NotFoundError, StoreError
-from ups.layout import CACHE_ROOTS, DATASET_ROOTS, MANIFEST, Folder
+from ups.layout import CACHE_ROOTS, DATASET_ROOTS, MANIFEST, SPLITS, Folder
 from ups.listing import Listing, Objects, sweep
 from ups.reading import stored_sha256
 from ups.store import ObjectStore, store_error
@@ -90,7 +90,9 @@ def caches_in(listing: Listing, datasets: Sequence[DatasetEntry] | None = None) 
     found: list[CacheEntry] = []
     for folder, objects in listing.caches.items():
         found += _entries(folder, objects, listing.manifests.get(folder.path), known.get(folder.task))
-    return sorted(found, key=lambda entry: (entry.version, entry.task, entry.split, entry.fingerprint))
+    return sorted(
+        found, key=lambda entry: (entry.version, entry.task, SPLITS.index(entry.split), entry.fingerprint)
+    )
 
 
 class OfVersion(Protocol):

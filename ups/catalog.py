@@ -213,7 +213,7 @@ def read_manifest(store: ObjectStore, task: str) -> dict[str, Any] | None:
         DataError: it is no JSON object.
     """
     try:
-        return _parse(store.read_bytes(manifest_key(task)), task)
+        return parse_manifest(store.read_bytes(manifest_key(task)), task)
     except NotFoundError:
         return None
 
@@ -224,14 +224,15 @@ def _entry(listing: Listing, task: str, folder: str, objects: Objects) -> Datase
     if content is None:
         return replace(_unverified(listing.store, task, objects), modified=modified)
     try:
-        manifest = _parse(content, task)
+        manifest = parse_manifest(content, task)
         return replace(_stated(task, manifest, folder, objects), modified=modified)
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
         note = f"the manifest is damaged: {error}"
         return DatasetEntry(task, DatasetState.DAMAGED, note=note, modified=modified)
 
 
-def _parse(content: bytes, task: str) -> dict[str, Any]:
+def parse_manifest(content: bytes, task: str) -> dict[str, Any]:
+    """The manifest as JSON. Raises DataError where it is no JSON object."""
     try:
         manifest = json.loads(content)
     except ValueError:

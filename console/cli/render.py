@@ -67,6 +67,11 @@ def money(usd: float) -> str:
     return f"${usd:.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `3 files`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def number(value: float | None) -> str:
     """Four significant places, a dash where there is none."""
     return "–" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.3g}"

@@ -1,5 +1,6 @@
 """Commands over what is in the store: list it, fetch, verify and delete it."""
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from console.api import CacheRow, DatasetRow, FetchResult, StoreUsage
+from console.api import CacheRow, DatasetRow, FetchResult, GarbageRow, StoreUsage
 from console.cli.app import Session, command
-from console.cli.render import ProgressLine, age, duration, grid, money, size, table
+from console.cli.render import ProgressLine, age, counted, duration, grid, money, size, table
+from console.storage import usd_per_month
 from ups.errors import StoreError, UsageError
 
 _SPLITS = ("train", "val", "test")
@@ -18,6 +20,7 @@ _BAD = ("damaged", "incomplete")
 _TO = click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(),
                    help="Folder; default: this one.")  # fmt: skip
 _REPLACE = click.option("--replace", is_flag=True, help="Overwrite files of these names that are others.")
+_FINGERPRINT = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -85,6 +88,52 @@ def register_data(data: click.Group) -> None:
         operations.delete_data(task)
         session.answer({"deleted": task}, f"deleted {task}")
 
+    @command(data, "gc")
+    @click.option("--stale", is_flag=True, help="Also caches of datasets that were replaced.")
+    @click.option("--older-than", "hours", type=click.FloatRange(min=0), default=24.0, show_default=True,
+                  metavar="HOURS", help="What is younger may belong to work that goes on.")  # fmt: skip
+    @click.option("--yes", is_flag=True, help="Delete it; without this it is only listed.")
+    def gc(session: Session, stale: bool, hours: float, yes: bool) -> None:
+        """List what nothing in the store refers to, or delete it.
+
+        Shards that no manifest names, files of processes that were killed, runtimes that no run names.
+        Whatever a manifest names stays, and whatever is not understood.
+        """
+        operations = session.operations
+        rows = operations.find_garbage(stale=stale, least_age_s=3600.0 * hours)
+        if yes:
+            rows = operations.collect_garbage(rows, stale=stale, least_age_s=3600.0 * hours)
+        _answer_garbage(session, rows, deleted=yes)
+
+
+def _answer_garbage(session: Session, rows: Sequence[GarbageRow], *, deleted: bool) -> None:
+    held = sum(row.bytes for row in rows)
+    usd = usd_per_month(held, session.operations.settings.store_terms)
+    answer = {"garbage": [asdict(row) for row in rows], "bytes": held, "usd_per_month": usd,
+              "deleted": deleted}  # fmt: skip
+    rent = f", {money(usd)} a month" if usd is not None else ""
+    total = f"{counted(len(rows), 'object')}, {size(held)}{rent}"
+    closing = f"deleted {total}" if deleted else f"{total}: nothing is deleted without --yes"
+    session.answer(answer, f"{garbage_table(rows)}\n\n{closing}" if rows else "nothing")
+
+
+def garbage_table(rows: Sequence[GarbageRow]) -> str:
+    """Garbage folder by folder; of a fingerprint the beginning is enough to know it."""
+    now, groups = time.time(), dict[tuple[str, str], list[GarbageRow]]()
+    for row in rows:
+        groups.setdefault((row.key.rpartition("/")[0], row.why), []).append(row)
+    lines = [
+        [
+            _FINGERPRINT.sub(r"\1…", folder),
+            str(len(found)),
+            size(sum(row.bytes for row in found)),
+            age(max(row.modified for row in found), now),
+            why,
+        ]
+        for (folder, why), found in groups.items()
+    ]
+    return table(["garbage in", "objects", "size", "age", "why"], lines, right=(1, 2, 3))
+
 
 def register_caches(caches: click.Group) -> None:
     """Commands over latent caches in the store."""
@@ -126,7 +175,9 @@ def register_caches(caches: click.Group) -> None:
             where = operations.settings.store_url
             _confirm(f"this deletes the cache {version}{of}, {size(held)}, from {where}", version)
         count = operations.delete_caches(version, tasks)
-        session.answer({"deleted": version, "objects": count}, f"deleted {version}: {count} objects")
+        session.answer(
+            {"deleted": version, "objects": count}, f"deleted {version}: {counted(count, 'object')}"
+        )
 
 
 def dataset_table(rows: Sequence[DatasetRow]) -> str:
@@ -190,7 +241,7 @@ def usage_line(usage: StoreUsage) -> str:
     foreign = usage.areas["other"]
     parts = [f"{size(usage.bytes)} in {usage.url}"]
     if foreign.objects:
-        parts.append(f"{size(foreign.bytes)} of it not ours ({foreign.objects:,} objects)")
+        parts.append(f"{size(foreign.bytes)} of it not ours ({counted(foreign.objects, 'object')})")
     if usage.usd_per_month is not None:
         parts.append(f"{money(usage.usd_per_month)} a month")
     if usage.free_egress_bytes is not None:
@@ -220,7 +271,7 @@ def version_lines(rows: Sequence[CacheRow]) -> list[str]:
         if all(row.has_paid for row in usable):
             parts.append("has paid")
         elif len(known) == len(needed):
-            parts.append(f"pays after {max(known)} run{'s' * (max(known) != 1)}")
+            parts.append(f"pays after {counted(max(known), 'run')}")
         else:
             parts.append("does not pay")
         lines.append(", ".join(parts))
@@ -230,7 +281,7 @@ def version_lines(rows: Sequence[CacheRow]) -> list[str]:
 def fetched_line(done: FetchResult) -> str:
     """What a fetch brought."""
     kept = f", {len(done.kept)} were there already" if done.kept else ""
-    return f"fetched {len(done.fetched)} files to {done.folder}{kept}"
+    return f"fetched {counted(len(done.fetched), 'file')} to {done.folder}{kept}"
 
 
 def _warn_of_users(session: Session, runs: Sequence[str]) -> None:

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from console.operations import Operations
+    from console.tui.data_commands import DataCommand
 
 Shown = TypeVar("Shown", bound=Widget)
 
-_DATA_VERBS = {"make": "making reference data", "verify": "verifying"}
-_DATA_DONE = {"make": "reference data made", "verify": "every byte as recorded"}
 DATA_FAILED = "could not "
 """Begins the name of every failed data command."""
 
@@ -60,50 +59,42 @@ class BackgroundApp(App[None]):
 
     # --- data commands ------------------------------------------------------------------------
 
-    def data_command(self, verb: str, tasks: list[str]) -> None:
-        """Make or verify datasets in the background, one command at a time.
-
-        Args:
-            verb: "make" or "verify".
-            tasks: names of tasks; none is all that the store has.
-        """
+    def run_data_command(self, command: "DataCommand") -> None:
+        """Do something long with data in the background, one command at a time."""
         if self.work_shown[0]:
             self.notice(f"{self.work_shown[0]}: one data command at a time")
             return
-        self.show_work(_DATA_VERBS[verb], 0, 0)
-        self._run_data_command(verb, tasks)
+        self.show_work(command.doing, 0, 0)
+        self._run_data_command(command)
 
     @work(thread=True, group="data", exit_on_error=False)
-    def _run_data_command(self, verb: str, tasks: list[str]) -> None:
+    def _run_data_command(self, command: "DataCommand") -> None:
         worker = get_current_worker()
 
         def progress(what: str, done: int, total: int) -> None:
             if worker.is_cancelled:
                 raise UpsError("the console was left")
-            self.post_message(DataProgressed(verb, what, done, total))
+            self.post_message(DataProgressed(f"{command.doing} {what}", done, total))
 
-        def command() -> DataChanged:
-            if verb == "make":
-                self.operations.make_data(tasks, progress=progress)
-                return DataChanged(verb, tasks, {})
-            return DataChanged(verb, tasks, self.operations.verify_data(tasks, progress))
+        def call() -> DataChanged:
+            return DataChanged(command.done, command.call(self.operations, progress))
 
-        message = attempt(f"{DATA_FAILED}{verb} {', '.join(tasks) or 'the data'}", command)
-        self.post_message(message or DataChanged(verb, tasks, {}))
+        message = attempt(f"{DATA_FAILED}{command.what}", call)
+        if message is not None:
+            self.post_message(message)
 
     @on(DataProgressed)
     def _data_progressed(self, message: DataProgressed) -> None:
-        self.show_work(f"{_DATA_VERBS[message.verb]} {message.what}", message.done, message.total)
+        self.show_work(message.what, message.done, message.total)
 
     @on(DataChanged)
     def _data_changed(self, message: DataChanged) -> None:
         self.show_work("", 0, 0)
-        bad = [f"{task} is {state}" for task, state in message.states.items() if state != "verified"]
-        what = ", ".join(message.tasks) or "all data"
+        bad = [f"{name} is {state}" for name, state in message.states.items() if state != "verified"]
         if bad:
-            self.notice("; ".join(bad), "make or import it again", "bad")
+            self.notice("; ".join(bad), "make, import or build it again", "bad")
         else:
-            self.notice(f"{what}: {_DATA_DONE[message.verb]}", ink="good")
+            self.notice(message.done, ink="good")
         self.things_changed()
 
     def show_work(self, what: str, done: int, total: int) -> None:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from console.operations import (
-        CacheRow,
         ConfigEntry,
         DatasetRow,
         InstanceRow,
+        Inventory,
         Launched,
         LaunchRequest,
         Money,
@@ -77,19 +77,35 @@ class OffersRead(Message):
 
 
 class DataRead(Message):
-    """What the store holds."""
+    """What the store holds of each task."""
 
-    def __init__(self, datasets: "Sequence[DatasetRow]", caches: "Sequence[CacheRow]") -> None:
+    def __init__(self, datasets: "Sequence[DatasetRow]") -> None:
         super().__init__()
-        self.datasets, self.caches = datasets, caches
+        self.datasets = datasets
+
+
+class InventoryRead(Message):
+    """What the store holds, and what it costs."""
+
+    def __init__(self, inventory: "Inventory") -> None:
+        super().__init__()
+        self.inventory = inventory
+
+
+class DeletionWeighed(Message):
+    """Which living runs use what the user wants to delete."""
+
+    def __init__(self, task: str, version: str, runs: "Sequence[str]") -> None:
+        super().__init__()
+        self.task, self.version, self.runs = task, version, runs
 
 
 class DataProgressed(Message):
     """A data command came further."""
 
-    def __init__(self, verb: str, what: str, done: int, total: int) -> None:
+    def __init__(self, what: str, done: int, total: int) -> None:
         super().__init__()
-        self.verb, self.what, self.done, self.total = verb, what, done, total
+        self.what, self.done, self.total = what, done, total
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, DataProgressed)
@@ -98,9 +114,9 @@ class DataProgressed(Message):
 class DataChanged(Message):
     """A data command ended; `states` where it verified."""
 
-    def __init__(self, verb: str, tasks: "Sequence[str]", states: dict[str, str]) -> None:
+    def __init__(self, done: str, states: "Mapping[str, str]") -> None:
         super().__init__()
-        self.verb, self.tasks, self.states = verb, tasks, states
+        self.done, self.states = done, states
 
 
 class PreflightRead(Message):

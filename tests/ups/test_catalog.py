@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.ups.data import raws
+from tests.ups.stored import Bucket
 from ups import catalog
 from ups.data.convert import import_raw
 from ups.errors import DataError, NotFoundError
@@ -34,6 +35,10 @@ def path_of(store: DirectoryStore, split: str, task: str = "advection1d") -> Pat
     return path
 
 
+def mtime(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def change_manifest(store: DirectoryStore, **changes: Any) -> None:
     key = catalog.manifest_key("advection1d")
     store.write_bytes(key, json.dumps(json.loads(store.read_bytes(key)) | changes).encode())
@@ -45,6 +50,8 @@ def test_a_dataset_is_what_its_manifest_says(store: DirectoryStore) -> None:
     assert (entry.task, entry.state, entry.note) == ("advection1d", "verified", "")
     train = entry.splits["train"]
     assert (train.samples, train.shape, train.dt) == (8, (8, 41, 256, 1), 0.05)
+    assert entry.resolution == (256,)
+    assert entry.modified == max(path_of(store, "train").parent.glob("*"), key=mtime).stat().st_mtime
     assert train.bytes == path_of(store, "train").stat().st_size
     assert entry.bytes == sum(path_of(store, split).stat().st_size for split in catalog.SPLITS)
     assert entry.parameters == {"beta": (0.4,)}
@@ -153,9 +160,24 @@ class TestOldBuckets:
         with h5py.File(path, "w") as file:
             file["nu"] = np.zeros((4, 8, 8), np.float32)
         assert "only the inputs" in catalog.dataset(store, "darcy2d").note
+        assert "only the inputs" in catalog.dataset(Bucket(store.root), "darcy2d").note
         with h5py.File(path, "a") as file:
             file["targets"] = np.zeros((4, 8, 8), np.float32)
         assert "only the inputs" not in catalog.dataset(store, "darcy2d").note
+        assert "only the inputs" not in catalog.dataset(Bucket(store.root), "darcy2d").note
+
+    def test_with_what_is_no_hdf5_are_listed(self, tmp_path: Path) -> None:
+        bucket = Bucket(tmp_path)
+        bucket.write_bytes(catalog.dataset_key("darcy2d", "train"), b"no HDF5")
+        (entry,) = catalog.datasets(bucket)
+        assert (entry.state, "only the inputs" in entry.note) == ("unverified", False)
+
+    def test_beside_new_datasets_are_passed_over(self, store: DirectoryStore) -> None:
+        store.write_bytes("full/advection1d/advection1d_train.h5", b"old")
+        (entry,) = catalog.datasets(store)
+        assert (entry.state, entry.splits["train"].key) == (
+            "verified", "pdebench/full/advection1d/advection1d_train.h5",
+        )  # fmt: skip
 
 
 class TestVerify:
@@ -164,6 +186,11 @@ class TestVerify:
         entry = catalog.verify(store, "advection1d", lambda *what: told.append(what))
         assert entry.state == "verified"
         assert told[-1][1:] == (entry.bytes, entry.bytes)
+
+    def test_streams_from_a_bucket(self, store: DirectoryStore) -> None:
+        bucket = Bucket(store.root)
+        assert catalog.verify(bucket, "advection1d", silent).state == "verified"
+        assert bucket.asked["range"] >= 3
 
     def test_finds_a_flipped_bit(self, store: DirectoryStore) -> None:
         path = path_of(store, "test")
@@ -187,6 +214,20 @@ class TestDelete:
         assert [entry.task for entry in catalog.datasets(store)] == ["darcy2d"]
         assert not list(store.list("pdebench/full/advection1d/"))
         assert catalog.verify(store, "darcy2d", silent).state == "verified"
+
+    def test_takes_the_manifest_first(self, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[str] = []
+        monkeypatch.setattr(
+            store, "delete_all", lambda keys: seen.append(catalog.dataset(store, "advection1d").state)
+        )
+        catalog.delete(store, "advection1d")
+        assert seen == ["unverified"]
+
+    def test_leaves_no_hidden_file_behind(self, store: DirectoryStore) -> None:
+        hidden = store.root / "pdebench/full/advection1d/.tmp-advection1d_train.h5"
+        hidden.write_bytes(b"half")
+        catalog.delete(store, "advection1d")
+        assert not hidden.exists()
 
     def test_works_on_what_is_damaged(self, store: DirectoryStore) -> None:
         store.write_bytes(catalog.manifest_key("advection1d"), b"{")

@@ -1,107 +1,177 @@
-"""Data: what is in the bucket, is it right, what is missing?"""
+"""Data: what is in the bucket, is it right, what is missing, and what does it cost?"""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.widget import Widget
 
-from console.api import CacheRow, DatasetRow
-from console.tui.drawing.text import Row, count, size
-from console.tui.messages import DataRead
+from console.api import DatasetRow, Inventory
+from console.tui import data_commands
+from console.tui.drawing.text import Row, size
+from console.tui.messages import DeletionWeighed, InventoryRead, OperationFailed
 from console.tui.screens.base import ConsoleScreen
-from console.tui.screens.launch import data_state
-from console.tui.widgets.table import Cell, CheckList, Column, Table, TableRow
+from console.tui.screens.data_rows import (
+    CACHE_COLUMNS,
+    CacheGroup,
+    cache_cells,
+    cache_details,
+    dataset_cells,
+    dataset_columns,
+    dataset_details,
+    grouped,
+    in_order,
+    usage_note,
+)
+from console.tui.widgets.table import CheckList, Column, Table
 from console.tui.widgets.text import TextPanel
-from ups.tasks import TASK_SPECS
 
-_SPLITS = ("train", "val", "test")
+_READING = "reading the store"
+_USUAL_VERSION = "upt_128d_128tok"
+"""Proposed where the store has no cache yet."""
 
 
 class DataScreen(ConsoleScreen):
-    """All tasks with their datasets and caches."""
+    """All tasks with their datasets, and the latent caches."""
 
     NAME = "Data"
     CSS_PATH = "data.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "details", "Details", id="data.details"),
-        Binding("m", "make", "Make reference data", id="data.make"),
+        Binding("m", "make", "Make data", id="data.make"),
+        Binding("c", "cache", "Build cache", id="data.cache"),
+        Binding("f", "fetch", "Fetch", id="data.fetch"),
         Binding("v", "verify", "Verify", id="data.verify"),
+        Binding("D", "delete", "Delete", id="data.delete"),
         Binding("r", "reread", "Read again", id="data.reread"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
+        self.inventory: Inventory | None = None
         self.datasets: dict[str, DatasetRow] = {}
-        self.caches: Sequence[CacheRow] = ()
+        self.groups: dict[str, CacheGroup] = {}
+        """Version and task → caches."""
+        self.shows_caches = False
+        """The details, and the keys, are about the table of caches."""
 
     def body(self) -> Iterable[Widget]:
-        yield CheckList(
-            [Column("task", flex=True)], title="datasets", empty="reading the store", id="datasets"
-        )
-        yield TextPanel(heading="details", id="details")
+        yield CheckList([Column("task", flex=True)], title="datasets", empty=_READING, id="datasets")
+        with Horizontal(id="lower"):
+            yield CheckList(CACHE_COLUMNS, title="caches", empty=_READING, id="caches")
+            yield TextPanel(heading="details", id="details")
 
     def on_mount(self) -> None:
-        self.query_one(CheckList).focus()
+        self._table.focus()
+
+    @property
+    def _table(self) -> CheckList:
+        """The table that the keys are about."""
+        return self.query_one("#caches" if self.shows_caches else "#datasets", CheckList)
 
     def refresh_data(self) -> None:
-        self.operate(
-            "reading the store",
-            lambda ops: (ops.datasets(), ops.caches()),
-            lambda read: DataRead(*read),
-            group="data-read",
-        )
+        self.query_one("#datasets", CheckList).note = [(_READING, "muted")]
+        self.query_one("#datasets", CheckList).changed()
+        self.operate(_READING, lambda ops: ops.inventory(), InventoryRead, group="data-read")
 
     # --- what was read -----------------------------------------------------------------------
 
-    @on(DataRead)
-    def _show_data(self, message: DataRead) -> None:
-        self.datasets = {row.task: row for row in message.datasets}
-        self.caches = message.caches
-        versions = sorted({cache.version for cache in message.caches})
-        table = self.query_one(CheckList)
-        table.columns = [
-            Column("task", flex=True), Column("state"),
-            *(Column(split, align="right") for split in _SPLITS),
-            Column("samples", align="right", optional=76), Column("source", most=18, optional=100),
-            *(Column(version, most=20, optional=90) for version in versions),
-            Column("runs", align="right", optional=70),
-        ]  # fmt: skip
-        table.set_rows(dataset_cells(row, versions, message.caches) for row in _in_order(message.datasets))
-        total = sum(split.bytes for row in message.datasets for split in row.splits.values())
-        table.note = [(f"{size(total)} in the store", "muted")]
+    @on(InventoryRead)
+    def _show_inventory(self, message: InventoryRead) -> None:
+        found, now = message.inventory, time.time()
+        self.inventory = found
+        self.datasets = {row.task: row for row in found.datasets}
+        self.groups = grouped(found.caches)
+        versions = list(dict.fromkeys(group.version for group in self.groups.values()))
+        rent = found.usage.usd_per_month is not None
+        table = self.query_one("#datasets", CheckList)
+        table.columns = dataset_columns(versions, rent=rent)
+        table.set_rows(
+            dataset_cells(row, self._groups_of(row.task, versions), now, rent=rent)
+            for row in in_order(found.datasets)
+        )
+        table.note = usage_note(found.usage)
+        caches = self.query_one("#caches", CheckList)
+        caches.empty = "none yet: c builds one for the tasks above"
+        caches.set_rows(cache_cells(group) for group in self.groups.values())
+        caches.note = [(size(found.usage.areas["caches"].bytes), "muted")] if self.groups else []
         self._show_details()
+
+    def _groups_of(self, task: str, versions: Sequence[str]) -> list[CacheGroup]:
+        """The task's caches of each version, empty ones too."""
+        return [self.groups.get(f"{version}/{task}", CacheGroup(version, task, ())) for version in versions]
+
+    @on(OperationFailed)
+    def _reading_failed(self, message: OperationFailed) -> None:
+        if message.what == _READING:
+            for table in self.query(CheckList):
+                table.empty = "it could not be read: r tries again"
+                table.note = [] if self.inventory is None else [("as it was: it could not be read", "warn")]
+                table.changed()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, CheckList):
+            self.shows_caches = event.widget.id == "caches"
+            self._show_details()
 
     @on(Table.Moved)
     def _show_details(self) -> None:
-        row = self.datasets.get(self.query_one(CheckList).cursor_key or "")
-        if row is not None:
-            caches = [cache for cache in self.caches if cache.task == row.task]
-            heading: Row = [("● ", f"task:{row.task}"), (row.task, "title")]
-            self.query_one("#details", TextPanel).show(details(row, caches), heading)
+        if self.inventory is None:
+            return
+        panel, now = self.query_one("#details", TextPanel), time.time()
+        key = self._table.cursor_key or ""
+        if self.shows_caches and key in self.groups:
+            group = self.groups[key]
+            heading: Row = [("● ", f"task:{group.task}"), (f"{group.version}, {group.task}", "title")]
+            panel.show(cache_details(group, now), heading)
+        elif not self.shows_caches and key in self.datasets:
+            own = [group for group in self.groups.values() if group.task == key]
+            heading = [("● ", f"task:{key}"), (key, "title")]
+            panel.show(dataset_details(self.datasets[key], own, self.inventory.usage, now), heading)
 
     @on(Table.Selected)
     def action_details(self) -> None:
-        """Go to the details of the task under the cursor."""
+        """Go to the details of what is under the cursor."""
         self.query_one("#details", TextPanel).focus()
 
     # --- keys --------------------------------------------------------------------------------
 
     def _chosen(self) -> list[str]:
-        """The ticked tasks, else the one under the cursor."""
-        table = self.query_one(CheckList)
+        """The ticked rows of the table in use, else the one under the cursor."""
+        table = self._table
         return table.ticked_in_order or ([table.cursor_key] if table.cursor_key else [])
+
+    def _chosen_tasks(self) -> list[str]:
+        """The tasks of the chosen rows that the store has anything of."""
+        return [task for task in self._chosen() if self.datasets[task].state != "missing"]
+
+    def _chosen_caches(self) -> tuple[str, list[str]]:
+        """The version under the cursor, and the chosen tasks of it."""
+        groups = [self.groups[key] for key in self._chosen()]
+        under = self.groups.get(self._table.cursor_key or "")
+        version = under.version if under in groups and under is not None else groups[0].version
+        return version, [group.task for group in groups if group.version == version]
+
+    def _has_rows(self) -> bool:
+        if self._table.cursor_key is None:
+            self.ups.notice("there is nothing here" if self.inventory else _READING)
+        return self._table.cursor_key is not None
 
     def action_make(self) -> None:
         """Make reference data for the chosen tasks."""
-        chosen = [self.datasets[task] for task in self._chosen()]
-        able = [row.task for row in chosen if row.can_make and row.state == "missing"]
-        if able:
-            self.ups.data_command("make", able)
+        if not self._has_rows():
             return
+        names = self._chosen_caches()[1] if self.shows_caches else self._chosen()
+        chosen = [self.datasets[task] for task in names]
+        able = [row.task for row in chosen if row.can_make and row.state == "missing"]
         unable = [row.task for row in chosen if not row.can_make]
-        if unable:
+        if able:
+            self.ups.run_data_command(data_commands.make(able))
+        elif unable:
             self.ups.notice(
                 f"no built-in solver makes {', '.join(unable)}", "`ups-console data import TASK FILE…`"
             )
@@ -110,85 +180,100 @@ class DataScreen(ConsoleScreen):
                 "their data exist already", "`ups-console data make TASK --replace` makes them anew"
             )
 
+    def action_cache(self) -> None:
+        """Build a latent cache for the chosen tasks."""
+        if not self._has_rows():
+            return
+        if self.shows_caches:
+            version, tasks = self._chosen_caches()
+            self.ups.run_data_command(data_commands.build_caches(version, tasks))
+            return
+        tasks = self._chosen_tasks()
+        if not tasks:
+            self.ups.notice("a cache is made of a dataset, and there is none", "m makes reference data")
+            return
+        versions = [group.version for group in self.groups.values() if group.states != ("legacy",)]
+        self._ask(
+            f"caching {', '.join(tasks)}",
+            "which version? its name says how wide and how many tokens",
+            versions[0] if versions else _USUAL_VERSION,
+            lambda version: self.ups.run_data_command(data_commands.build_caches(version, tasks)),
+        )
+
+    def action_fetch(self) -> None:
+        """Bring the chosen datasets or caches to a folder of this machine."""
+        if not self._has_rows():
+            return
+        version, tasks = self._chosen_caches() if self.shows_caches else ("", self._chosen_tasks())
+        if not tasks:
+            self.ups.notice("there is nothing to fetch", "m makes reference data")
+            return
+
+        def begin(folder: str) -> None:
+            path = Path(folder).expanduser().absolute()
+            fetch = data_commands.fetch_caches(version, tasks, path) if version else None
+            self.ups.run_data_command(fetch or data_commands.fetch(tasks, path))
+
+        self._ask(f"fetching {version} {', '.join(tasks)}", "to which folder?", str(Path.cwd()), begin)
+
     def action_verify(self) -> None:
-        """Read every byte of the chosen datasets and compare the checksums."""
-        present = [task for task in self._chosen() if self.datasets[task].state != "missing"]
-        if present:
-            self.ups.data_command("verify", present)
+        """Read every byte of the chosen datasets or caches and compare the checksums."""
+        if not self._has_rows():
+            return
+        if self.shows_caches:
+            self.ups.run_data_command(data_commands.verify_caches(*self._chosen_caches()))
+        elif tasks := self._chosen_tasks():
+            self.ups.run_data_command(data_commands.verify(tasks))
         else:
             self.ups.notice("there is nothing to verify", "m makes reference data")
+
+    def action_delete(self) -> None:
+        """Delete the dataset or the caches under the cursor, after a typed word."""
+        if not self._has_rows():
+            return
+        key = self._table.cursor_key or ""
+        group = self.groups[key] if self.shows_caches else None
+        task, version = (group.task, group.version) if group is not None else (key, "")
+        if group is None and self.datasets[task].state == "missing":
+            self.ups.notice("there is nothing to delete")
+            return
+        self.operate(
+            "looking for runs that use it",
+            lambda ops: ops.living_users(tasks=[task], version=version),
+            lambda runs: DeletionWeighed(task, version, runs),
+            group="deletion",
+        )
+
+    @on(DeletionWeighed)
+    def _ask_deletion(self, message: DeletionWeighed) -> None:
+        from console.tui.screens.typed_word import TypedWord
+
+        task, version = message.task, message.version
+        group, row = self.groups.get(f"{version}/{task}"), self.datasets.get(task)
+        if (group if version else row) is None or self.inventory is None:
+            return  # read anew since, and gone
+        held = group.bytes if group is not None and version else row.bytes if row is not None else 0
+        what = f"the cache {version} of {task}" if version else f"the dataset {task}"
+        question = f"deletes {what}, {size(held)}, from {self.inventory.usage.url}"
+        if message.runs:
+            question += f". ALIVE AND USING IT: {', '.join(message.runs)}"
+        command = data_commands.delete_caches(version, task) if version else data_commands.delete(task)
+
+        def answered(typed: bool | None) -> None:
+            if typed:
+                self.ups.run_data_command(command)
+            else:
+                self.ups.notice("nothing was deleted", ink="muted")
+
+        self.app.push_screen(TypedWord(question, version or task), answered)
+
+    def _ask(self, heading: str, question: str, proposed: str, then: Callable[[str], None]) -> None:
+        from console.tui.screens.asked_text import AskedText
+
+        self.app.push_screen(
+            AskedText(heading, question, proposed), lambda answer: then(answer) if answer else None
+        )
 
     def action_reread(self) -> None:
         """Read the store again."""
         self.refresh_data()
-
-
-def _in_order(rows: Sequence[DatasetRow]) -> list[DatasetRow]:
-    """What is there first, then what can be made, then the rest."""
-    return sorted(
-        rows, key=lambda row: (row.state == "missing") + (row.state == "missing" and not row.can_make)
-    )
-
-
-def dataset_cells(row: DatasetRow, versions: Sequence[str], caches: Sequence[CacheRow]) -> TableRow:
-    """The table row of a task."""
-    mark = (("✓", "good") if row.state == "verified" else ("!", "warn"),)
-    splits: list[Cell] = []
-    for name in _SPLITS:
-        split = row.splits.get(name)
-        splits.append([(size(split.bytes) + " ", "text"), *mark] if split else ("–", "muted"))
-    samples = "/".join(count(row.splits[name].samples) for name in _SPLITS if name in row.splits)
-    source = ", ".join(row.provenance[:1]) + (
-        f" +{len(row.provenance) - 1}" if len(row.provenance) > 1 else ""
-    )
-    known = row.state != "missing"
-    cells: list[Cell] = [
-        (row.task, f"task:{row.task}" if known or row.can_make else "muted"),
-        data_state(row) if row.state != "verified" else ("verified", "good"),
-        *splits,
-        samples,
-        source,
-        *(_cache_cell(row.task, version, caches) for version in versions),
-        str(row.used_by) if row.used_by else "",
-    ]
-    return TableRow(row.task, cells)
-
-
-def _cache_cell(task: str, version: str, caches: Sequence[CacheRow]) -> Cell:
-    found = [cache for cache in caches if cache.task == task and cache.version == version]
-    if not found:
-        return ("–", "muted")
-    states = {cache.state for cache in found}
-    total = size(sum(cache.bytes for cache in found))
-    return (
-        (f"✓ {total}", "good") if states == {"verified"} else (f"{'/'.join(sorted(states))} {total}", "warn")
-    )
-
-
-def details(row: DatasetRow, caches: Sequence[CacheRow]) -> list[Row]:
-    """Everything known of a dataset."""
-    spec = TASK_SPECS[row.task]
-    rows: list[Row] = [[(spec.title, "title"), (f"   {spec.equation}", "text")]]
-    domain = " × ".join(f"[{low:g}, {high:g}]" for low, high in spec.domain)
-    rows.append([(f"{', '.join(spec.fields)} on {domain}, {spec.boundary} boundary", "muted")])
-    for name, split in row.splits.items():
-        shape = "×".join(str(n) for n in split.shape)
-        rows.append(
-            [(f"{name:<6}", "muted"), (f"{split.samples} samples, {shape}, {size(split.bytes)}", "text")]
-        )
-    for name, values in row.parameters.items():
-        shown = ", ".join(f"{value:g}" for value in values[:12]) + (" …" if len(values) > 12 else "")
-        rows.append([(f"{name:<6}", "muted"), (shown, "text")])
-    if row.provenance:
-        rows.append([("from  ", "muted"), (", ".join(row.provenance), "text")])
-    for cache in caches:
-        text = f"{cache.version} {cache.split}: {cache.state}, {cache.samples} samples, {size(cache.bytes)} "
-        rows.append(
-            [("cache ", "muted"), (text + cache.note, "text" if cache.state == "verified" else "warn")]
-        )
-    if row.note:
-        rows.append([(row.note, "warn")])
-    if row.state == "missing":
-        how = "m makes reference data" if row.can_make else f"`ups-console data import {row.task} FILE…`"
-        rows.append([("not in the store: ", "muted"), (how, "accent")])
-    return rows

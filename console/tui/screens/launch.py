@@ -11,6 +11,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from console.api import DatasetRow, LaunchRequest, Preflight
+from console.tui import data_commands
 from console.tui.drawing.text import Row, count, duration, size
 from console.tui.messages import (
     ConfigsRead,
@@ -78,7 +79,7 @@ class LaunchScreen(ConsoleScreen):
         self.operate(
             "reading the store",
             lambda ops: ops.datasets(),
-            lambda rows: DataRead(rows, ()),
+            DataRead,
             group="data-read",
         )
         self.operate("asking for offers", lambda ops: ops.offers(), OffersRead, group="offers")
@@ -198,7 +199,7 @@ class LaunchScreen(ConsoleScreen):
         """Make the data that the ticked tasks lack."""
         tasks = self._to_make()
         if tasks:
-            self.ups.data_command("make", tasks)
+            self.ups.run_data_command(data_commands.make(tasks))
         else:
             self.ups.notice(
                 "the ticked tasks have their data, or no solver that could make it", "4 shows all of it"

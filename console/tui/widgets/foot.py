@@ -1,16 +1,20 @@
 """The bottom of every screen: what went wrong, the teardown in progress, the keys."""
 
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
 from textual.timer import Timer
 
-from console.tui.drawing.text import Ink, Row, drop_spans, row_width, wrap_row
+from console.api import KILOBYTES
+from console.tui.drawing.text import Ink, Row, drop_spans, duration, row_width, size, wrap_row
 from console.tui.widgets.bars import progress_bar
 from console.tui.widgets.panel import Panel
 
 _NOTICE_SECONDS = 12.0
+_SETTLED_SECONDS = 2.0
+"""Sooner no rate is worth reading."""
 
 
 class NoticeBar(Panel):
@@ -135,17 +139,33 @@ class WorkBar(Panel):
         super().__init__(id=id)
         self.what = ""
         self.done = self.total = 0
+        self._since = 0.0
+        """When it began with what it is doing, monotonic seconds."""
 
     def show(self, what: str, done: int = 0, total: int = 0) -> None:
         """Show progress; an empty `what` hides the bar."""
+        if what != self.what:
+            self._since = time.monotonic()
         self.what, self.done, self.total = what, done, total
         self.display = bool(what)
         self.changed()
 
     def draw(self, width: int, height: int) -> list[Row]:
-        row: Row = [(" ▶ ", "accent"), (self.what, "text")]
+        row: Row = [(" ▶ ", "accent"), (self.what.removesuffix(KILOBYTES), "text")]
         if not self.total:
             return [[*row, ("  starting", "muted")]]
-        figures = f" {self.done:,}/{self.total:,}"
+        figures = self._figures()
         bar = max(4, min(40, width - row_width(row) - len(figures) - 4))
         return [[*row, ("  ", "text"), *progress_bar(self.done / self.total, bar), (figures, "text")]]
+
+    def _figures(self) -> str:
+        """How much of how much, and how much longer; of bytes also the rate."""
+        elapsed = time.monotonic() - self._since
+        if elapsed < _SETTLED_SECONDS or not self.done or self.done >= self.total:
+            pace = left = ""
+        else:
+            pace = f"  {size(1000 * self.done / elapsed)}/s"
+            left = f"  {duration(elapsed * (self.total - self.done) / self.done)} left"
+        if self.what.endswith(KILOBYTES):
+            return f" {size(1000 * self.done)}/{size(1000 * self.total)}{pace}{left}"
+        return f" {self.done:,}/{self.total:,}{left}"
