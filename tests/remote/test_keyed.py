@@ -13,10 +13,11 @@ import pytest
 from remote import artifact
 from remote.failures import StopRequested
 from remote.hydrate import Datasets, Hydrator
-from remote.keyed import KEY_VARIABLE, by_split, task_of
+from remote.keyed import by_split
 from tests.remote.conftest import MakeRun, pins_of
 from tests.simulators.wandb_account import artifact_folder, simulate_wandb
 from ups.catalog import dataset_key
+from ups.dataset_keys import KEY_VARIABLE
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.rundir import RunDirectory
 from ups.store import file_sha256
@@ -69,14 +70,6 @@ def assert_hydrated(run: RunDirectory, found: Datasets, store: DirectoryStore) -
     assert found == {"advection1d": {split: data / f"{sha256}.h5" for split, sha256 in expected.items()}}
     assert {split: file_sha256(path) for split, path in found["advection1d"].items()} == expected
     assert sorted(path.name for path in data.iterdir()) == sorted(f"{name}.h5" for name in expected.values())
-
-
-def test_task_of_a_key() -> None:
-    assert task_of("burgers1d_full_v1") == "burgers1d"
-    assert task_of("reaction_diffusion2d_full_v1") == "reaction_diffusion2d"
-    assert task_of("darcy2d_mesh_v1") == "darcy2d_mesh"
-    assert task_of("darcy2d") == "darcy2d"
-    assert task_of("burgers1dx_v1") is None
 
 
 def test_split_of_a_file_is_a_word_of_its_name() -> None:
