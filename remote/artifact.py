@@ -7,22 +7,29 @@ that would outlive the call, and a process that hears nothing any more can simpl
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ups.errors import NotFoundError
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all); may raise to stop."""
 
+Answer = dict[str, Any]
+"""`{"bytes": N}` before the files come, then `{"done": true}` or `{"error": why}`."""
+
 SILENCE_S = 60.0
 """A download of which so long nothing comes is given up."""
 _ANSWER_S = 15
 """How long W&B may take for an answer."""
 _LOOK_S = 0.2
+_MOST_SAID = 2**20
 _OFF = ("offline", "disabled", "dryrun")
 
 
@@ -40,15 +47,15 @@ def download(key: str, folder: Path, progress: Progress, *, silence_s: float = S
     """
     name = qualified(key, os.environ)
     command = [sys.executable, "-m", "remote.artifact", name, str(folder)]
-    # a session of its own: wandb's helpers go with it
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    ) as process:
+    with tempfile.TemporaryFile() as said:
+        # a session of its own: wandb's helpers go with it
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            answer = _watched(process, folder, progress, silence_s)
+            answer = _watched(process, said.fileno(), folder, progress, silence_s)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     if answer.get("error"):
         raise NotFoundError(f"the W&B artifact {name}: {answer['error']}")
 
@@ -70,30 +77,34 @@ def qualified(key: str, environment: Mapping[str, str]) -> str:
 
 
 def _watched(
-    process: "subprocess.Popen[str]", folder: Path, progress: Progress, silence_s: float
-) -> dict[str, object]:
+    process: "subprocess.Popen[bytes]", said: int, folder: Path, progress: Progress, silence_s: float
+) -> Answer:
     """The last word of the downloading process; bytes are counted where they land."""
-    total, done, heard_at = 0, 0, time.monotonic()
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    text = ""
+    done, heard_at = -1, time.monotonic()
     while True:
         over = process.poll() is not None
-        text += process.stdout.read() or ""
-        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        total = next((int(line["bytes"]) for line in lines if "bytes" in line), total)
+        answers = _answers(said)
+        total = next((int(answer["bytes"]) for answer in answers if "bytes" in answer), 0)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        if size != done or (total and not done):
+        if total and done < 0:
+            progress(0, total)  # may find that there is no room for it
+        if total and size != done:
             done, heard_at = size, time.monotonic()
             progress(min(done, total), total)
         if over:
-            return lines[-1] if lines else {"error": f"the download ended with {process.returncode}"}
+            return answers[-1] if answers else {"error": f"the download ended with {process.returncode}"}
         if time.monotonic() - heard_at > silence_s:
             return {"error": f"nothing came for {silence_s:g} s"}
         time.sleep(_LOOK_S)
 
 
-def _fetch(name: str, folder: str) -> dict[str, object]:
+def _answers(said: int) -> list[Answer]:
+    """What the downloading process has said so far, whole lines; others may print beside it."""
+    lines = os.pread(said, _MOST_SAID, 0).decode(errors="replace").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+
+
+def _fetch(name: str, folder: str) -> Answer:
     import wandb
 
     try:

@@ -16,6 +16,7 @@ from ups.catalog import DatasetEntry, SplitEntry, dataset_key
 from ups.config import TrainConfig
 from ups.data.outline import Outline
 from ups.data.split import open_split
+from ups.dataset_keys import DatasetKeys
 from ups.errors import StoreError, UpsError
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import Download, ObjectStore, free_bytes
@@ -150,7 +151,7 @@ class Hydrator:
 
     @property
     def _keyed(self) -> KeyedData:
-        return KeyedData.of_environment(self.store, self.directory, self.downloads)
+        return KeyedData(DatasetKeys.of_environment(), self.store, self.directory, self.downloads)
 
     def _known(self) -> VerifiedFiles:
         return VerifiedFiles(self.directory.root / _KNOWN_FILE)

@@ -6,7 +6,6 @@ in the run directory, so that the run goes on with the same data and its report 
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,12 +15,11 @@ from pathlib import Path
 from remote import artifact
 from remote.files import write_json
 from ups.data.acceptance import require_split
+from ups.dataset_keys import DatasetKeys
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.rundir import DatasetPins, RunDirectory
 from ups.store import ObjectStore, file_sha256, free_bytes
-from ups.tasks import TASK_SPECS
 
-KEY_VARIABLE = "DATASET_KEY"
 Progress = Callable[[str, int, int], None]
 """Called with (task, bytes done, bytes in all); may raise to stop."""
 
@@ -30,12 +28,6 @@ _FOLDERS = ("pdebench/", "")
 _RECORD = "datasets.json"
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _RANGE = 16 * 1024 * 1024
-
-
-def task_of(key: str) -> str | None:
-    """The task that a key begins with; the longest name that fits, for names hold underscores too."""
-    fitting = [task for task in TASK_SPECS if key == task or key.startswith(f"{task}_")]
-    return max(fitting, key=len, default=None)
 
 
 def by_split(names: Iterable[str]) -> dict[str, list[str]]:
@@ -53,20 +45,15 @@ def by_split(names: Iterable[str]) -> dict[str, list[str]]:
 class KeyedData:
     """The keys of `DATASET_KEY`, and where their data come from and go to."""
 
-    keys: tuple[str, ...]
+    keys: DatasetKeys
     store: ObjectStore
     directory: RunDirectory
     downloads: Path
     """Files are named by their hash there."""
 
-    @classmethod
-    def of_environment(cls, store: ObjectStore, directory: RunDirectory, downloads: Path) -> "KeyedData":
-        given = os.environ.get(KEY_VARIABLE, "").split(",")
-        return cls(tuple(key.strip() for key in given if key.strip()), store, directory, downloads)
-
     def names(self, task: str) -> bool:
         """Whether a key is of this task."""
-        return any(task_of(key) == task for key in self.keys)
+        return self.keys.key_of(task) is not None
 
     def recorded(self) -> DatasetPins:
         """task → split → sha256 of what the run has taken without a pin."""
@@ -102,7 +89,8 @@ class KeyedData:
             StoreError: what they have is not what the run pins, or the disk has no room.
             DataError: what they have is no converted file of that split, or has values that are not finite.
         """
-        key = next(key for key in self.keys if task_of(key) == task)
+        key = self.keys.key_of(task)
+        assert key is not None
         tried = [f"the dataset in {self.store.url}: {why}"]
         scratch = self.downloads / f".{key}"
         for source in (self._from_folder, self._from_artifact):

@@ -16,16 +16,16 @@ from console.fleet.ledger import Entry, Ledger
 from console.fleet.lifecycle import RentTerms, destroy, rent
 from console.fleet.model import InstanceState, Offer
 from console.fleet.providers.base import Provider
-from console.runs import configs, runtime
+from console.runs import configs, data, runtime
 from console.runs.registry import Registry, RunHandle
 from console.runs.transport import Transport
 from console.settings import Settings
+from ups.dataset_keys import KEY_VARIABLE
 from ups.errors import NotFoundError, StoreError, UpsError
 from ups.rundir import RunDirectory, RunSpec, code_version, config_sha256, render_spec
 
 if TYPE_CHECKING:
     from ups.config import TrainConfig
-    from ups.rundir import DatasetPins
 
 GRACE_S = 2.0
 """A box on this machine waits so long after its run: its files can be read when it is gone."""
@@ -92,7 +92,6 @@ class Launcher:
         )
 
     def _data_checks(self, tasks: Sequence[str]) -> Iterator[Check]:
-        from ups import catalog
         from ups.store import open_store
 
         try:
@@ -100,13 +99,7 @@ class Launcher:
         except UpsError as error:
             yield _failed(error)
             return
-        for task in tasks:
-            try:
-                catalog.pins(store, [task])
-                samples = catalog.dataset(store, task).splits["train"].samples
-                yield Check(Level.OK, f"{task}: {samples} training samples")
-            except UpsError as error:
-                yield _failed(error)
+        yield from data.checks(store, tasks)
 
     def _machine_checks(self) -> Iterator[Check]:
         from ups.store import free_bytes
@@ -183,10 +176,9 @@ class Launcher:
         )
 
     def _spec(self, run: str, name: str, config: "TrainConfig") -> RunSpec:
-        from ups import catalog
         from ups.store import open_store
 
-        pins: DatasetPins = catalog.pins(open_store(self.settings.store_url), config.data.task)
+        pins = data.pins(open_store(self.settings.store_url), config.data.task)
         return RunSpec(
             run=run,
             attempt=1,
@@ -216,7 +208,7 @@ class Launcher:
             transport.start(
                 [transport.python, "-m", "remote", "run", transport.absolute(remote)],
                 remote,
-                environment={"PYTHONUNBUFFERED": "1"},
+                environment={"PYTHONUNBUFFERED": "1", **_passed_on()},
             )
             if entry.state is InstanceState.REACHABLE:
                 self.ledger.move(entry.label, InstanceState.RUNNING, f"run {spec.run} started")
@@ -276,6 +268,11 @@ def choose_offer(provider: Provider, offer_id: str | None) -> Offer:
 def remote_directory(run: str, attempt: int) -> str:
     """Where a run lives on its box, relative to the box's directory."""
     return f"runs/{run}/attempt-{attempt}"
+
+
+def _passed_on() -> dict[str, str]:
+    """What the machine has to know of this environment."""
+    return {name: os.environ[name] for name in (KEY_VARIABLE,) if name in os.environ}
 
 
 def _failed(error: UpsError) -> Check:

@@ -1,19 +1,31 @@
 """A run computes with the very bytes that it pins, or not at all."""
 
+import contextlib
+import errno
+import itertools
 import json
-from collections.abc import Callable
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from remote.failures import StopRequested
-from remote.hydrate import Datasets, Hydrator
+from remote.hydrate import JUDGED, Datasets, Hydrator, groups
 from remote.verified import VerifiedFiles
 from tests.remote.conftest import MakeRun, pins_of, write_dataset
 from ups.catalog import dataset_key, manifest_key
+from ups.data.outline import Outline
+from ups.data.split import open_split
 from ups.errors import NotFoundError, StoreError
 from ups.rundir import RunDirectory
 from ups.store import file_sha256
+from ups.stores import directory
 from ups.stores.directory import DirectoryStore
 
 
@@ -193,3 +205,141 @@ class TestFetching:
         with pytest.raises(StopRequested):
             Hydrator(run.read_spec(), bucket, run).hydrate(told)
         assert list((run.root.parent / "data").iterdir()) == []
+
+    def test_a_disk_that_fills_up_on_the_way_leaves_nothing_half_written(
+        self, make_run: MakeRun, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, bucket = make_run(), Bucket(store.root)
+        copy, files = directory._copy, itertools.count()
+
+        def full(source: BinaryIO, target: BinaryIO, *rest: Any) -> None:
+            if next(files):
+                target.write(source.read(1000))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            copy(source, target, *rest)
+
+        monkeypatch.setattr("ups.stores.directory._copy", full)
+        with pytest.raises(StoreError, match="no space left") as caught:
+            hydrate(run, bucket)
+        assert caught.value.exit_code == 6
+        (whole,) = (run.root.parent / "data").iterdir()
+        assert whole.stem == pins_of(store)["advection1d"]["train"]
+        monkeypatch.undo()
+        assert len(hydrate(run, bucket)[0]["advection1d"]) == 3
+
+    def test_a_manifest_of_a_newer_version_is_named(self, make_run: MakeRun, store: DirectoryStore) -> None:
+        run = make_run()
+        manifest = json.loads(store.read_bytes(manifest_key("advection1d")))
+        store.write_bytes(manifest_key("advection1d"), json.dumps({**manifest, "format": 2}).encode())
+        with pytest.raises(StoreError, match="format 2, this version reads 1") as caught:
+            hydrate(run, Bucket(store.root))
+        assert caught.value.exit_code == 6
+        assert not (run.root.parent / "data").exists()
+
+    def test_only_what_is_asked_for_comes(self, make_run: MakeRun, store: DirectoryStore) -> None:
+        run, bucket = make_run(), Bucket(store.root)
+        found = Hydrator(run.read_spec(), bucket, run, splits=JUDGED).hydrate(Progress())
+        assert set(found["advection1d"]) == {"val", "test"}
+        assert [Path(key).name for key in bucket.downloads] == ["advection1d_val.h5", "advection1d_test.h5"]
+
+
+class TestInGroups:
+    """Two tasks, of which one joins the training later."""
+
+    @pytest.fixture
+    def bucket(self, two_tasks: DirectoryStore) -> Bucket:
+        return Bucket(two_tasks.root)
+
+    def test_those_that_training_needs_first_come_first(
+        self, make_joint_run: MakeRun, bucket: Bucket
+    ) -> None:
+        run, progress = make_joint_run(), Progress()
+        first, late = groups(run.read_spec().config)
+        assert (first, late) == (["darcy2d"], ["advection1d"])
+        hydrator = Hydrator(run.read_spec(), bucket, run)
+        found = hydrator.hydrate(progress, first)
+        assert set(found) == {"darcy2d"}
+        assert hydrator.ready(first) == found
+        assert hydrator.ready() is None
+        hydrator.hydrate(progress, late)
+        names = [Path(key).name.partition("_")[0] for key in bucket.downloads]
+        assert names == ["darcy2d"] * 3 + ["advection1d"] * 3
+        ready = hydrator.ready()
+        assert ready is not None
+        assert set(ready) == {"advection1d", "darcy2d"}
+        done = [done for _, done, _ in progress.calls]
+        (total,) = {total for _, _, total in progress.calls}
+        assert total == sum(path.stat().st_size for files in ready.values() for path in files.values())
+        assert done == sorted(done)
+        assert done[-1] == total
+
+    def test_what_is_to_come_is_known_beforehand(self, make_joint_run: MakeRun, bucket: Bucket) -> None:
+        run = make_joint_run()
+        hydrator = Hydrator(run.read_spec(), bucket, run)
+        hydrator.hydrate(Progress(), ["darcy2d"])
+        places, outlines = hydrator.places(), hydrator.outlines()
+        assert not places["advection1d"]["train"].exists()
+        found = hydrator.hydrate(Progress())
+        assert found == places
+        assert outlines == hydrator.outlines()
+        assert outlines["advection1d"] == Outline.of(open_split(found["advection1d"]["train"]))
+
+    def test_room_is_needed_for_all_tasks(
+        self, make_joint_run: MakeRun, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = make_joint_run()
+        sizes = {info.key: info.bytes for info in bucket.list("pdebench/full/") if info.key.endswith(".h5")}
+        monkeypatch.setattr("remote.hydrate.free_bytes", lambda path: sum(sizes.values()) - 1)
+        hydrator = Hydrator(run.read_spec(), bucket, run)
+        with pytest.raises(StoreError, match=r"no space left in .*data for advection1d, darcy2d"):
+            hydrator.hydrate(Progress(), ["darcy2d"])
+        assert bucket.downloads == []
+        monkeypatch.setattr("remote.hydrate.free_bytes", lambda path: sum(sizes.values()))
+        hydrator.hydrate(Progress(), ["darcy2d"])
+
+    def test_late_task_that_cannot_come_is_told_at_once(
+        self, make_joint_run: MakeRun, bucket: Bucket
+    ) -> None:
+        run = make_joint_run()
+        bucket.delete(manifest_key("advection1d"))
+        bucket.delete(dataset_key("advection1d", "train"))
+        with pytest.raises(StoreError, match="advection1d cannot be used"):
+            Hydrator(run.read_spec(), bucket, run).hydrate(Progress(), ["darcy2d"])
+        assert bucket.downloads == []
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.integers(0, 5), max_size=6))
+    def test_interruptions_cost_only_what_was_on_its_way(
+        self, make_joint_run: MakeRun, bucket: Bucket, interrupted_after: list[int]
+    ) -> None:
+        """However often it is interrupted, no file comes twice, and the end is the same."""
+        run = make_joint_run(f"r{time.monotonic_ns()}")
+        shutil.rmtree(run.root.parent / "data", ignore_errors=True)
+        hydrator = Hydrator(run.read_spec(), bucket, run)
+        whole: set[str] = set()
+        for calls in [*interrupted_after, None]:
+            bucket.downloads.clear()
+            left = itertools.count(calls, -1) if calls is not None else itertools.repeat(1)
+
+            def stop(*_: object, left: Iterator[int] = left) -> None:
+                if next(left) <= 0:
+                    raise StopRequested
+
+            with contextlib.suppress(StopRequested):
+                for group in groups(run.read_spec().config):
+                    hydrator.hydrate(stop, group)
+            assert not whole & {Path(key).stem for key in bucket.downloads}
+            here = {path.name for path in (run.root.parent / "data").glob("*")}
+            assert not [name for name in here if not name.endswith(".h5")]
+            whole = {
+                f"{task}_{split}"
+                for task, splits in hydrator.pins.items()
+                for split, sha256 in splits.items()
+                if f"{sha256}.h5" in here
+            }
+        ready = hydrator.ready()
+        assert ready is not None
+        assert len(whole) == 6
+        for task, splits in ready.items():
+            for split, path in splits.items():
+                assert file_sha256(path) == hydrator.pins[task][split]

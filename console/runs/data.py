@@ -1,0 +1,47 @@
+"""The data of a run as its launch sees them: what is pinned, and what is missing."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from console.api import Check, Level
+from ups.dataset_keys import KEY_VARIABLE, DatasetKeys
+from ups.errors import NotFoundError, UpsError
+
+if TYPE_CHECKING:
+    from ups.rundir import DatasetPins
+    from ups.store import ObjectStore
+
+
+def checks(store: "ObjectStore", tasks: Sequence[str]) -> Iterator[Check]:
+    """Whether each task can be trained on."""
+    from ups import catalog
+
+    for task in tasks:
+        try:
+            if pins(store, [task]):
+                samples = catalog.dataset(store, task).splits["train"].samples
+                yield Check(Level.OK, f"{task}: {samples} training samples")
+                continue
+            key = DatasetKeys.of_environment().key_of(task)
+            yield Check(Level.WARNING, f"{task}: the store lacks it, the machine is to fetch {key}",
+                        hint=f"{KEY_VARIABLE} says so; nothing pins what comes")  # fmt: skip
+        except UpsError as error:
+            yield Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
+
+
+def pins(store: "ObjectStore", tasks: Sequence[str]) -> "DatasetPins":
+    """What run.yaml pins: every task but those that the store lacks and `DATASET_KEY` names.
+
+    Raises:
+        NotFoundError, DataError: like `ups.catalog.pins`.
+    """
+    from ups import catalog
+
+    keys, found = DatasetKeys.of_environment(), dict[str, dict[str, str]]()
+    for task in tasks:
+        try:
+            found |= catalog.pins(store, [task])
+        except NotFoundError:
+            if keys.key_of(task) is None:
+                raise
+    return found

@@ -1,0 +1,42 @@
+"""What a launch pins, and what it says of data that the store lacks."""
+
+from pathlib import Path
+
+import pytest
+
+from console.api import Level
+from console.runs import data
+from ups.data.convert import make
+from ups.dataset_keys import KEY_VARIABLE
+from ups.errors import NotFoundError
+from ups.stores.directory import DirectoryStore
+
+TASKS = ("advection1d", "darcy2d")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    """Has one of the two tasks."""
+    found = DirectoryStore(tmp_path)
+    make(found, "advection1d", samples=3)
+    return found
+
+
+def test_task_that_the_store_lacks_fails(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    there, lacking = data.checks(store, TASKS)
+    assert (there.level, there.text) == (Level.OK, "advection1d: 3 training samples")
+    assert (lacking.level, lacking.code) == (Level.FAILED, "not_found")
+    with pytest.raises(NotFoundError, match="darcy2d"):
+        data.pins(store, TASKS)
+
+
+def test_task_that_a_key_names_is_left_to_the_machine(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "darcy2d_full_v1")
+    there, keyed = data.checks(store, TASKS)
+    assert there.level is Level.OK
+    assert keyed.level is Level.WARNING
+    assert "fetch darcy2d_full_v1" in keyed.text
+    assert set(data.pins(store, TASKS)) == {"advection1d"}
