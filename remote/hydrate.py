@@ -70,6 +70,8 @@ class Hydrator:
     spec: RunSpec
     store: ObjectStore
     directory: RunDirectory
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """(task, split) that the run does not need: it trains from a latent cache of them."""
 
     @property
     def downloads(self) -> Path:
@@ -127,6 +129,7 @@ class Hydrator:
             (task, split, sha256)
             for task in self.spec.tasks
             for split, sha256 in self.spec.datasets[task].items()
+            if (task, split) not in self.left_out
         ]
 
     def _fetched(self, sha256: str) -> Path:

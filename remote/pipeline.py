@@ -11,7 +11,8 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from remote.followers import RESTART_EXIT_CODE, Followers, follow
 from remote.hydrate import Datasets, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256
+from remote.run_caches import RunCaches
 from remote.telemetry import Telemetry
 from ups.course import course
 from ups.errors import TrainingError, UpsError
@@ -29,9 +31,7 @@ from ups.events import Event, EventType, PhaseState
 from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
-from ups.tasks import Modality, task_spec
 
-PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0
 """Least time between two uploads of checkpoints while training goes on."""
 _SAME_SIGNAL_S = 2.0  # the watchdog and the console may both ask; that is one request
@@ -181,8 +181,9 @@ class Attempt:
     def _work(self, device: str, outcome: Outcome) -> None:
         """The phases up to the report; a request to stop and a failure end in `outcome`."""
         try:
-            datasets = self._hydrate()
-            self._precompute(datasets)
+            caches = RunCaches.of(self._spec, self._store, self._directory)
+            self._hydrator = replace(self._hydrator, left_out=caches.replaced)
+            datasets = self._precompute(self._hydrate(), caches)
             checkpoint = self._train(datasets, device)
             report = self._evaluate(checkpoint, device)
             outcome.summary = evaluate.summary(report)
@@ -234,25 +235,21 @@ class Attempt:
             detail(f"{len(files)} files, {total / 1e6:.1f} MB, each with the sha256 that run.yaml pins")
         return datasets
 
-    def _precompute(self, datasets: Datasets) -> None:
-        if not (self._spec.precompute or os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")):
-            self._skip("precompute", "fields are memory-mapped: a latent cache would only take space")
-            return
-        from remote import precompute
-
-        shape = precompute.CacheShape.of_config(self._spec.config)
-        cached = [task for task in self._spec.tasks if task_spec(task).modality is Modality.GRID]
-        lacking = precompute.missing(self._store, cached, shape)
-        if not lacking:
-            self._skip("precompute", f"the store has {shape.version} of all tasks")
-            return
+    def _precompute(self, datasets: Datasets, caches: RunCaches) -> Datasets:
+        """The datasets with the trained split out of latent caches, where the run asks for them."""
+        if not caches.recipes and not caches.reasons:
+            self._skip("precompute", "fields are memory-mapped, and no latent cache is asked for")
+            return datasets
         with self._in_phase("precompute") as detail:
-            tell = self._telling("precompute", "samples")
-            size = sum(
-                precompute.build(self._store, recipe, datasets[recipe.task][recipe.split], shape, tell)
-                for recipe in lacking
+            found = caches.provide(
+                datasets,
+                self._hydrator.downloads / "caches",
+                partial(self._telling, "precompute"),
+                partial(self._journal.warn, "precompute"),
             )
-            detail(f"{shape.version}: {len(lacking)} splits, {size / 1e6:.1f} MB")
+            cached = [task for task, files in found.items() if files[caches.split].is_dir()]
+            detail(f"{caches.version}: {', '.join(cached)}" if cached else "no task can be cached")
+        return found
 
     def _train(self, datasets: Datasets, device: str) -> Path:
         trained = self._trained()
