@@ -1,7 +1,6 @@
 """The commands of `python -m remote` but for the watchdog: their options, and what they call."""
 
 import argparse
-import os
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remote.environment import share_cores
+from remote.environment import cores, share_cores
 from remote.failures import explain
 from remote.output import Output
 from ups.errors import NotFoundError, UpsError, UsageError
@@ -112,8 +111,7 @@ def _labour(options: Options) -> "Labour":
     ranks = Ranks.from_environment()
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: at least one process has to work")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Labour(options.jobs or max(1, cores // ranks.local_world_size), ranks)
+    return Labour(options.jobs or max(1, cores() // ranks.local_world_size), ranks)
 
 
 def _declare_import(parser: argparse.ArgumentParser) -> None:
@@ -236,31 +234,40 @@ def _declare_precompute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-dim", type=int, metavar="D", help="width of a token")
     parser.add_argument("--cache-tokens", type=int, metavar="T", help="most tokens of a state")
     parser.add_argument("--cache-dtype", choices=("float16", "float32"), default="float16")
+    parser.add_argument(
+        "--reset", action="store_true", help="build also what is there; so does RESET_CACHE=1"
+    )
+    _labour_option(parser)
     _store_option(parser)
 
 
 def _precompute(options: Options, output: Output) -> int:
     from remote import precompute
+    from remote.run_caches import RESET_VARIABLE, is_set
+    from ups.data import latents
     from ups.data.projection import fingerprint
     from ups.store import open_store
 
-    store = open_store(options.store)
+    store, labour = open_store(options.store), _labour(options)
+    building = precompute.Building(labour, reset=options.reset or is_set(RESET_VARIABLE))
     shape = precompute.CacheShape.of_version(
         options.cache_version,
         dim=options.cache_dim,
         tokens=options.cache_tokens,
         dtype=options.cache_dtype,
     )
-    recipes = precompute.missing(store, options.tasks, shape)
+    recipes = precompute.missing(store, options.tasks, shape, reset=building.reset)
     built: dict[str, dict[str, str | int]] = {}
     with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
         for recipe in recipes:
+            name = f"{recipe.task}_{recipe.split}"
+            if labour.ranks.is_main and (differs := latents.mismatch(store, shape.version, recipe)):
+                output.warn("precompute", f"{shape.version} of {name} is built anew: {'; '.join(differs)}")
             file = precompute.stored_file(store, recipe, Path(scratch))
-            size = precompute.build(store, recipe, file, shape, output.progress)
-            built[f"{recipe.task}_{recipe.split}"] = {
-                "fingerprint": fingerprint(recipe),
-                "bytes": size,
-            }
+            record = precompute.build(store, recipe, file, shape.version, _progress(labour, output), building)
+            built[name] = {"fingerprint": fingerprint(recipe), "bytes": record.bytes}
+    if not labour.ranks.is_main:
+        return 0
     total = sum(int(record["bytes"]) for record in built.values()) / 1e6
     text = f"{shape.version}: built {len(built)} caches, {total:.1f} MB" if built else "nothing to build"
     output.done(text, version=shape.version, built=built)

@@ -12,7 +12,7 @@ from pathlib import Path
 from remote.keyed import KeyedData
 from remote.verified import VerifiedFiles
 from ups import catalog
-from ups.catalog import DatasetEntry, SplitEntry, dataset_key
+from ups.catalog import DatasetEntry, DatasetState, SplitEntry, dataset_key
 from ups.config import TrainConfig
 from ups.data.outline import Outline
 from ups.data.split import open_split
@@ -69,6 +69,8 @@ class Hydrator:
     directory: RunDirectory
     splits: Collection[str] = catalog.SPLITS
     """Those that are brought here."""
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """(task, split) that the run does not need: it trains from a latent cache of them."""
 
     @property
     def downloads(self) -> Path:
@@ -84,11 +86,8 @@ class Hydrator:
         """All files of some tasks (None: of all), if they are here and known to be right without hashing."""
         known, found = self._known(), Datasets()
         for task in self.spec.tasks if tasks is None else tasks:
-            for split, sha256 in self.pins.get(task, {}).items():
-                if split not in self.splits:
-                    continue
-                pin = Pin(task, split, sha256)
-                file = self._here(pin)
+            for split, sha256 in self._needed(task).items():
+                file = self._here(Pin(task, split, sha256))
                 if file is None or known.sha256(file) != sha256:
                     return None
                 found.setdefault(task, {})[split] = file
@@ -128,15 +127,15 @@ class Hydrator:
             StoreError, NotFoundError, DataError: neither says.
         """
         trained, known, found = self.spec.config.data.split, self._known(), {}
-        for item in self._plan(_silent):
-            pin = item.pin
-            if pin.split != trained:
-                continue
-            if item.here is not None and known.sha256(item.here) == pin.sha256:
-                found[pin.task] = Outline.of(open_split(item.here))
+        self._plan(_silent)  # what the store lacks comes now
+        for task, pins in self.pins.items():
+            pin = Pin(task, trained, pins[trained])
+            file = self._here(pin)
+            if file is not None and known.sha256(file) == pin.sha256:
+                found[task] = Outline.of(open_split(file))
             else:
-                stored = _stored(self._entry(pin.task), pin)
-                found[pin.task] = Outline.from_shape(pin.task, stored.shape, stored.dt)
+                stored = _stored(self._entry(task), pin)
+                found[task] = Outline.from_shape(task, stored.shape, stored.dt)
         return found
 
     def places(self) -> Datasets:
@@ -163,7 +162,15 @@ class Hydrator:
                 raise StoreError(
                     f"{self.directory.spec_path} pins no dataset of {task}", hint="launch it anew"
                 )
-            yield from (Pin(task, split, pins[task][split]) for split in pins[task] if split in self.splits)
+            yield from (Pin(task, split, sha256) for split, sha256 in self._needed(task).items())
+
+    def _needed(self, task: str) -> dict[str, str]:
+        """split → sha256 of the files of a task that have to be here."""
+        return {
+            split: sha256
+            for split, sha256 in self.pins.get(task, {}).items()
+            if split in self.splits and (task, split) not in self.left_out
+        }
 
     def _plan(self, progress: Progress) -> list[Found]:
         """Every file that the run needs, and where it is; what the store lacks comes by `DATASET_KEY` now."""
@@ -176,8 +183,8 @@ class Hydrator:
         named = keyed.names(task)
         if pins is None and not named:
             return None
-        files = {split: sha256 for split, sha256 in (pins or {}).items() if split in self.splits}
-        if files and all(self._fetched(sha256).is_file() for sha256 in files.values()):
+        files = self._needed(task).values()
+        if files and all(self._fetched(sha256).is_file() for sha256 in files):
             return None
         try:
             entry = self._entry(task)
@@ -294,10 +301,12 @@ class _Counted:
 
 def _stored(entry: DatasetEntry, pin: Pin) -> SplitEntry:
     """What the store says it holds; refused where that is not what the run pins."""
-    if entry.state == "writing":
+    if entry.state is DatasetState.WRITING:
         raise _replaced(pin, "its manifest says that it is being written")
+    if entry.state is DatasetState.NEWER:
+        raise StoreError(f"the dataset {pin.task} cannot be used: {entry.note}", hint="update ups-console")
     stored = entry.splits.get(pin.split)
-    if stored is None or entry.state == "damaged":
+    if stored is None or entry.state is DatasetState.DAMAGED:
         why = entry.note or "the store does not have it"
         raise StoreError(
             f"the {pin.split} split of {pin.task} cannot be used: {why}",

@@ -6,11 +6,11 @@ started again in the same directory. However a run ends, short of SIGKILL, it sa
 
 import contextlib
 import json
-import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,18 +21,18 @@ from remote.followers import RESTART_EXIT_CODE, Followers, follow
 from remote.hydrate import JUDGED, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256
+from remote.run_caches import RunCaches
 from remote.stopping import StopSwitch
 from remote.supply import Supply
 from remote.telemetry import Telemetry
+from ups.catalog import SPLITS
 from ups.course import course
 from ups.errors import TrainingError, UpsError
 from ups.events import Event, EventType, PhaseState
 from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
-from ups.tasks import Modality, task_spec
 
-PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
 PUBLISH_CHECKPOINT_SECONDS = 60.0
 """Least time between two uploads of checkpoints while training goes on."""
 _TRAINED_FILE = "trained.json"
@@ -152,15 +152,13 @@ class Attempt:
 
     def _work(self, device: str, outcome: Outcome) -> None:
         """The phases up to the report; a request to stop and a failure end in `outcome`."""
-        with contextlib.closing(self._supply()) as supply:
-            self._try_phases(supply, device, outcome)
-
-    def _try_phases(self, supply: Supply, device: str, outcome: Outcome) -> None:
         try:
-            self._hydrate(supply)
-            self._precompute(supply)
-            checkpoint = self._train(supply, device)
-            report = self._evaluate(supply, checkpoint, device)
+            caches = self._caches()
+            with contextlib.closing(self._supply(caches)) as supply:
+                self._hydrate(supply)
+                self._precompute(supply, caches)
+                checkpoint = self._train(supply, device)
+                report = self._evaluate(supply, checkpoint, device)
             outcome.summary = evaluate.summary(report)
         except StopRequested:
             outcome.status = "stopped"
@@ -198,12 +196,16 @@ class Attempt:
 
         return progress
 
-    def _supply(self) -> Supply:
-        """What the phases to come need of the data: a finished training is only judged."""
-        hydrator = self._hydrator
-        if self._trained() is not None and not self._precomputes:
-            hydrator = replace(hydrator, splits=JUDGED)
-        return Supply(hydrator, self._journal, self._stop.check)
+    def _caches(self) -> RunCaches:
+        """The latent caches that are wanted: none for a finished training, which is only judged."""
+        if self._trained() is not None:
+            return RunCaches(self._spec, self._store, self._directory)
+        return RunCaches.of(self._spec, self._store, self._directory)
+
+    def _supply(self, caches: RunCaches) -> Supply:
+        splits = JUDGED if self._trained() is not None else SPLITS
+        hydrator = replace(self._hydrator, splits=splits, left_out=caches.replaced)
+        return Supply(hydrator, caches, self._journal, self._stop.check)
 
     def _hydrate(self, supply: Supply) -> None:
         if supply.ready():
@@ -212,30 +214,27 @@ class Attempt:
         with self._in_phase("hydrate") as detail:
             detail(supply.begin())
 
-    @property
-    def _precomputes(self) -> bool:
-        return self._spec.precompute or os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
-
-    def _precompute(self, supply: Supply) -> None:
-        if not self._precomputes:
-            self._skip("precompute", "fields are memory-mapped: a latent cache would only take space")
+    def _precompute(self, supply: Supply, caches: RunCaches) -> None:
+        """Build the caches that the store lacks; training has them in place of its fields."""
+        if not caches.asked:
+            self._skip("precompute", "fields are memory-mapped, and no latent cache is wanted")
             return
-        from remote import precompute
-
-        shape = precompute.CacheShape.of_config(self._spec.config)
-        cached = [task for task in self._spec.tasks if task_spec(task).modality is Modality.GRID]
-        lacking = precompute.missing(self._store, cached, shape)
-        if not lacking:
-            self._skip("precompute", f"the store has {shape.version} of all tasks")
-            return
-        datasets = supply.whole()
-        with self._in_phase("precompute") as detail:
-            tell = self._telling("precompute", "samples")
-            size = sum(
-                precompute.build(self._store, recipe, datasets[recipe.task][recipe.split], shape, tell)
-                for recipe in lacking
+        tell = partial(self._journal.warn, "precompute")
+        if not caches.lacking:
+            caches.settle(tell)
+            had = ", ".join(caches.recipes)
+            self._skip(
+                "precompute", f"the store has {caches.version} of {had}" if had else "no task can be cached"
             )
-            detail(f"{shape.version}: {len(lacking)} splits, {size / 1e6:.1f} MB")
+            return
+        with self._in_phase("precompute") as detail:
+            fields = supply.whole(caches.lacking)
+            built = caches.built(fields, self._telling("precompute", "samples"), tell)
+            supply.replace_fields(built, self._telling("precompute", "bytes"))
+            built.settle(tell)
+            detail(
+                f"{built.version}: {', '.join(built.recipes)}" if built.recipes else "no task can be cached"
+            )
 
     def _train(self, supply: Supply, device: str) -> Path:
         trained = self._trained()

@@ -16,7 +16,7 @@ from typing import Any
 
 from remote import precompute
 from remote.output import Output
-from remote.precompute import CacheShape
+from remote.precompute import Building, CacheShape
 from ups import catalog
 from ups.data import commit
 from ups.data.convert import ImportResult, Labour, import_sources
@@ -252,18 +252,18 @@ class _Task:
         shape = self.request.cache
         if shape is None:
             return {}
-        recipes = [
-            recipe
-            for recipe in precompute.missing(self.store, [self.name], shape)
-            if recipe.split in self.request.splits
-        ]
+        building = Building(self.request.labour)
+        recipes = precompute.missing(self.store, [self.name], shape, self.request.splits)
         state = PhaseState.STARTED if recipes else PhaseState.SKIPPED
         self.output.phase("precompute", state, f"{self.name}, {shape.version}")
         built = {}
         with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
             for recipe in recipes:
                 file = precompute.stored_file(self.store, recipe, Path(scratch))
-                built[recipe.split] = precompute.build(self.store, recipe, file, shape, self.output.progress)
+                record = precompute.build(
+                    self.store, recipe, file, shape.version, self.output.progress, building
+                )
+                built[recipe.split] = record.bytes
         if recipes:
             self.output.phase("precompute", PhaseState.FINISHED, self.name)
         return built

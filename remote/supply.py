@@ -1,11 +1,13 @@
 """The data of a run as its phases meet them: some at once, the others while training goes on."""
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from remote.hydrate import Datasets, Hydrator, groups
 from remote.journal import Journal, say
 from remote.links import folder_of, link_splits
+from remote.run_caches import RunCaches
 from remote.streaming import Stream
 from ups.data.outline import Outline
 from ups.errors import UpsError
@@ -19,13 +21,17 @@ _LOOK_S = 1.0
 class Supply:
     """Brings the tasks that training begins with, then the others."""
 
-    def __init__(self, hydrator: Hydrator, journal: Journal, check: Callable[[], None]) -> None:
+    def __init__(
+        self, hydrator: Hydrator, caches: RunCaches, journal: Journal, check: Callable[[], None]
+    ) -> None:
         """Args:
-        hydrator: brings tasks here.
+        hydrator: brings the fields of tasks here.
+        caches: what comes in place of the trained split's fields.
         journal: where progress goes.
         check: raises where somebody asked to stop.
         """
-        self._hydrator, self._journal, self._check = hydrator, journal, check
+        self._hydrator, self._caches = hydrator, caches
+        self._journal, self._check = journal, check
         self._stream: Stream | None = None
         self._waiting = False
         self.datasets = Datasets()
@@ -35,11 +41,13 @@ class Supply:
 
     def ready(self) -> bool:
         """Whether everything is here and verified already."""
-        found = self._hydrator.ready()
-        if found is not None:
-            self.datasets = found
-            self._link(found)
-        return found is not None
+        tasks = self._hydrator.spec.tasks
+        found, cached = self._hydrator.ready(), self._caches.ready(tasks)
+        if found is None or cached is None:
+            return False
+        self._link(found)
+        self.datasets = self._with(found, cached)
+        return True
 
     def begin(self) -> str:
         """Bring what training begins with, and start on the rest; says what is here.
@@ -49,12 +57,12 @@ class Supply:
         """
         first, *late = groups(self._hydrator.spec.config)
         found = self._bring(self._tell, first)
-        files = [file for splits in found.values() for file in splits.values()]
-        size = sum(file.stat().st_size for file in files)
-        told = f"{len(files)} files, {size / 1e6:.1f} MB, each with the sha256 that run.yaml pins"
-        self.datasets = self._hydrator.places() if late else found
+        told = self._told(found)
+        self.datasets = found
         if not late:
             return told
+        places = self._caches.places(self._hydrator.spec.tasks)
+        self.datasets = self._with(self._hydrator.places(), places)
         self.outlines = self._hydrator.outlines()
         self._stream = Stream(self._bring, late, progress=self._tell_beside, trouble=self._trouble)
         self._stream.start()
@@ -82,16 +90,25 @@ class Supply:
             self._journal.phase(_PHASE, PhaseState.STARTED, told)
         return here
 
-    def whole(self) -> Datasets:
-        """All files, as they are pinned, once all of them are here.
+    def whole(self, tasks: Collection[str] | None = None) -> Datasets:
+        """The converted files of some tasks (None: of all), as they are pinned, once all of them are here.
 
         Raises:
             UpsError: some do not come, or are no longer what the run pins.
         """
-        tasks = self._hydrator.spec.tasks
-        while not self.arrived(tasks):
+        wanted = list(self._hydrator.spec.tasks if tasks is None else tasks)
+        while not self.arrived(wanted):
             self._check()
-        return self._hydrator.ready() or self._bring(lambda task, done, total: self._check(), tasks)
+        return self._hydrator.ready(wanted) or self._fields(lambda task, done, total: self._check(), wanted)
+
+    def replace_fields(self, caches: RunCaches, progress: Callable[[str, int, int], None]) -> None:
+        """Let training have caches that were built meanwhile in place of the fields that they are of.
+
+        Raises:
+            StoreError: a cache of the store is damaged, or the disk has no room for it.
+        """
+        tasks = set(self._caches.lacking)
+        self.datasets = self._with(self.datasets, caches.bring(tasks, progress))
 
     def close(self) -> None:
         """Give up what is still on its way."""
@@ -106,9 +123,47 @@ class Supply:
             self._journal.phase(_PHASE, state, told)
 
     def _bring(self, progress: Callable[[str, int, int], None], tasks: Collection[str]) -> Datasets:
+        """Fields and caches of some tasks; progress is in bytes over those of all tasks."""
+        size = self._caches.size(self._hydrator.spec.tasks)
+        before = [0, 0]
+
+        def fields(task: str, done: int, total: int) -> None:
+            before[:] = done, total
+            progress(task, done, total + size)
+
+        found = self._fields(fields, tasks)
+        cached: dict[str, Path] = {}
+        for task in tasks:
+
+            def of_cache(task: str, done: int, total: int) -> None:
+                progress(task, before[0] + done, before[1] + size)
+
+            cached |= self._caches.bring([task], of_cache)
+            before[0] += self._caches.size([task])
+        return self._with(found, cached)
+
+    def _fields(self, progress: Callable[[str, int, int], None], tasks: Collection[str]) -> Datasets:
         found = self._hydrator.hydrate(progress, tasks)
         self._link(found)
         return found
+
+    def _with(self, files: Datasets, cached: Mapping[str, Path]) -> Datasets:
+        """The files with caches in place of the trained split."""
+        split = self._caches.split
+        return {
+            task: {**of, split: cached[task]} if task in cached else dict(of) for task, of in files.items()
+        }
+
+    def _told(self, found: Datasets) -> str:
+        """How many files and caches these are, and how large."""
+        places = [place for splits in found.values() for place in splits.values()]
+        files = [place for place in places if place.is_file()]
+        size = sum(file.stat().st_size for file in files)
+        told = f"{len(files)} files, {size / 1e6:.1f} MB, each with the sha256 that run.yaml pins"
+        if len(files) == len(places):
+            return told
+        cached = self._caches.size(found)
+        return f"{told}; {len(places) - len(files)} latent caches, {cached / 1e6:.1f} MB"
 
     def _link(self, found: Datasets) -> None:
         hydrator = self._hydrator

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,7 +51,11 @@ class RunSpec(BaseModel):
     """URL of the store that holds the data and receives the results; no credentials."""
     datasets: DatasetPins
     precompute: bool = False
-    """Build a latent cache before training; `PRECOMPUTE_LATENT=1` asks for it too."""
+    """Train from a latent cache, built before if need be; `PRECOMPUTE_LATENT=1` asks for it too."""
+    cache_version: str | None = None
+    """Version of that cache; naming one asks for it. null: the version that is named after its shape."""
+    cache_dtype: Literal["float16", "float32"] = "float16"
+    """Of that cache: float16 takes half the room, float32 changes no bit of what is learned."""
     code_version: str
     config_sha256: str
 

@@ -26,6 +26,8 @@ CHECKPOINT = "operator-0001"
 def train(job: TrainingJob, sink: Any) -> TrainingResult:
     with (job.run_dir.root / "train-calls").open("a") as file:
         file.write("x")
+    given = {task: {name: str(path) for name, path in files.items()} for task, files in job.datasets.items()}
+    (job.run_dir.root / "train-files").write_text(json.dumps(given))
     behaviour = sys.argv[3] if len(sys.argv) > 3 else ""
     if behaviour in _FAILURES:
         raise _FAILURES[behaviour]

@@ -1,4 +1,4 @@
-"""Several processes that share the segments of a conversion.
+"""Several processes that share the units of some work, such as the segments of a conversion.
 
 They are started anew, not forked, so that none holds a file or a lock of this process. Each has a pipe
 of its own to this process: when it closes, because this process is gone, whoever computes ends. Free
@@ -7,12 +7,13 @@ of torch.
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Generic, Protocol, TypeVar
 
 from ups.catalog import Progress
 from ups.data.conversion import Conversion
@@ -21,6 +22,18 @@ from ups.errors import DataError, UpsError
 
 _WORTH_BYTES = 8 * 1024 * 1024
 """Below this much data, starting a process takes longer than doing without."""
+
+
+Unit = TypeVar("Unit")
+AnyUnit = TypeVar("AnyUnit", contravariant=True)
+
+
+class Work(Protocol[AnyUnit]):
+    """Picklable; its units can be done in any process, in any order."""
+
+    def convert(self, unit: AnyUnit, counted: Callable[[int], None], /) -> None:
+        """Do a unit; `counted` is called with numbers of samples that are done."""
+        ...
 
 
 class _Counter:
@@ -54,20 +67,44 @@ def convert(conversion: Conversion, segments: Sequence[Segment], *, jobs: int, p
         DataError: a process was killed.
     """
     counter = _Counter(conversion, segments, progress)
-    jobs = min(jobs, len(segments))
-    if jobs < 2 or conversion.assembly.bytes < _WORTH_BYTES:
-        for segment in segments:
-            conversion.convert(segment, partial(counter.add, segment))
+    share(conversion, segments, jobs=jobs, size=conversion.assembly.bytes, counted=counter.add)
+
+
+def share(
+    work: Work[Unit],
+    units: Sequence[Unit],
+    *,
+    jobs: int,
+    size: int,
+    counted: Callable[[Unit, int], None],
+) -> None:
+    """Do units of any work.
+
+    Args:
+        work: whose they are.
+        units: which.
+        jobs: processes at most; little work is done in this one.
+        size: bytes of all the work.
+        counted: called with a unit and a number of its samples that are done.
+
+    Raises:
+        UpsError: as the work raises.
+        DataError: a process was killed.
+    """
+    jobs = min(jobs, len(units))
+    if jobs < 2 or size < _WORTH_BYTES:
+        for unit in units:
+            work.convert(unit, partial(counted, unit))
         return
-    with _crew(conversion, jobs) as members:
-        waiting = list(reversed(segments))
-        busy: dict[Connection, tuple[_Member, Segment]] = {}
+    with _crew(work, jobs) as members:
+        waiting = list(reversed(units))
+        busy: dict[Connection, tuple[_Member[Unit], Unit]] = {}
         for member in members:
             member.give(waiting, busy)
         while busy:
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
-                member, segment = busy[pipe]
+                member, unit = busy[pipe]
                 answer = member.answer()
                 if isinstance(answer, UpsError):
                     raise answer
@@ -75,44 +112,44 @@ def convert(conversion: Conversion, segments: Sequence[Segment], *, jobs: int, p
                     del busy[pipe]
                     member.give(waiting, busy)
                 else:
-                    counter.add(segment, answer)
+                    counted(unit, answer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Member:
+class _Member(Generic[Unit]):
     """A process of the crew, seen from outside."""
 
     process: BaseProcess
     pipe: Connection
 
-    def give(self, waiting: list[Segment], busy: "dict[Connection, tuple[_Member, Segment]]") -> None:
-        """The next segment, where one is left."""
+    def give(self, waiting: list[Unit], busy: "dict[Connection, tuple[_Member[Unit], Unit]]") -> None:
+        """The next unit, where one is left."""
         if waiting:
-            segment = waiting.pop()
-            self.pipe.send(segment)
-            busy[self.pipe] = (self, segment)
+            unit = waiting.pop()
+            self.pipe.send(unit)
+            busy[self.pipe] = (self, unit)
 
     def answer(self) -> int | UpsError | None:
-        """Samples that are done since the last answer; None at the end of the segment."""
+        """Samples that are done since the last answer; None at the end of the unit."""
         try:
             answer: int | UpsError | None = self.pipe.recv()
         except (EOFError, ConnectionResetError):  # the latter where it left something unread
             self.process.join()
             return DataError(
-                f"a process that converted was ended from outside (exit code {self.process.exitcode})",
+                f"a process that helped was ended from outside (exit code {self.process.exitcode})",
                 hint="out of memory? `--jobs 1` takes less; what is done is kept, run the command again",
             )
         return answer
 
 
 @contextmanager
-def _crew(conversion: Conversion, size: int) -> Iterator[list[_Member]]:
+def _crew(work: Work[Unit], size: int) -> Iterator[list[_Member[Unit]]]:
     context = multiprocessing.get_context("spawn")
-    members: list[_Member] = []
+    members: list[_Member[Unit]] = []
     try:
         for _ in range(size):
             pipe, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(conversion, theirs), daemon=True)
+            process = context.Process(target=_work, args=(work, theirs), daemon=True)
             process.start()
             theirs.close()
             members.append(_Member(process, pipe))
@@ -125,13 +162,13 @@ def _crew(conversion: Conversion, size: int) -> Iterator[list[_Member]]:
             member.process.join()
 
 
-def _work(conversion: Conversion, pipe: Connection) -> None:
+def _work(work: Work[Unit], pipe: Connection) -> None:
     """What a process of the crew does until its pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process answers
     try:
         while True:
             try:
-                conversion.convert(pipe.recv(), pipe.send)
+                work.convert(pipe.recv(), pipe.send)
                 pipe.send(None)
             except UpsError as error:
                 pipe.send(error)

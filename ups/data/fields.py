@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -29,6 +29,23 @@ Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 
+class FieldArray(Protocol):
+    """Values [N, …] in physical units: a memory map, or a cache that is decoded where it is read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Of samples: one by its number, some by a slice or an array of numbers."""
+        ...
+
+    def __array__(self) -> Any:
+        """All of it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fields:
     """One split of a task, in physical units, samples first. Picklable: opens its path again."""
@@ -38,11 +55,11 @@ class Fields:
     split: str
     dt: float
     """Time between stored frames; 0 for a static task."""
-    states: Floats | None
+    states: FieldArray | None
     """[N, T, *S, C] of a time stepper; None for a static task."""
-    inputs: Floats | None
+    inputs: FieldArray | None
     """[N, *S, Ci] of a static task, as are `targets`."""
-    targets: Floats | None
+    targets: FieldArray | None
     """[N, *S, Co]."""
     parameters: Floats
     """[N, P], columns in the order of `spec.parameters`."""
@@ -81,6 +98,12 @@ class Fields:
         array = self.targets if self.states is None else self.states
         assert array is not None
         return array.shape[-1 - self.spec.spatial_dims : -1]
+
+    def frames(self, numbers: Integers) -> Floats:
+        """States [..., *S, C] by their numbers [...] in the file: sample · T + frame."""
+        # from a plain array: twice as fast as two indices into a memory map
+        states = np.asarray(self.states)
+        return states.reshape(-1, *states.shape[2:]).take(numbers, axis=0)
 
     def block(self, row: int) -> Block:
         """One sample."""

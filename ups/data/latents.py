@@ -1,32 +1,32 @@
-"""The latent cache: what the *fixed* part of the encoder makes of a dataset, stored in shards.
+"""The latent caches of a store: what the *fixed* part of the encoder makes of a dataset, in shards.
 
-A cache is as large as its fields in the same dtype, and training never makes it stale. It lies under
-its fingerprint (`ups.data.projection`), and counts as built once the manifest names it. Free of torch.
+A cache is as large as its fields in the same dtype, and training never makes it stale. Below its version
+and split it lies under its fingerprint (`ups.data.projection`), and counts as built once the manifest,
+written last, names it:
+
+    pdebench/latent_caches/{version}/{task}_{split}/manifest.json
+    pdebench/latent_caches/{version}/{task}_{split}/{fingerprint}/shard-00000.safetensors …
+    pdebench/latent_caches/{version}/{task}_{split}/{fingerprint}/columns.safetensors
+
+Free of torch.
 """
 
 import json
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ups import catalog
-from ups.data.fields import Fields
-from ups.data.projection import FORMAT, Array, Part, Recipe, Role, encode, fingerprint
-from ups.errors import DataError, NotFoundError, StoreError
-from ups.store import ObjectStore, file_sha256
+from ups.data.cache_build import CacheFile
+from ups.data.projection import FORMAT, Recipe, differences, fingerprint
+from ups.errors import NotFoundError, StoreError
+from ups.store import ObjectStore, Upload, file_sha256
 from ups.tasks import TASK_SPECS
 
 FOLDER = "pdebench/latent_caches"
 _FOLDERS = (FOLDER, "latent_caches")
-SHARD_BYTES = 64 * 1024 * 1024
-"""Bytes of a shard before the next one begins; a bucket is slow at many small objects."""
-_NAME = "latents"
 _VERSION = re.compile(r"(?:.*_)?(\d+)d_(\d+)tok")
 
 
@@ -36,143 +36,176 @@ def version_shape(version: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Consecutive samples of a cache, in one safetensors file."""
-
-    file: str
-    bytes: int
-    sha256: str
-    samples: int
-
-
-def write_shards(
-    fields: Fields, recipe: Recipe, folder: Path, *, shard_bytes: int = SHARD_BYTES
-) -> Iterator[Shard]:
-    """Fill `folder` with the shards of a split, one at a time, so that memory holds only one.
-
-    Raises:
-        DataError: a value does not fit the dtype, or the file is not what the recipe describes.
-    """
-    from safetensors.numpy import save_file  # the console imports this module without it
-
-    arrays = {part: _array(fields, part) for part in recipe.parts}
-    itemsize = np.dtype(recipe.dtype).itemsize
-    per_sample = sum(math.prod(part.latent_shape[1:]) for part in recipe.parts) * itemsize
-    step = max(1, shard_bytes // per_sample)
-    for index, start in enumerate(range(0, fields.samples, step)):
-        end = min(start + step, fields.samples)
-        tensors = {
-            f"{_NAME}.{part.role}": _checked(encode(array[start:end], part, recipe.dtype), recipe)
-            for part, array in arrays.items()
-        }
-        path = folder / f"shard-{index:05d}.safetensors"
-        save_file(tensors, path, metadata={"fingerprint": fingerprint(recipe)})
-        yield Shard(path.name, path.stat().st_size, file_sha256(path), end - start)
-
-
-def _array(fields: Fields, part: Part) -> Array:
-    array = {"state": fields.states, "input": fields.inputs, "target": fields.targets}[part.role]
-    if array is None or array.shape != part.shape:
-        found = None if array is None else list(array.shape)
-        raise DataError(f"{fields.path} holds {part.role} {found}, its manifest says {list(part.shape)}")
-    return array
-
-
-def _checked(coefficients: Array, recipe: Recipe) -> Array:
-    if not np.isfinite(coefficients).all():
-        raise DataError(f"{recipe.task} {recipe.split} does not fit {recipe.dtype}", hint="use float32")
-    return np.ascontiguousarray(coefficients)
-
-
 def split_folder(version: str, task: str, split: str) -> str:
     """Key prefix of all caches of a split under one version, without a trailing slash."""
     return f"{FOLDER}/{version}/{task}_{split}"
 
 
-def publish_shards(
-    store: ObjectStore, version: str, recipe: Recipe, shards: Iterable[Shard], folder: Path
-) -> dict[str, Any]:
-    """Store the shards under their fingerprint, and the manifest that makes them a cache last.
+def cache_key(version: str, recipe: Recipe, file: str) -> str:
+    """The key of one file of a cache."""
+    return f"{split_folder(version, recipe.task, recipe.split)}/{fingerprint(recipe)}/{file}"
 
-    A shard that the store has already is verified by its hash and not sent again.
 
-    Returns:
-        The manifest's record of this cache.
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """What a manifest says of one cache."""
+
+    recipe: Mapping[str, Any]
+    """As JSON: it may be of an older format."""
+    shards: tuple[CacheFile, ...]
+    columns: CacheFile | None
+    """None before format 2."""
+
+    @property
+    def files(self) -> tuple[CacheFile, ...]:
+        return self.shards if self.columns is None else (*self.shards, self.columns)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe,
+            "shards": [asdict(shard) for shard in self.shards],
+            "columns": None if self.columns is None else asdict(self.columns),
+            "samples": self.samples,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "CacheRecord":
+        """Raises KeyError and TypeError where it is none."""
+        columns = content.get("columns")
+        return cls(
+            dict(content["recipe"]),
+            tuple(CacheFile(**shard) for shard in content["shards"]),
+            None if columns is None else CacheFile(**columns),
+        )
+
+
+def records(store: ObjectStore, version: str, task: str, split: str) -> dict[str, CacheRecord]:
+    """Fingerprint → record of all caches of a split under one version.
+
+    Raises:
+        StoreError: the manifest is damaged, or of a newer version of this program.
     """
-    where, print_ = split_folder(version, recipe.task, recipe.split), fingerprint(recipe)
-    kept = []
-    for shard in shards:
-        key, path = f"{where}/{print_}/{shard.file}", folder / shard.file
-        local = store.local_path(key)
-        if local is None or file_sha256(local) != shard.sha256:
-            store.move(path, key)
-        path.unlink(missing_ok=True)
-        kept.append(asdict(shard))
-    record = {"recipe": recipe.to_json(), "shards": kept, "samples": sum(shard["samples"] for shard in kept)}
-    manifest = _manifest(store, f"{where}/manifest.json") or {"format": FORMAT, "caches": {}}
-    manifest["caches"][print_] = record
-    store.write_bytes(f"{where}/manifest.json", json.dumps(manifest, indent=1).encode())
+    key = f"{split_folder(version, task, split)}/manifest.json"
+    return _records(_manifest(store, key), key)
+
+
+def complete(store: ObjectStore, version: str, recipe: Recipe) -> CacheRecord | None:
+    """The record of this very cache, if the store has it with every file of the stated size.
+
+    Raises:
+        StoreError: the manifest is damaged, or of a newer version of this program.
+    """
+    record = records(store, version, recipe.task, recipe.split).get(fingerprint(recipe))
+    if record is None:
+        return None
+    prefix = cache_key(version, recipe, "")
+    sizes = {info.key.removeprefix(prefix): info.bytes for info in store.list(prefix)}
+    return record if all(sizes.get(file.file) == file.bytes for file in record.files) else None
+
+
+def mismatch(store: ObjectStore, version: str, recipe: Recipe) -> tuple[str, ...]:
+    """What keeps the stored cache that is nearest to a recipe from being it; () where there is none."""
+    stored = records(store, version, recipe.task, recipe.split)
+    found = [differences(recipe, record.recipe) for record in stored.values()]
+    return min(filter(None, found), key=len, default=())
+
+
+def holds(store: ObjectStore, version: str, recipe: Recipe, file: CacheFile) -> bool:
+    """Whether the store has a file of a cache: proven by its hash on this machine, else by its size."""
+    key = cache_key(version, recipe, file.file)
+    found = store.find(key)
+    if found is None or found.bytes != file.bytes:
+        return False
+    local = store.local_path(key)
+    return local is None or file_sha256(local) == file.sha256
+
+
+def publish(
+    store: ObjectStore, version: str, recipe: Recipe, files: Sequence[CacheFile], folder: Path
+) -> CacheRecord:
+    """Store a cache's files under their fingerprint, and the manifest that makes them a cache last.
+
+    Args:
+        store: where.
+        version: of the cache.
+        recipe: of the cache.
+        files: all of it, the columns last; those that are not in `folder` are in the store.
+        folder: holds the files, and loses them.
+    """
+    for file in files:
+        if (folder / file.file).is_file() and holds(store, version, recipe, file):
+            (folder / file.file).unlink()
+    staged = [
+        Upload(folder / file.file, cache_key(version, recipe, file.file))
+        for file in files
+        if (folder / file.file).is_file()
+    ]
+    _send(store, staged)
+    record = CacheRecord(recipe.to_json(), tuple(files[:-1]), files[-1])
+    with store.exclusive():
+        known = records(store, version, recipe.task, recipe.split)
+        _write_records(store, version, recipe, {**known, fingerprint(recipe): record})
     return record
 
 
-def complete(store: ObjectStore, version: str, recipe: Recipe) -> bool:
-    """Whether the store has this very cache, with every shard of the stated size."""
-    where, print_ = split_folder(version, recipe.task, recipe.split), fingerprint(recipe)
-    manifest = _manifest(store, f"{where}/manifest.json")
-    record = (manifest or {}).get("caches", {}).get(print_)
-    if record is None:
-        return False
-    sizes = {info.key: info.bytes for info in store.list(f"{where}/{print_}/")}
-    return all(sizes.get(f"{where}/{print_}/{shard['file']}") == shard["bytes"] for shard in record["shards"])
+def remove(store: ObjectStore, version: str, recipe: Recipe) -> None:
+    """Take a cache out of its manifest, and then out of the store."""
+    with store.exclusive():
+        known = records(store, version, recipe.task, recipe.split)
+        if known.pop(fingerprint(recipe), None) is not None:
+            _write_records(store, version, recipe, known)
+    store.delete_all([info.key for info in store.list(cache_key(version, recipe, ""))])
 
 
-def _manifest(store: ObjectStore, key: str) -> dict[str, Any] | None:
+def _write_records(
+    store: ObjectStore, version: str, recipe: Recipe, known: Mapping[str, CacheRecord]
+) -> None:
+    content = {"format": FORMAT, "caches": {name: record.to_json() for name, record in known.items()}}
+    key = f"{split_folder(version, recipe.task, recipe.split)}/manifest.json"
+    store.write_bytes(key, json.dumps(content, indent=1).encode())
+
+
+def _send(store: ObjectStore, staged: Sequence[Upload]) -> None:
+    """Store files that are no longer needed here: by their names on this machine, else many at a time."""
+    for number, file in enumerate(staged):
+        store.move(file.source, file.key)
+        if store.local_path(file.key) is None:
+            store.upload_all(staged[number + 1 :])
+            return
+
+
+def _manifest(store: ObjectStore, key: str) -> Mapping[str, Any]:
+    again = "delete the cache and build it again"
     try:
         content = json.loads(store.read_bytes(key))
     except NotFoundError:
-        return None
+        return {"format": FORMAT, "caches": {}}
     except ValueError:
-        raise StoreError(f"{key} is damaged", hint="delete the cache and build it again") from None
+        raise StoreError(f"{key} is damaged", hint=again) from None
     if not isinstance(content, dict) or not isinstance(content.get("caches"), dict):
-        raise StoreError(f"{key} is damaged: it lists no caches", hint="delete the cache and build it again")
+        raise StoreError(f"{key} is damaged: it lists no caches", hint=again)
+    stated = content.get("format")
+    if not isinstance(stated, int) or stated > FORMAT:
+        raise StoreError(
+            f"{key} is of format {stated}, and this version reads up to {FORMAT}",
+            hint="a newer version wrote it: update ups-console, or use another cache version",
+        )
     return content
 
 
-class CacheReader:
-    """Random access to a cache on this machine; every shard is verified when it is opened."""
-
-    def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
-        """Opens the shards of one manifest record in `folder`.
-
-        Raises:
-            StoreError: a shard is missing or does not have the sha256 of the manifest.
-        """
-        from safetensors import safe_open  # the console imports this module without it
-
-        self._stack = ExitStack()
-        self._starts: list[int] = []
-        self._shards: list[Any] = []
-        self.samples = 0
-        for shard in record["shards"]:
-            path = folder / shard["file"]
-            if not path.is_file() or file_sha256(path) != shard["sha256"]:
-                raise StoreError(f"{path} is missing or damaged", hint="fetch or build the cache again")
-            self._shards.append(self._stack.enter_context(safe_open(path, framework="np")))
-            self._starts.append(self.samples)
-            self.samples += int(shard["samples"])
-
-    def read(self, role: Role, sample: int) -> Array:
-        """Coefficients [(T,) tokens, values] of one sample, read from the memory map."""
-        if not 0 <= sample < self.samples:
-            raise IndexError(f"sample {sample} of {self.samples}")
-        index = int(np.searchsorted(self._starts, sample, side="right")) - 1
-        found: Array = self._shards[index].get_slice(f"{_NAME}.{role}")[sample - self._starts[index]]
-        return found
-
-    def close(self) -> None:
-        self._shards.clear()
-        self._stack.close()
+def _records(manifest: Mapping[str, Any], key: str) -> dict[str, CacheRecord]:
+    try:
+        return {name: CacheRecord.from_json(record) for name, record in manifest["caches"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"{key} is damaged: {error}", hint="delete the cache and build it again") from None
 
 
 CacheState = Literal["complete", "stale", "incomplete", "damaged", "legacy"]
@@ -228,28 +261,33 @@ def _entries(
             else "it has no manifest: building it was cut short"
         )
         return [CacheEntry(*name, state, "", sum(sizes.values()), 0, "", note)]
+    key = f"{where}/manifest.json"
     try:
-        manifest = _manifest(store, f"{where}/manifest.json") or {"caches": {}}
-        return [
-            _entry(name, print_, record, sizes, dataset_sha256)
-            for print_, record in manifest["caches"].items()
-        ]
-    except (StoreError, KeyError, TypeError, AttributeError) as error:
-        note = f"the manifest is damaged: {error}"
-        return [CacheEntry(*name, "damaged", "", sum(sizes.values()), 0, "", note)]
+        found = _records(_manifest(store, key), key)
+    except StoreError as error:
+        return [CacheEntry(*name, "damaged", "", sum(sizes.values()), 0, "", error.message)]
+    return [_entry(name, print_, record, sizes, dataset_sha256) for print_, record in found.items()]
 
 
 def _entry(
-    name: tuple[str, str, str], print_: str, record: Mapping[str, Any], sizes: Mapping[str, int], dataset: str
+    name: tuple[str, str, str], print_: str, record: CacheRecord, sizes: Mapping[str, int], dataset: str
 ) -> CacheEntry:
-    state: CacheState = "complete"
-    note = ""
-    if any(sizes.get(f"{print_}/{shard['file']}") != shard["bytes"] for shard in record["shards"]):
-        state, note = "incomplete", "a shard is missing or cut short"
-    elif record["recipe"]["dataset_sha256"] != dataset:
-        state = "stale"
-        note = (
+    state, note = _state(print_, record, sizes, dataset)
+    total = sum(size for key, size in sizes.items() if key.startswith(f"{print_}/"))
+    return CacheEntry(*name, state, print_, total, record.samples, str(record.recipe.get("dtype", "")), note)
+
+
+def _state(
+    print_: str, record: CacheRecord, sizes: Mapping[str, int], dataset: str
+) -> tuple[CacheState, str]:
+    """The state of a cache, and why, in words; `dataset` is the sha256 of the file as it is now."""
+    if any(sizes.get(f"{print_}/{file.file}") != file.bytes for file in record.files):
+        return "incomplete", "a shard is missing or cut short"
+    if record.recipe.get("format") != FORMAT:
+        return "stale", f"format {record.recipe.get('format')}, wanted {FORMAT}: build it again"
+    if record.recipe.get("dataset_sha256") != dataset:
+        why = (
             "the dataset is another one now" if dataset else "its dataset is not in the store, or unverified"
         )
-    total = sum(size for key, size in sizes.items() if key.startswith(f"{print_}/"))
-    return CacheEntry(*name, state, print_, total, int(record["samples"]), record["recipe"]["dtype"], note)
+        return "stale", why
+    return "complete", ""

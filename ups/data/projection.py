@@ -1,15 +1,19 @@
-"""The fixed part of the encoder: normalised fields cut into patches, and what identifies that.
+"""The fixed part of the encoder: fields cut into patches, and what identifies that.
 
-A patch of at most `latent.dim` values is kept as it is, before the isometry embeds it: multiplied by
-the encoder's basis it gives the very tokens. A hash of strings, the fingerprint, says what a cache of
-them holds: free of torch, so that a laptop knows before paying.
+A patch of at most `latent.dim` values is kept as it is, before the isometry embeds it: normalised and
+multiplied by the encoder's basis it gives the very tokens. In float16 coefficients are normalised, so that
+they lie where that type is dense. Float32 is equally dense everywhere, and normalising and undoing it
+would round twice: there they stay in physical units, and decoding gives back every bit.
+
+A hash of strings, the fingerprint, says what a cache of them holds: free of torch, so that a laptop knows
+before paying.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +23,11 @@ from ups import catalog, patches
 from ups.errors import ConfigError, DataError
 from ups.tasks import task_spec
 
-FORMAT = 1
-"""Version of what a cache holds."""
+FORMAT = 2
+"""Version of what a cache holds, and of its manifest."""
+
+NORMALISED, PLAIN = "normalised-patches", "patches"
+"""Names of the two projections: coefficients near one, and the values as they are."""
 
 Role = Literal["state", "input", "target"]
 Dtype = Literal["float16", "float32"]
@@ -39,6 +46,22 @@ class Part:
     mean: tuple[float, ...]
     """Per channel, of the train split; as are the deviations."""
     std: tuple[float, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Its coefficients are the values themselves."""
+        return not any(self.mean) and all(value == 1.0 for value in self.std)
+
+    @property
+    def shift(self) -> Array:
+        """[values] what is subtracted from a patch."""
+        return np.tile(np.asarray(self.mean, np.float32), math.prod(self.edges))
+
+    @property
+    def scale(self) -> Array:
+        """[values] what a patch is divided by then; a channel that never changes is not scaled."""
+        std = np.asarray([value if value > 0 else 1.0 for value in self.std], np.float32)
+        return np.tile(std, math.prod(self.edges))
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -76,18 +99,91 @@ class Recipe:
     """Width of a latent token; a patch may not have more values."""
     dtype: Dtype
     dataset_sha256: str
-    projection: str = "normalised-patches"
+    projection: str = NORMALISED
     seed: int | None = None
     """Of a random projection; patches that are kept as they are need none."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
+        """What JSON can hold of it: lists for tuples."""
+        content: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **asdict(self)}))
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Recipe":
+        """Raises KeyError, TypeError and ValueError where it is none, or none of this format."""
+        if content["format"] != FORMAT:
+            raise ValueError(f"it is of format {content['format']}, this version reads {FORMAT}")
+        parts = tuple(
+            Part(**{name: _tupled(value) for name, value in part.items()}) for part in content["parts"]
+        )
+        return cls(**{name: content[name] for name in cls.__slots__ if name != "parts"}, parts=parts)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def fingerprint(recipe: Recipe) -> str:
     """Hash of all that decides what a cache holds: equal recipes, equal bytes."""
     text = json.dumps(recipe.to_json(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(recipe: Recipe, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What keeps a stored cache from being the one that a recipe describes, in words.
+
+    Args:
+        recipe: what is wanted.
+        record: what a manifest says of the cache, or its recipe alone.
+
+    Returns:
+        An entry for each part that differs, such as `dtype float32, wanted float16`; () where none does.
+    """
+    found, wanted = dict(record.get("recipe", record)), recipe.to_json()
+    different = [name for name, key in _PARTS.items() if _values(found, key) != _values(wanted, key)]
+    if "dtype" in different:  # it decides the projection, and with it the normalisation
+        different = [name for name in different if name not in ("projection", "normalisation")]
+    return tuple(
+        f"{name} {_said(found, _PARTS[name])}, wanted {_said(wanted, _PARTS[name])}" for name in different
+    )
+
+
+_PARTS = {
+    "format": ("format",),
+    "task": ("task",),
+    "split": ("split",),
+    "dataset sha256": ("dataset_sha256",),
+    "shape": ("parts", "shape"),
+    "patch": ("parts", "patch"),
+    "dtype": ("dtype",),
+    "normalisation": ("parts", "mean", "std"),
+    "projection": ("projection",),
+    "seed": ("seed",),
+    "token width": ("dim",),
+}
+"""Word → where a recipe's JSON holds it; of `parts` what each part says under the names that follow."""
+
+
+def _values(content: Mapping[str, Any], key: tuple[str, ...]) -> list[Any]:
+    value = content.get(key[0])
+    if key[0] != "parts":
+        return [value]
+    return [[part.get(name) for name in key[1:]] for part in value or ()]
+
+
+def _said(content: Mapping[str, Any], key: tuple[str, ...]) -> str:
+    if key == ("dataset_sha256",):
+        return str(content.get(key[0]))[:12]
+    return " and ".join(
+        " ± ".join(map(_listed, value)) if isinstance(value, list) else str(value)
+        for value in _values(content, key)
+    )
+
+
+def _listed(value: Any) -> str:
+    if not isinstance(value, list):
+        return f"{value}"
+    return "[" + ", ".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value) + "]"
 
 
 def recipe_of(
@@ -125,11 +221,19 @@ def recipe_of(
     if spec.static:
         shape = (*stored.shape[:-1], len(spec.input_fields))
         parts.insert(0, _part("input", shape, spec.spatial_dims, statistics, "input_"))
+    projection = NORMALISED
+    if dtype == "float32":
+        projection, parts = PLAIN, [_plain(part) for part in parts]
     cells = dim // max(part.shape[-1] for part in parts)
     edges = patches.edges_of(patch, spec.spatial_dims) if patch else None
     edges = edges or patches.choose(target.grid, tokens=tokens, cells=cells)
     cut = tuple(_cut(entry.task, part, edges, dim) for part in parts)
-    return Recipe(entry.task, split, cut, dim, dtype, stored.sha256)
+    return Recipe(entry.task, split, cut, dim, dtype, stored.sha256, projection)
+
+
+def _plain(part: Part) -> Part:
+    channels = part.shape[-1]
+    return replace(part, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
 def _part(
@@ -156,35 +260,33 @@ def _cut(task: str, part: Part, edges: patches.Edges, dim: int) -> Part:
 
 def encode(field: Array, part: Part, dtype: Dtype) -> Array:
     """Fields [n, (T,) *S, C] in physical units → coefficients [n, (T,) tokens, values]."""
-    normalised = (field - np.asarray(part.mean, np.float32)) / _safe(part.std)
-    dims = len(part.grid)
-    lead = normalised.shape[: -1 - dims]
+    dims, lead = len(part.grid), field.shape[: -1 - len(part.grid)]
     split = [size for pair in zip(part.tokens, part.edges, strict=True) for size in pair]
-    cut = normalised.reshape(*lead, *split, part.shape[-1])
     first = len(lead)
     order = [
         *range(first),
         *range(first, first + 2 * dims, 2),
         *range(first + 1, first + 2 * dims, 2),
-        cut.ndim - 1,
+        first + 2 * dims,
     ]
-    coefficients: Array = cut.transpose(order).reshape(*lead, math.prod(part.tokens), part.values)
+    cut = field.reshape(*lead, *split, part.shape[-1]).transpose(order)
+    coefficients: Array = cut.reshape(*lead, math.prod(part.tokens), part.values)
+    if not part.plain:
+        coefficients = coefficients - part.shift
+        coefficients /= part.scale
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and writing a shard refuses that
-        return coefficients.astype(dtype)
+        return np.ascontiguousarray(coefficients, dtype)
 
 
 def decode(coefficients: Array, part: Part) -> Array:
     """The fields that `encode` was given, up to the dtype's rounding."""
-    dims, channels = len(part.grid), part.shape[-1]
-    lead = coefficients.shape[:-2]
-    cut = coefficients.astype(np.float32).reshape(*lead, *part.tokens, *part.edges, channels)
+    dims, lead = len(part.grid), coefficients.shape[:-2]
+    values = coefficients.astype(np.float32, copy=False)
+    if not part.plain:
+        values = values * part.scale
+        values += part.shift
+    cut = values.reshape(*lead, *part.tokens, *part.edges, part.shape[-1])
     first = len(lead)
     pairs = [axis for i in range(dims) for axis in (first + i, first + dims + i)]
-    field = cut.transpose([*range(first), *pairs, cut.ndim - 1]).reshape(*lead, *part.grid, channels)
-    restored: Array = field * _safe(part.std) + np.asarray(part.mean, np.float32)
-    return restored
-
-
-def _safe(std: tuple[float, ...]) -> Array:
-    """A channel that never changes is not scaled."""
-    return np.asarray([value if value > 0 else 1.0 for value in std], np.float32)
+    field: Array = cut.transpose([*range(first), *pairs, cut.ndim - 1])
+    return field.reshape(*lead, *part.grid, part.shape[-1])

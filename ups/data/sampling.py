@@ -124,14 +124,9 @@ class Pairs:
         """The windows of `steps` steps that start at these frames of these trajectories."""
         fields = self.fields
         if fields.states is not None:
-            # whole states by their number in the file, from a plain array: twice as fast as two indices
-            # into a memory map
-            states = np.asarray(fields.states)
-            per_sample = states.shape[1]
-            states = states.reshape(-1, *states.shape[2:])
-            first = samples * per_sample + frames
-            inputs = states.take(first, axis=0)
-            targets = states.take(first[:, None] + self.stride * np.arange(1, steps + 1), axis=0)
+            first = samples * fields.states.shape[1] + frames
+            inputs = fields.frames(first)
+            targets = fields.frames(first[:, None] + self.stride * np.arange(1, steps + 1))
         else:
             assert fields.inputs is not None
             assert fields.targets is not None

@@ -1,10 +1,11 @@
-"""One split of a task, whatever it lives on: the file says which kind it is. Free of torch."""
+"""One split of a task, whatever it lives on: what lies at its path says which kind it is. Free of torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 
+from ups.data.cached_fields import CachedFields
 from ups.data.fields import Fields
 from ups.data.point_fields import PointFields
 from ups.data.point_sampling import PointPairs
@@ -17,12 +18,14 @@ Split = Fields | PointFields
 
 
 def open_split(path: Path) -> Split:
-    """Map a converted file.
+    """Map a converted file, or a latent cache, which is a folder.
 
     Raises:
         NotFoundError: there is no such file.
-        DataError: damaged, cut short, or not a converted file.
+        DataError: damaged, cut short, or neither.
     """
+    if path.is_dir():
+        return CachedFields.open(path)
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}")
     try:

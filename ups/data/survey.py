@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ups.data.fields import Fields
+from ups.data.fields import FieldArray, Fields
 from ups.data.split import Split
 from ups.errors import DataError
 
@@ -77,7 +77,7 @@ class _Moments:
     square: Doubles
 
 
-def _moments(fields: Split, array: NDArray[np.float32]) -> _Moments:
+def _moments(fields: Split, array: FieldArray) -> _Moments:
     channels = array.shape[-1]
     total, square, count = np.zeros(channels), np.zeros(channels), 0
     low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
@@ -98,7 +98,7 @@ def _moments(fields: Split, array: NDArray[np.float32]) -> _Moments:
     return _Moments(mean, std, low, high, square)
 
 
-def _drift(states: NDArray[np.float32]) -> Doubles:
+def _drift(states: FieldArray) -> Doubles:
     total, count = np.zeros(states.shape[-1]), 0
     for block in _blocks(states):
         means = block.reshape(*block.shape[:2], -1, block.shape[-1]).mean(
@@ -110,7 +110,7 @@ def _drift(states: NDArray[np.float32]) -> Doubles:
     return total / max(count, 1)
 
 
-def _blocks_mean(array: NDArray[np.float32]) -> Doubles:
+def _blocks_mean(array: FieldArray) -> Doubles:
     total = np.zeros(array.shape[1:])
     for block in _blocks(array):
         total += block.sum(axis=0, dtype=np.float64)
@@ -122,7 +122,7 @@ def _channel_mean(field: Doubles) -> Doubles:
     return mean
 
 
-def _blocks(array: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+def _blocks(array: FieldArray) -> Iterator[NDArray[np.float32]]:
     rows = max(1, _READ_BYTES // max(1, array[0].nbytes))
     for first in range(0, len(array), rows):
         yield np.asarray(array[first : first + rows])
