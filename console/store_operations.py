@@ -175,9 +175,9 @@ class StoreOperations(Context):
                 hint=f"`ups-console caches build {version} {chosen[0].task}`",
             )
         wanted = [
-            Wanted(shard.key, shard.bytes, shard.sha256, _cache_path(folder, entry, shard.key))
+            Wanted(file.key, file.bytes, file.sha256, _cache_path(folder, entry, file.key))
             for entry in sound
-            for shard in entry.shards
+            for file in entry.files
         ]
         result = self._fetch(wanted, folder, replace, progress)
         cache_catalog.write_manifests(self.store(), sound, lambda entry: _cache_path(folder, entry))
