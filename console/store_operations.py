@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from ups.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from console.runs.usage import RunUse
     from console.storage import Saving
     from ups.cache_catalog import CacheEntry
     from ups.catalog import DatasetEntry
@@ -51,10 +53,11 @@ class StoreOperations(Context):
         entries = catalog.datasets_in(listing)
         known = {entry.task: entry for entry in entries}
         runs, terms, now = uses(self.registry), self.settings.store_terms, time.time()
+        worth = self._appraiser(known, runs)
         return Inventory(
             [dataset_row(spec, known.get(name), runs, terms) for name, spec in TASK_SPECS.items()],
             [
-                cache_row(entry, runs=runs, terms=terms, worth=self._worth(entry, known), now=now)
+                cache_row(entry, runs=runs, terms=terms, worth=worth(entry), now=now)
                 for entry in cache_catalog.caches_in(listing, entries)
             ],
             self._usage(listing),
@@ -175,9 +178,9 @@ class StoreOperations(Context):
                 hint=f"`ups-console caches build {version} {chosen[0].task}`",
             )
         wanted = [
-            Wanted(shard.key, shard.bytes, shard.sha256, _cache_path(folder, entry, shard.key))
+            Wanted(file.key, file.bytes, file.sha256, _cache_path(folder, entry, file.key))
             for entry in sound
-            for shard in entry.shards
+            for file in entry.files
         ]
         result = self._fetch(wanted, folder, replace, progress)
         cache_catalog.write_manifests(self.store(), sound, lambda entry: _cache_path(folder, entry))
@@ -280,21 +283,28 @@ class StoreOperations(Context):
             usd_per_gb_egress=terms.usd_per_gb_egress if terms else None,
         )
 
-    def _worth(self, entry: "CacheEntry", datasets: "Mapping[str, DatasetEntry]") -> "Saving | None":
-        """What a cache saves a run; None where no run can use it."""
+    def _appraiser(
+        self, datasets: "Mapping[str, DatasetEntry]", runs: "Sequence[RunUse]"
+    ) -> "Callable[[CacheEntry], Saving | None]":
+        """What tells the worth of a cache to a run; None of one that no run can use."""
+        from console.runs.pace import measured_mbit_per_s
         from console.storage import saving
         from ups.cache_catalog import CacheState
 
-        if entry.state is not CacheState.VERIFIED:
-            return None
-        moves = self.settings.store_terms is not None
-        return saving(
-            field_bytes=datasets[entry.task].splits[entry.split].bytes,
-            cache_bytes=entry.bytes,
-            usd_per_hour=self._usd_per_hour() if moves else 0.0,
-            terms=self.settings.storage,
-            moves=moves,
-        )
+        terms, moves = self.settings.storage, self.settings.store_terms is not None
+        measured = measured_mbit_per_s(self.registry, runs) if moves else None
+        terms = replace(terms, mbit_per_s=measured) if measured is not None else terms
+        price = self._usd_per_hour() if moves else 0.0
+
+        def appraise(entry: "CacheEntry") -> "Saving | None":
+            if entry.state is not CacheState.VERIFIED:
+                return None
+            split = datasets[entry.task].splits[entry.split]
+            return saving(
+                field_bytes=split.bytes, cache_bytes=entry.bytes, usd_per_hour=price, terms=terms, moves=moves
+            )
+
+        return appraise
 
     def _usd_per_hour(self) -> float:
         """Of the instance that was rented last, else as the settings assume."""

@@ -40,8 +40,8 @@ class CacheState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ShardEntry:
-    """One file of a cache."""
+class FileEntry:
+    """One file of a cache: a shard, or what a converted file says beside its fields."""
 
     key: str
     bytes: int
@@ -74,7 +74,7 @@ class CacheEntry:
     """Of the converted file that it was made of."""
     superseded: bool = False
     """Stale because a verified dataset has taken the place of the one it was made of."""
-    shards: tuple[ShardEntry, ...] = ()
+    files: tuple[FileEntry, ...] = ()
 
 
 def caches(store: ObjectStore) -> list[CacheEntry]:
@@ -133,16 +133,16 @@ def verify(store: ObjectStore, entry: CacheEntry, progress: Callable[[int, int],
     """
     if entry.state not in (CacheState.VERIFIED, CacheState.STALE):
         return entry
-    before, total = 0, sum(shard.bytes for shard in entry.shards)
-    for shard in entry.shards:
+    before, total = 0, sum(file.bytes for file in entry.files)
+    for file in entry.files:
 
         def tell(done: int, _: int, before: int = before) -> None:
             progress(before + done, total)
 
-        if stored_sha256(store, shard.key, shard.bytes, tell) != shard.sha256:
-            note = f"{shard.key.rpartition('/')[2]} does not have the sha256 that the manifest states"
+        if stored_sha256(store, file.key, file.bytes, tell) != file.sha256:
+            note = f"{file.key.rpartition('/')[2]} does not have the sha256 that the manifest states"
             return replace(entry, state=CacheState.DAMAGED, note=note)
-        before += shard.bytes
+        before += file.bytes
     return entry
 
 
@@ -177,6 +177,12 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
     if not isinstance(records, dict):
         raise ValueError("it lists no caches")
     return records
+
+
+def files_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a manifest says of the files of one cache. Raises KeyError or TypeError where it says nothing."""
+    columns = record.get("columns")
+    return [*record["shards"], *([columns] if columns is not None else [])]
 
 
 class NewerError(Exception):
@@ -225,17 +231,21 @@ def _entry(
         dtype=str(recipe["dtype"]),
         resolution=tuple(part["shape"][2 if part["role"] == "state" else 1 : -1]),
         dataset_sha256=str(recipe["dataset_sha256"]),
-        shards=tuple(
-            ShardEntry(
-                f"{entry.folder}/{entry.fingerprint}/{shard['file']}", int(shard["bytes"]), shard["sha256"]
+        files=tuple(
+            FileEntry(
+                f"{entry.folder}/{entry.fingerprint}/{file['file']}", int(file["bytes"]), file["sha256"]
             )
-            for shard in record["shards"]
+            for file in files_of(record)
         ),
     )
     sizes = {info.key: info.bytes for info in own}
-    if any(sizes.get(shard.key) != shard.bytes for shard in stated.shards):
-        note = "a shard is missing or cut short"
+    if any(sizes.get(file.key) != file.bytes for file in stated.files):
+        note = "a file of it is missing or cut short"
         return replace(stated, state=CacheState.INCOMPLETE, note=note)
+    made_as = recipe.get("format", FORMAT)
+    if made_as != FORMAT:
+        note = f"it is of format {made_as}, this version makes {FORMAT}: build it again"
+        return replace(stated, state=CacheState.STALE, note=note)
     return _judged(stated, dataset)
 
 

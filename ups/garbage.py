@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ups import catalog
-from ups.cache_catalog import FORMAT, CacheEntry, NewerError, caches_in, parse_manifest
+from ups.cache_catalog import FORMAT, CacheEntry, NewerError, caches_in, files_of, parse_manifest
 from ups.errors import DataError, NotFoundError
 from ups.layout import HIDDEN, MANIFEST, Folder
 from ups.listing import Listing, Objects, sweep
@@ -23,7 +23,7 @@ from ups.store import ObjectInfo, ObjectStore
 LEAST_AGE_S = 86400.0
 """Younger objects may belong to work that goes on."""
 
-_SHARD = re.compile(r"([0-9a-f]{64})/shard-\d{5,}\.safetensors")
+_CACHE_FILE = re.compile(r"([0-9a-f]{64})/(?:shard-\d{5,}|columns)\.safetensors")
 
 
 class Why(StrEnum):
@@ -134,8 +134,8 @@ def _unnamed(listing: Listing, folder: Folder, objects: Objects, youngest: float
     for name, info in objects.items():
         if name.rpartition("/")[2].startswith(HIDDEN):
             groups.setdefault(name, []).append(info)
-        elif (shard := _SHARD.fullmatch(name)) and name not in named:
-            groups.setdefault(shard[1], []).append(info)
+        elif (file := _CACHE_FILE.fullmatch(name)) and name not in named:
+            groups.setdefault(file[1], []).append(info)
     for name, infos in groups.items():
         if max(info.modified for info in infos) < youngest:  # else somebody is building it
             why = Why.LEFTOVER if HIDDEN in name else Why.UNNAMED
@@ -143,15 +143,15 @@ def _unnamed(listing: Listing, folder: Folder, objects: Objects, youngest: float
 
 
 def _named(listing: Listing, folder: Folder, objects: Objects) -> set[str] | None:
-    """The names of shards that the folder's manifest states; None where it is not understood."""
+    """The names of files that the folder's manifest states; None where it is not understood."""
     content = listing.manifests.get(folder.path)
     if content is None:
         return None if MANIFEST in objects else set()
     try:
         return {
-            f"{print_}/{shard['file']}"
+            f"{print_}/{file['file']}"
             for print_, record in parse_manifest(content).items()
-            for shard in record["shards"]
+            for file in files_of(record)
         }
     except (NewerError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -160,9 +160,9 @@ def _named(listing: Listing, folder: Folder, objects: Objects) -> set[str] | Non
 def _superseded(listing: Listing, youngest: float) -> Iterator[Garbage]:
     objects = {info.key: info for found in listing.caches.values() for info in found.values()}
     for entry in _superseded_entries(listing):
-        shards = [objects[shard.key] for shard in entry.shards if shard.key in objects]
-        if all(info.modified < youngest for info in shards):
-            yield from (_garbage(info, Why.SUPERSEDED) for info in shards)
+        files = [objects[file.key] for file in entry.files if file.key in objects]
+        if all(info.modified < youngest for info in files):
+            yield from (_garbage(info, Why.SUPERSEDED) for info in files)
 
 
 def _superseded_entries(listing: Listing) -> Sequence[CacheEntry]:
@@ -174,7 +174,7 @@ def _forget_superseded(listing: Listing, going: Sequence[Garbage]) -> None:
     keys = {garbage.key for garbage in going if garbage.why is Why.SUPERSEDED}
     leaving: dict[str, set[str]] = {}
     for entry in _superseded_entries(listing) if keys else ():
-        if any(shard.key in keys for shard in entry.shards):
+        if any(file.key in keys for file in entry.files):
             leaving.setdefault(entry.folder, set()).add(entry.fingerprint)
     for path, fingerprints in leaving.items():
         records = parse_manifest(listing.manifests[path])

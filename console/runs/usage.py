@@ -21,6 +21,8 @@ class RunUse:
     """task → split → sha256 of the converted file."""
     cache_version: str = ""
     """Empty where it used no latent cache."""
+    store: str = ""
+    """URL of the store that held its data."""
 
     def used_dataset(self, task: str, sha256s: Mapping[str, str]) -> bool:
         """Whether it was trained on these very files of a task; on any, where it pinned nothing."""
@@ -74,6 +76,7 @@ def _use(run: str, spec: Mapping[str, Any]) -> RunUse:
             if isinstance(splits, dict)
         },
         cache_version=_cache_version(spec),
+        store=str(spec.get("store") or ""),
     )
 
 

@@ -113,7 +113,7 @@ class TestFetching:
         operations.fetch_caches(VERSION, ["advection1d"], tmp_path / "here")
         folder = tmp_path / "here" / VERSION / "advection1d_train"
         assert sorted(path.name for path in folder.iterdir()) == [A, "manifest.json"]
-        assert len(list((folder / A).iterdir())) == 2
+        assert len(list((folder / A).iterdir())) == 3
 
     def test_another_file_of_that_name_stays(
         self, operations: BucketOperations, bucket: Bucket, tmp_path: Path

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ups.cache_catalog import FORMAT
 from ups.store import ObjectInfo
 from ups.stores.directory import DirectoryStore
 
@@ -79,18 +80,21 @@ def put_dataset(
     return {split: str(entry["sha256"]) for split, entry in splits.items()}
 
 
-def record(shards: Mapping[str, bytes], dataset_sha256: str) -> dict[str, Any]:
+def record(files: Mapping[str, bytes], dataset_sha256: str) -> dict[str, Any]:
     """What a manifest says of one cache."""
+    stated = {
+        name: {"file": name, "bytes": len(content), "sha256": sha256(content), "samples": 8}
+        for name, content in files.items()
+    }
+    columns = stated.pop("columns.safetensors", None)
     return {
         "recipe": {
-            "dtype": "float16", "dataset_sha256": dataset_sha256,
+            "format": FORMAT, "dtype": "float16", "dataset_sha256": dataset_sha256,
             "parts": [{"role": "state", "shape": [8, 6, 32, 1]}],
         },
         "samples": 8,
-        "shards": [
-            {"file": name, "bytes": len(content), "sha256": sha256(content), "samples": 8 // len(shards)}
-            for name, content in shards.items()
-        ],
+        "shards": list(stated.values()),
+        "columns": columns,
     }  # fmt: skip
 
 
@@ -114,12 +118,13 @@ def put_cache(
     folder = f"{root}/{VERSION}/{task}_{split}"
     records = {}
     for fingerprint in (*named, *unnamed):
-        shards = {f"shard-{n:05d}.safetensors": f"{fingerprint} {n}".encode() for n in range(2)}
-        for name, content in shards.items():
+        names = ("shard-00000.safetensors", "shard-00001.safetensors", "columns.safetensors")
+        files = {name: f"{fingerprint[-4:]} {name}".encode() for name in names}
+        for name, content in files.items():
             put(store, f"{folder}/{fingerprint}/{name}", content, days_ago=days_ago)
         if fingerprint in named:
-            records[fingerprint] = record(shards, named[fingerprint])
-    put(store, f"{folder}/manifest.json", json.dumps({"format": 1, "caches": records}).encode())
+            records[fingerprint] = record(files, named[fingerprint])
+    put(store, f"{folder}/manifest.json", json.dumps({"format": FORMAT, "caches": records}).encode())
     return folder
 
 

@@ -52,7 +52,7 @@ class TestListing:
     def test_says_what_is_incomplete(self, bucket: Bucket, folder: str) -> None:
         bucket.delete(f"{folder}/{A}/shard-00001.safetensors")
         assert only(bucket).state == "incomplete"
-        assert "shard is missing" in only(bucket).note
+        assert "is missing" in only(bucket).note
         bucket.delete(f"{folder}/manifest.json")
         assert only(bucket).state == "incomplete"
         assert "no manifest" in only(bucket).note
@@ -85,6 +85,22 @@ class TestListing:
         assert found == [
             ("advection1d", "train"), ("advection1d", "val"), ("advection1d", "test"), ("darcy2d", "train"),
         ]  # fmt: skip
+
+    def test_counts_the_columns_as_a_part(self, bucket: Bucket, folder: str) -> None:
+        bucket.delete(f"{folder}/{A}/columns.safetensors")
+        assert only(bucket).state == "incomplete"
+
+    def test_does_without_columns_where_the_manifest_names_none(self, bucket: Bucket, folder: str) -> None:
+        manifest = json.loads(bucket.read_bytes(f"{folder}/manifest.json"))
+        del manifest["caches"][A]["columns"]
+        put(bucket, f"{folder}/manifest.json", json.dumps(manifest).encode())
+        assert (only(bucket).state, len(only(bucket).files)) == ("verified", 2)
+
+    def test_says_what_an_older_version_made(self, bucket: Bucket, folder: str) -> None:
+        manifest = json.loads(bucket.read_bytes(f"{folder}/manifest.json"))
+        manifest["caches"][A]["recipe"]["format"] = 0
+        put(bucket, f"{folder}/manifest.json", json.dumps(manifest).encode())
+        assert (only(bucket).state, "format 0" in only(bucket).note) == ("stale", True)
 
 
 class TestChoosing:

@@ -62,7 +62,8 @@ def test_published_files_become_a_dataset_and_ctrl_c_costs_little(server: FileSe
     (row,) = json.loads(said)
     assert (row["task"], row["state"], row["splits"]["test"]["samples"]) == ("darcy2d", "verified", 1)
     assert server.served - before < 0.7 * size
-    assert f"check {raws.DARCY.name}, kB" in errors
+    assert f"check {raws.DARCY.name}  ━" in errors
+    assert "398.0 kB/398.0 kB" in errors
 
 
 @pytest.mark.parametrize(
