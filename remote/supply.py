@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from remote.hydrate import Datasets, Hydrator, groups
 from remote.journal import Journal, say
 from remote.links import folder_of, link_splits
-from remote.streaming import Stream
+from remote.streaming import PAUSES_S, Stream
 from ups.data.outline import Outline
 from ups.errors import UpsError
 from ups.events import PhaseState
@@ -19,13 +19,22 @@ _LOOK_S = 1.0
 class Supply:
     """Brings the tasks that training begins with, then the others."""
 
-    def __init__(self, hydrator: Hydrator, journal: Journal, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        hydrator: Hydrator,
+        journal: Journal,
+        check: Callable[[], None],
+        *,
+        pauses_s: Sequence[float] = PAUSES_S,
+    ) -> None:
         """Args:
         hydrator: brings tasks here.
         journal: where progress goes.
         check: raises where somebody asked to stop.
+        pauses_s: before what has failed beside the training is tried again.
         """
         self._hydrator, self._journal, self._check = hydrator, journal, check
+        self._pauses = pauses_s
         self._stream: Stream | None = None
         self._waiting = False
         self.datasets = Datasets()
@@ -56,7 +65,9 @@ class Supply:
         if not late:
             return told
         self.outlines = self._hydrator.outlines()
-        self._stream = Stream(self._bring, late, progress=self._tell_beside, trouble=self._trouble)
+        self._stream = Stream(
+            self._bring, late, progress=self._tell_beside, trouble=self._trouble, pauses_s=self._pauses
+        )
         self._stream.start()
         coming = self._stream.tasks
         return f"{', '.join(first)}: {told}; {', '.join(coming)} follow while training goes on"
