@@ -5,19 +5,21 @@ judged, and first the tasks that its curriculum draws first. A file in the store
 in place; from a bucket it is fetched to a name that holds its hash, and serves every run beside this one.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from remote.files import sole_fetcher
 from remote.keyed import KeyedData
 from remote.verified import VerifiedFiles
 from ups import catalog
-from ups.catalog import DatasetEntry, SplitEntry, dataset_key
+from ups.catalog import DatasetEntry, DatasetState, SplitEntry, dataset_key
 from ups.config import TrainConfig
 from ups.data.outline import Outline
 from ups.data.split import open_split
 from ups.dataset_keys import DatasetKeys
-from ups.errors import StoreError, UpsError
+from ups.errors import DataError, StoreError, UpsError
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import Download, ObjectStore, free_bytes
 from ups.training.curriculum import joining_epochs
@@ -121,21 +123,21 @@ class Hydrator:
         counted.end("" if len(found) > 1 else next(iter(found)))
         return found
 
-    def outlines(self) -> dict[str, Outline]:
-        """The sizes of each task's trained split, as its manifest says; of the file where that is right.
+    def outlines(self, progress: Progress) -> dict[str, Outline]:
+        """The sizes of each task's trained split, of its file or as its manifest says, if one of them does.
 
         Raises:
-            StoreError, NotFoundError, DataError: neither says.
+            StoreError, NotFoundError: like `hydrate`, before anything has come.
         """
-        trained, known, found = self.spec.config.data.split, self._known(), {}
-        for item in self._plan(_silent):
+        found = {}
+        for item in self._plan(progress):
             pin = item.pin
-            if pin.split != trained:
+            if pin.split != self.spec.config.data.split:
                 continue
-            if item.here is not None and known.sha256(item.here) == pin.sha256:
-                found[pin.task] = Outline.of(open_split(item.here))
-            else:
-                stored = _stored(self._entry(pin.task), pin)
+            if item.here is not None and not item.key:  # its name was its hash when it came
+                with contextlib.suppress(DataError):
+                    found[pin.task] = Outline.of(open_split(item.here))
+            elif (stored := self._stored_of(item)).shape:
                 found[pin.task] = Outline.from_shape(pin.task, stored.shape, stored.dt)
         return found
 
@@ -204,8 +206,11 @@ class Hydrator:
         """The same file in the store, where the copy here turned out to be wrong."""
         if item.key:
             return item
-        stored = _stored(self._entry(item.pin.task), item.pin)
+        stored = self._stored_of(item)
         return Found(item.pin, stored.bytes, None, stored.key)
+
+    def _stored_of(self, item: Found) -> SplitEntry:
+        return _stored(self._entry(item.pin.task), item.pin)
 
     def _fetched(self, sha256: str) -> Path:
         return self.downloads / f"{sha256}.h5"
@@ -239,7 +244,8 @@ class Hydrator:
         return None
 
     def _require_room(self, missing: Sequence[Found]) -> None:
-        needed, free = sum(item.bytes for item in missing), free_bytes(self.downloads)
+        begun = sum(_begun_bytes(self._fetched(item.pin.sha256)) for item in missing)
+        needed, free = sum(item.bytes for item in missing) - begun, free_bytes(self.downloads)
         if needed > free:
             what = ", ".join(dict.fromkeys(item.pin.task for item in missing))
             raise StoreError(
@@ -253,19 +259,26 @@ class Hydrator:
             return
         tasks = {item.pin.task for item in items}
         name = tasks.pop() if len(tasks) == 1 else ""
-        wanted = {self._fetched(item.pin.sha256): item for item in items}
-        try:
-            self.downloads.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.downloads} cannot be made: {error.strerror or error}") from error
-        self.store.download_all(
-            [Download(item.key, target, item.pin.sha256) for target, item in wanted.items()],
-            progress=lambda done, total: counted.tell(name, done),
-        )
+        with sole_fetcher(self.downloads, lambda: counted.tell(name, 0)):
+            wanted = {self._fetched(item.pin.sha256): item for item in items}
+            here = [target for target in wanted if target.is_file()]  # another run has brought them
+            for target in here:
+                item = replace(wanted.pop(target), here=target)
+                if self._verified(item, counted) is None:
+                    wanted[target] = item
+            self.store.download_all(
+                [Download(item.key, target, item.pin.sha256) for target, item in wanted.items()],
+                progress=lambda done, total: counted.tell(name, done),
+            )
         known = self._known()
         for target, item in wanted.items():
             known.trust(target, item.pin.sha256)
-        counted.add(name, sum(item.bytes for item in items))
+        counted.add(name, sum(item.bytes for item in wanted.values()))
+
+
+def _begun_bytes(target: Path) -> int:
+    """Bytes on the disk that an interrupted download has left beside its target, and goes on with."""
+    return sum(path.stat().st_blocks * 512 for path in target.parent.glob(f"{target.name}.*"))
 
 
 def _silent(task: str, done: int, total: int) -> None:
@@ -294,10 +307,14 @@ class _Counted:
 
 def _stored(entry: DatasetEntry, pin: Pin) -> SplitEntry:
     """What the store says it holds; refused where that is not what the run pins."""
-    if entry.state == "writing":
+    if entry.state is DatasetState.WRITING:
         raise _replaced(pin, "its manifest says that it is being written")
+    if entry.state is DatasetState.NEWER:
+        raise StoreError(
+            f"the {pin.split} split of {pin.task} cannot be used: {entry.note}", hint="update ups-console"
+        )
     stored = entry.splits.get(pin.split)
-    if stored is None or entry.state == "damaged":
+    if stored is None or entry.state is DatasetState.DAMAGED:
         why = entry.note or "the store does not have it"
         raise StoreError(
             f"the {pin.split} split of {pin.task} cannot be used: {why}",

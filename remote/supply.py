@@ -56,7 +56,7 @@ class Supply:
         Raises:
             StoreError, NotFoundError: like `Hydrator.hydrate`; also where it is the rest that cannot come.
         """
-        first, *late = groups(self._hydrator.spec.config)
+        first, late = self._in_order()
         found = self._bring(self._tell, first)
         files = [file for splits in found.values() for file in splits.values()]
         size = sum(file.stat().st_size for file in files)
@@ -64,13 +64,22 @@ class Supply:
         self.datasets = self._hydrator.places() if late else found
         if not late:
             return told
-        self.outlines = self._hydrator.outlines()
         self._stream = Stream(
             self._bring, late, progress=self._tell_beside, trouble=self._trouble, pauses_s=self._pauses
         )
         self._stream.start()
         coming = self._stream.tasks
         return f"{', '.join(first)}: {told}; {', '.join(coming)} follow while training goes on"
+
+    def _in_order(self) -> tuple[list[str], list[list[str]]]:
+        """What has to be here before training begins, and what may follow: tasks whose sizes are known."""
+        first, *late = groups(self._hydrator.spec.config)
+        if not late:
+            return first, []
+        self.outlines = self._hydrator.outlines(self._tell)
+        first += [task for group in late for task in group if task not in self.outlines]
+        late = [[task for task in group if task in self.outlines] for group in late]
+        return first, [group for group in late if group]
 
     def arrived(self, tasks: Sequence[str]) -> bool:
         """Whether the files of some tasks are complete; waits a moment where they are not.

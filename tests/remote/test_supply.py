@@ -14,6 +14,7 @@ from remote.supply import Supply
 from tests.remote.conftest import MakeRun, wait_for
 from tests.remote.test_hydrate import Bucket
 from tests.remote.test_pipeline import events_of, phases_of
+from ups.catalog import manifest_key
 from ups.errors import StoreError
 from ups.rundir import RunDirectory
 from ups.store import Progress
@@ -130,3 +131,14 @@ def test_next_process_fetches_only_what_is_missing(
     assert {Path(key).name for key in bucket.downloads} == {
         f"advection1d_{split}.h5" for split in ("train", "val", "test")
     }
+
+
+def test_task_of_unknown_size_comes_before_training_begins(
+    make_joint_run: MakeRun, two_tasks: DirectoryStore
+) -> None:
+    run = make_joint_run()
+    two_tasks.delete(manifest_key("advection1d"))  # its files are still those that the run pins
+    with supply_of(run, Unsteady(two_tasks.root)) as supply:
+        supply.begin()
+        assert supply.arrived(["advection1d"])
+        assert all(path.is_file() for files in supply.datasets.values() for path in files.values())
