@@ -44,7 +44,7 @@ class Data(Section):
     split: Literal["train", "val", "test"] = "train"
     """Split that is trained on."""
     root: str = "data/pdebench"
-    """Folder of links `{task}_{split}.h5` to a run's data, below its work directory; `PDEBENCH_ROOT` overrides."""
+    """Folder, beside the run, of links `{task}_{split}.h5` to its data; `PDEBENCH_ROOT` overrides."""
     patch_size: int = Field(1, ge=1)
     """Pool the field by this factor before anything else."""
     supernodes: int = Field(2048, ge=1)
