@@ -1,13 +1,17 @@
-"""Files that another process may read while they are written."""
+"""Files and folders that several processes of a machine use at once."""
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ups.errors import StoreError
+
+_LOOK_S = 0.2
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -27,3 +31,32 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def sole_fetcher(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Take turns with other processes that fetch files to a folder; makes the folder.
+
+    Args:
+        folder: where the files go.
+        waiting: called now and then while another process is at it; may raise to stop.
+
+    Raises:
+        StoreError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error.strerror or error}") from error
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(_LOOK_S)
+        yield
+    finally:
+        os.close(handle)

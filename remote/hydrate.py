@@ -5,10 +5,12 @@ judged, and first the tasks that its curriculum draws first. A file in the store
 in place; from a bucket it is fetched to a name that holds its hash, and serves every run beside this one.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from remote.files import sole_fetcher
 from remote.keyed import KeyedData
 from remote.verified import VerifiedFiles
 from ups import catalog
@@ -17,7 +19,7 @@ from ups.config import TrainConfig
 from ups.data.outline import Outline
 from ups.data.split import open_split
 from ups.dataset_keys import DatasetKeys
-from ups.errors import StoreError, UpsError
+from ups.errors import DataError, StoreError, UpsError
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import Download, ObjectStore, free_bytes
 from ups.training.curriculum import joining_epochs
@@ -120,21 +122,21 @@ class Hydrator:
         counted.end("" if len(found) > 1 else next(iter(found)))
         return found
 
-    def outlines(self) -> dict[str, Outline]:
-        """The sizes of each task's trained split, as its manifest says; of the file where that is right.
+    def outlines(self, progress: Progress) -> dict[str, Outline]:
+        """The sizes of each task's trained split, of its file or as its manifest says, if one of them does.
 
         Raises:
-            StoreError, NotFoundError, DataError: neither says.
+            StoreError, NotFoundError: like `hydrate`, before anything has come.
         """
-        trained, known, found = self.spec.config.data.split, self._known(), {}
-        self._plan(_silent)  # what the store lacks comes now
+        found: dict[str, Outline] = {}
+        plan = {item.pin: item for item in self._plan(progress)}
         for task, pins in self.pins.items():
-            pin = Pin(task, trained, pins[trained])
-            file = self._here(pin)
-            if file is not None and known.sha256(file) == pin.sha256:
-                found[task] = Outline.of(open_split(file))
-            else:
-                stored = _stored(self._entry(task), pin)
+            pin = Pin(task, self.spec.config.data.split, pins[self.spec.config.data.split])
+            item = plan.get(pin) or self._find(pin, None)
+            if item.here is not None and not item.key:  # its name was its hash when it came
+                with contextlib.suppress(DataError):
+                    found[task] = Outline.of(open_split(item.here))
+            elif (stored := self._stored_of(item)).shape:
                 found[task] = Outline.from_shape(task, stored.shape, stored.dt)
         return found
 
@@ -211,8 +213,11 @@ class Hydrator:
         """The same file in the store, where the copy here turned out to be wrong."""
         if item.key:
             return item
-        stored = _stored(self._entry(item.pin.task), item.pin)
+        stored = self._stored_of(item)
         return Found(item.pin, stored.bytes, None, stored.key)
+
+    def _stored_of(self, item: Found) -> SplitEntry:
+        return _stored(self._entry(item.pin.task), item.pin)
 
     def _fetched(self, sha256: str) -> Path:
         return self.downloads / f"{sha256}.h5"
@@ -246,7 +251,8 @@ class Hydrator:
         return None
 
     def _require_room(self, missing: Sequence[Found]) -> None:
-        needed, free = sum(item.bytes for item in missing), free_bytes(self.downloads)
+        begun = sum(_begun_bytes(self._fetched(item.pin.sha256)) for item in missing)
+        needed, free = sum(item.bytes for item in missing) - begun, free_bytes(self.downloads)
         if needed > free:
             what = ", ".join(dict.fromkeys(item.pin.task for item in missing))
             raise StoreError(
@@ -260,19 +266,26 @@ class Hydrator:
             return
         tasks = {item.pin.task for item in items}
         name = tasks.pop() if len(tasks) == 1 else ""
-        wanted = {self._fetched(item.pin.sha256): item for item in items}
-        try:
-            self.downloads.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.downloads} cannot be made: {error.strerror or error}") from error
-        self.store.download_all(
-            [Download(item.key, target, item.pin.sha256) for target, item in wanted.items()],
-            progress=lambda done, total: counted.tell(name, done),
-        )
+        with sole_fetcher(self.downloads, lambda: counted.tell(name, 0)):
+            wanted = {self._fetched(item.pin.sha256): item for item in items}
+            here = [target for target in wanted if target.is_file()]  # another run has brought them
+            for target in here:
+                item = replace(wanted.pop(target), here=target)
+                if self._verified(item, counted) is None:
+                    wanted[target] = item
+            self.store.download_all(
+                [Download(item.key, target, item.pin.sha256) for target, item in wanted.items()],
+                progress=lambda done, total: counted.tell(name, done),
+            )
         known = self._known()
         for target, item in wanted.items():
             known.trust(target, item.pin.sha256)
-        counted.add(name, sum(item.bytes for item in items))
+        counted.add(name, sum(item.bytes for item in wanted.values()))
+
+
+def _begun_bytes(target: Path) -> int:
+    """Bytes on the disk that an interrupted download has left beside its target, and goes on with."""
+    return sum(path.stat().st_blocks * 512 for path in target.parent.glob(f"{target.name}.*"))
 
 
 def _silent(task: str, done: int, total: int) -> None:
@@ -304,7 +317,9 @@ def _stored(entry: DatasetEntry, pin: Pin) -> SplitEntry:
     if entry.state is DatasetState.WRITING:
         raise _replaced(pin, "its manifest says that it is being written")
     if entry.state is DatasetState.NEWER:
-        raise StoreError(f"the dataset {pin.task} cannot be used: {entry.note}", hint="update ups-console")
+        raise StoreError(
+            f"the {pin.split} split of {pin.task} cannot be used: {entry.note}", hint="update ups-console"
+        )
     stored = entry.splits.get(pin.split)
     if stored is None or entry.state is DatasetState.DAMAGED:
         why = entry.note or "the store does not have it"

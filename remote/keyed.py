@@ -25,7 +25,6 @@ Progress = Callable[[str, int, int], None]
 
 _FOLDERS = ("pdebench/", "")
 """Where in the store a key's folder is looked for."""
-_RECORD = "datasets.json"
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _RANGE = 16 * 1024 * 1024
 
@@ -58,14 +57,14 @@ class KeyedData:
     def recorded(self) -> DatasetPins:
         """task → split → sha256 of what the run has taken without a pin."""
         try:
-            content = json.loads((self.directory.root / _RECORD).read_text(encoding="utf-8"))
+            content = json.loads((self.directory.datasets_path).read_text(encoding="utf-8"))
             return {task: dict(splits) for task, splits in content.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def record(self, task: str, splits: Mapping[str, str]) -> None:
         """Keep to these files from now on."""
-        write_json(self.directory.root / _RECORD, {**self.recorded(), task: dict(splits)})
+        write_json(self.directory.datasets_path, {**self.recorded(), task: dict(splits)})
 
     def fetch(
         self,

@@ -70,6 +70,7 @@ class Publisher:
             StoreError: the store refused, or does not hold what was sent.
         """
         results = [self._directory.spec_path, *self._checkpoint_files()]
+        results += [self._directory.datasets_path] if self._directory.datasets_path.exists() else []
         results += files_below(self._directory.rollouts) if self._directory.rollouts.is_dir() else []
         results += [self._directory.report_path] if self._directory.report_path.exists() else []
         uploaded = self._upload_all(results, progress)

@@ -8,7 +8,7 @@ from remote.hydrate import Datasets, Hydrator, groups
 from remote.journal import Journal, say
 from remote.links import folder_of, link_splits
 from remote.run_caches import RunCaches
-from remote.streaming import Stream
+from remote.streaming import PAUSES_S, Stream
 from ups.data.outline import Outline
 from ups.errors import UpsError
 from ups.events import PhaseState
@@ -22,16 +22,23 @@ class Supply:
     """Brings the tasks that training begins with, then the others."""
 
     def __init__(
-        self, hydrator: Hydrator, caches: RunCaches, journal: Journal, check: Callable[[], None]
+        self,
+        hydrator: Hydrator,
+        caches: RunCaches,
+        journal: Journal,
+        check: Callable[[], None],
+        *,
+        pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
         """Args:
         hydrator: brings the fields of tasks here.
         caches: what comes in place of the trained split's fields.
         journal: where progress goes.
         check: raises where somebody asked to stop.
+        pauses_s: before what has failed beside the training is tried again.
         """
         self._hydrator, self._caches = hydrator, caches
-        self._journal, self._check = journal, check
+        self._journal, self._check, self._pauses = journal, check, pauses_s
         self._stream: Stream | None = None
         self._waiting = False
         self.datasets = Datasets()
@@ -55,7 +62,7 @@ class Supply:
         Raises:
             StoreError, NotFoundError: like `Hydrator.hydrate`; also where it is the rest that cannot come.
         """
-        first, *late = groups(self._hydrator.spec.config)
+        first, late = self._in_order()
         found = self._bring(self._tell, first)
         told = self._told(found)
         self.datasets = found
@@ -63,11 +70,22 @@ class Supply:
             return told
         places = self._caches.places(self._hydrator.spec.tasks)
         self.datasets = self._with(self._hydrator.places(), places)
-        self.outlines = self._hydrator.outlines()
-        self._stream = Stream(self._bring, late, progress=self._tell_beside, trouble=self._trouble)
+        self._stream = Stream(
+            self._bring, late, progress=self._tell_beside, trouble=self._trouble, pauses_s=self._pauses
+        )
         self._stream.start()
         coming = self._stream.tasks
         return f"{', '.join(first)}: {told}; {', '.join(coming)} follow while training goes on"
+
+    def _in_order(self) -> tuple[list[str], list[list[str]]]:
+        """What has to be here before training begins, and what may follow: tasks whose sizes are known."""
+        first, *late = groups(self._hydrator.spec.config)
+        if not late:
+            return first, []
+        self.outlines = self._hydrator.outlines(self._tell)
+        first += [task for group in late for task in group if task not in self.outlines]
+        late = [[task for task in group if task in self.outlines] for group in late]
+        return first, [group for group in late if group]
 
     def arrived(self, tasks: Sequence[str]) -> bool:
         """Whether the files of some tasks are complete; waits a moment where they are not.

@@ -44,7 +44,7 @@ class Data(Section):
     split: Literal["train", "val", "test"] = "train"
     """Split that is trained on."""
     root: str = "data/pdebench"
-    """Where old scripts kept the data; the store decides now, `PDEBENCH_ROOT` overrides."""
+    """Folder, beside the run, of links `{task}_{split}.h5` to its data; `PDEBENCH_ROOT` overrides."""
     patch_size: int = Field(1, ge=1)
     """Pool the field by this factor before anything else."""
     supernodes: int = Field(2048, ge=1)
@@ -162,7 +162,8 @@ class TaskStage(Section):
     epochs: tuple[int, int]
     """[first, past the last) epoch."""
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Tasks learned in these epochs; each is one of `data.task`."""
+    """Tasks learned in these epochs; each is one of `data.task`. A task is judged from when it is first
+    learned, and its data may come until then."""
     weights: Literal["uniform", "inverse_nrmse"] = "uniform"
     """`inverse_nrmse` gives harder tasks (higher validation nRMSE) more samples."""
 

@@ -7,6 +7,7 @@
     rollouts/       {task}-{step}.npz
     stages.json     what each stage has cost and reached
     report.json     the evaluation
+    datasets.json   the sha256 of data that run.yaml does not pin, once they came by `DATASET_KEY`
 
 Free of torch.
 """
@@ -89,6 +90,10 @@ class RunDirectory:
     @property
     def stages_path(self) -> Path:
         return self.root / "stages.json"
+
+    @property
+    def datasets_path(self) -> Path:
+        return self.root / "datasets.json"
 
     @property
     def report_path(self) -> Path:

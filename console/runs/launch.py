@@ -312,6 +312,8 @@ def _write(path: Path, text: str) -> None:
 
 def _ship(transport: Transport, local: RunDirectory, remote: str) -> None:
     transport.put(local.spec_path.read_bytes(), f"{remote}/run.yaml")
+    if local.datasets_path.exists():
+        transport.put_file(local.datasets_path, f"{remote}/{local.datasets_path.name}")
     for path in sorted(local.checkpoints.rglob("*")):
         if path.is_file():
             transport.put_file(path, f"{remote}/{path.relative_to(local.root).as_posix()}")
@@ -330,3 +332,5 @@ def _link_checkpoints(previous: RunDirectory, local: RunDirectory) -> None:
             target = local.checkpoints / path.relative_to(previous.checkpoints)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(path, target)
+    if previous.datasets_path.exists():  # it goes on with the data that they were trained on
+        os.link(previous.datasets_path, local.datasets_path)

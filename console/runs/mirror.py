@@ -75,6 +75,7 @@ class Mirror:
         if event.type == EventType.ROLLOUT and isinstance(path, str):
             self._fetch(path)
         elif event.type == EventType.CHECKPOINT and isinstance(path, str):
+            self._fetch("datasets.json")  # a new attempt has to go on with the same data
             best = bool(event.fields.get("best"))
             self._checkpoints = {True: path} if best else {**self._checkpoints, False: path}
         elif event.type == EventType.DONE or event.type == EventType.PUBLISHED:

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remote.failures import StopRequested
+from remote.files import sole_fetcher
 from remote.hydrate import JUDGED, Datasets, Hydrator, groups
 from remote.verified import VerifiedFiles
-from tests.remote.conftest import MakeRun, pins_of, write_dataset
+from tests.remote.conftest import MakeRun, pins_of, wait_for, write_dataset
 from ups.catalog import dataset_key, manifest_key
 from ups.data.outline import Outline
 from ups.data.split import open_split
@@ -195,6 +197,43 @@ class TestFetching:
         with pytest.raises(StoreError, match=r"no space left in .*data"):
             hydrate(make_run(), Bucket(store.root))
 
+    def test_what_an_interrupted_download_has_left_needs_no_room(
+        self, make_run: MakeRun, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, bucket = make_run(), Bucket(store.root)
+        pins = pins_of(store)["advection1d"]
+        sizes = {split: bucket.find(dataset_key("advection1d", split)) for split in pins}
+        total = sum(info.bytes for info in sizes.values() if info is not None)
+        part = run.root.parent / "data" / f"{pins['train']}.h5.part"
+        part.parent.mkdir()
+        part.write_bytes(b"x" * 8192)
+        monkeypatch.setattr("remote.hydrate.free_bytes", lambda path: total - 8192)
+        hydrate(run, bucket)
+        part.unlink()
+        for file in part.parent.glob("*.h5"):
+            file.unlink()
+        with pytest.raises(StoreError, match="no space left"):
+            hydrate(run, bucket)
+
+    def test_runs_beside_one_another_fetch_in_turn(self, make_run: MakeRun, store: DirectoryStore) -> None:
+        first, second = make_run("r1"), make_run("r2")
+        bucket, others = Bucket(store.root), Bucket(store.root)
+        waited: list[int] = []
+        with ThreadPoolExecutor() as pool:
+            with sole_fetcher(first.root.parent / "data", lambda: None):
+                # as a process that fetches the same would: the files are there when it is done
+                done = pool.submit(
+                    Hydrator(second.read_spec(), others, second).hydrate,
+                    lambda task, done, total: waited.append(done),
+                )
+                wait_for(lambda: bool(waited))
+                for split, sha256 in pins_of(store)["advection1d"].items():
+                    key = dataset_key("advection1d", split)
+                    bucket.download(key, first.root.parent / "data" / f"{sha256}.h5", sha256=sha256)
+            found = done.result(timeout=30)
+        assert others.downloads == []
+        assert Hydrator(second.read_spec(), others, second).ready() == found
+
     def test_a_request_to_stop_interrupts(self, make_run: MakeRun, store: DirectoryStore) -> None:
         run, bucket = make_run(), Bucket(store.root)
 
@@ -277,11 +316,11 @@ class TestInGroups:
         run = make_joint_run()
         hydrator = Hydrator(run.read_spec(), bucket, run)
         hydrator.hydrate(Progress(), ["darcy2d"])
-        places, outlines = hydrator.places(), hydrator.outlines()
+        places, outlines = hydrator.places(), hydrator.outlines(Progress())
         assert not places["advection1d"]["train"].exists()
         found = hydrator.hydrate(Progress())
         assert found == places
-        assert outlines == hydrator.outlines()
+        assert outlines == hydrator.outlines(Progress())
         assert outlines["advection1d"] == Outline.of(open_split(found["advection1d"]["train"]))
 
     def test_room_is_needed_for_all_tasks(

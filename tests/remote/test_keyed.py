@@ -15,6 +15,7 @@ from remote.failures import StopRequested
 from remote.hydrate import Datasets, Hydrator
 from remote.keyed import by_split
 from tests.remote.conftest import MakeRun, pins_of
+from tests.remote.test_pipeline import done_of, drive, events_of, published
 from tests.simulators.wandb_account import artifact_folder, simulate_wandb
 from ups.catalog import dataset_key
 from ups.dataset_keys import KEY_VARIABLE
@@ -238,3 +239,23 @@ def test_record_that_is_damaged_counts_as_none(make_run: MakeRun, store: Directo
     assert Hydrator(run.read_spec(), store, run).pins == {}
     hydrate(run, store)
     assert json.loads((run.root / "datasets.json").read_text()) == pins_of(store)
+
+
+def test_whole_run_on_what_nothing_pins(
+    make_run: MakeRun, store: DirectoryStore, empty: DirectoryStore
+) -> None:
+    copy_splits(store, empty.root / KEY, "{split}.h5")
+    run = make_run(datasets={}, store=empty.url)
+    assert drive(run, DATASET_KEY=KEY) == 0
+    assert done_of(run)["status"] == "succeeded"
+    report = json.loads(run.report_path.read_text())
+    assert report["data_sha256"] == pins_of(store)
+    assert json.loads(published(run, empty, "datasets.json")) == pins_of(store)
+
+
+def test_whole_run_without_data_says_what_was_tried(make_run: MakeRun, empty: DirectoryStore) -> None:
+    run = make_run(datasets={}, store=empty.url)
+    assert drive(run, DATASET_KEY=KEY) == 4
+    (error,) = [event.fields for event in events_of(run) if event.type == "error"]
+    assert error["message"].startswith("there are no data of advection1d. Tried the dataset in dir:")
+    assert f"W&B artifact {KEY}: there is no WANDB_API_KEY" in error["message"]

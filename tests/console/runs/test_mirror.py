@@ -49,6 +49,7 @@ def test_files_that_events_name_are_fetched_whole(tmp_path: Path) -> None:
     remote, mirror = make(tmp_path)
     (remote / "rollouts").mkdir()
     (remote / "rollouts" / "advection1d-10.npz").write_bytes(b"x" * 1000)
+    (remote / "datasets.json").write_text('{"advection1d": {"train": "0"}}')
     for name in ("epoch-1", "epoch-2"):
         (remote / "checkpoints" / name).mkdir(parents=True)
         (remote / "checkpoints" / name / "model.safetensors").write_bytes(name.encode())
@@ -62,6 +63,7 @@ def test_files_that_events_name_are_fetched_whole(tmp_path: Path) -> None:
     assert (local / "rollouts" / "advection1d-10.npz").stat().st_size == 1000
     assert (local / "checkpoints" / "epoch-2" / "model.safetensors").read_bytes() == b"epoch-2"
     assert not (local / "checkpoints" / "epoch-1").exists()
+    assert (local / "datasets.json").exists()
 
 
 def test_a_path_outside_of_the_run_is_refused(tmp_path: Path) -> None:
