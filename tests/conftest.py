@@ -22,7 +22,7 @@ from tests.laptop import laptop_store as laptop_store
 REQUIRE_PROGRAMS = "UPS_REQUIRE_PROGRAMS"
 """Set in CI: a test whose program is missing fails there instead of being skipped."""
 
-_SECRETS = ("B2_", "WANDB_", "VAST_", "VULTR_", "UPS_")
+_SECRETS = ("B2_", "AWS_", "WANDB_", "VAST_", "VULTR_", "UPS_")
 _SYSTEM_PATH = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 
 # The workers of a parallel run share the cores; each with as many threads as cores is slower than one.

@@ -135,8 +135,8 @@ class ObjectStore(Protocol):
         """Remove those whose name begins so, in which no process is, but for one of them."""
         ...
 
-    def move(self, source: Path, key: str) -> None:
-        """Store a staged file atomically, without copying it; `source` is gone afterwards."""
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
+        """Store a staged file atomically, without a copy on this machine; `source` is gone afterwards."""
         ...
 
     def rename(self, key: str, new_key: str) -> None:
@@ -146,6 +146,28 @@ class ObjectStore(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other writers out for the short while in which a dataset is swapped; waits for them."""
         ...
+
+
+def summed(total: int, progress: Progress | None) -> Callable[[], Progress | None]:
+    """Progress over several files moved one after the other.
+
+    Returns:
+        What the next file reports to, each time it is called.
+    """
+    before, current = 0, 0
+
+    def tell(done: int, _: int) -> None:
+        nonlocal current
+        assert progress is not None
+        current = done
+        progress(before + done, total)
+
+    def following() -> Progress | None:
+        nonlocal before, current
+        before, current = before + current, 0
+        return None if progress is None else tell
+
+    return following
 
 
 def checked_key(key: str) -> str:

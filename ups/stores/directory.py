@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ups.errors import NotFoundError, StoreError
-from ups.store import Download, ObjectInfo, Progress, Upload, checked_key, store_error
+from ups.store import Download, ObjectInfo, Progress, Upload, checked_key, store_error, summed
 from ups.stores.workspaces import HIDDEN, Workspaces
 
 _CHUNK = 4 * 1024 * 1024
@@ -96,14 +96,14 @@ class DirectoryStore:
             raise store_error(error, target) from error
 
     def upload_all(self, files: Sequence[Upload], *, progress: Progress | None = None) -> tuple[str, ...]:
-        told = _Summed(sum(file.source.stat().st_size for file in files), progress)
-        return tuple(self.upload(file.source, file.key, progress=told.next()) for file in files)
+        told = summed(sum(file.source.stat().st_size for file in files), progress)
+        return tuple(self.upload(file.source, file.key, progress=told()) for file in files)
 
     def download_all(self, files: Sequence[Download], *, progress: Progress | None = None) -> None:
         found = [self.find(file.key) for file in files]
-        told = _Summed(sum(info.bytes for info in found if info is not None), progress)
+        told = summed(sum(info.bytes for info in found if info is not None), progress)
         for file in files:
-            self.download(file.key, file.target, sha256=file.sha256, progress=told.next())
+            self.download(file.key, file.target, sha256=file.sha256, progress=told())
 
     def delete(self, key: str) -> None:
         try:
@@ -131,12 +131,15 @@ class DirectoryStore:
     def discard_workspaces(self, prefix: str, *, but: str = "") -> None:
         self._workspaces.discard_workspaces(prefix, but=but)
 
-    def move(self, source: Path, key: str) -> None:
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
         path = self._path(key)
         try:
+            size = source.stat().st_size
             path.parent.mkdir(parents=True, exist_ok=True)
             source.replace(path)
             _sync_directory(path.parent)
+            if progress is not None:
+                progress(size, size)
         except OSError as error:
             raise store_error(error, path) from error
 
@@ -172,26 +175,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _info(key: str, stat: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, stat.st_size, stat.st_mtime, f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}")
-
-
-class _Summed:
-    """Progress over many files, from the progress of each in turn."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._progress = total, progress
-        self._before = self._current = 0
-
-    def next(self) -> Progress | None:
-        """What the next file reports to."""
-        if self._progress is None:
-            return None
-        self._before, self._current = self._before + self._current, 0
-        return self._tell
-
-    def _tell(self, done: int, _: int) -> None:
-        assert self._progress is not None
-        self._current = done
-        self._progress(self._before + done, self._total)
 
 
 class _atomic:  # noqa: N801 - reads as a verb at its call sites

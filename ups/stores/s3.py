@@ -128,8 +128,8 @@ class S3Store:
     def discard_workspaces(self, prefix: str, *, but: str = "") -> None:
         self._workspaces.discard_workspaces(prefix, but=but)
 
-    def move(self, source: Path, key: str) -> None:
-        self.upload(source, key)
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
+        self.upload(source, key, progress=progress)
         source.unlink()
 
     def rename(self, key: str, new_key: str) -> None:

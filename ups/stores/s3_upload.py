@@ -109,9 +109,30 @@ class _Batch:
             self.tally.add(source.bytes)
             return ()
         if source.bytes > part_bytes:
+            if there is not None and there.bytes == source.bytes and self._complete(item, there, part_bytes):
+                return ()
             return _Parts.begun(self, item, part_bytes).jobs()
         self._whole(item, there)
         return ()
+
+    def _complete(self, item: _Item, there: ObjectInfo, part_bytes: int) -> bool:
+        """Whether the object is the file: its upload ended after the journal's last line."""
+        key, source, digest = item.file.key, item.source, hashlib.sha256()
+        begun = self.journal.begun.get(key)
+        size, etags = begun.part_bytes if begun is not None else part_bytes, dict[int, str]()
+        with item.file.source.open("rb", buffering=0) as file:
+            for number, start in enumerate(range(0, source.bytes, size), start=1):
+                content = _read(file.fileno(), min(size, source.bytes - start), start, item.file.source)
+                digest.update(content)
+                etags[number] = _md5(content)
+        if there.etag != _etag_of_parts(etags):
+            return False
+        if begun is not None:
+            self.control.abort_parts(key, begun.upload)
+        item.sha256 = digest.hexdigest()
+        self.journal.note_stored(key, Stored(source, item.sha256, there.etag))
+        self.tally.add(source.bytes)
+        return True
 
     def _whole(self, item: _Item, there: ObjectInfo | None) -> None:
         key, source = item.file.key, item.source
