@@ -46,7 +46,7 @@ class Context:
     def store(self) -> "ObjectStore":
         from ups.store import open_store
 
-        return open_store(self.settings.store_url)
+        return open_store(self.settings.store_url, self.settings.store_environment)
 
     @cached_property
     def providers(self) -> "dict[str, Provider]":
@@ -82,7 +82,8 @@ class Context:
             elif progress is not None and record.get("type") == "progress":
                 _pass_on(record, progress)
 
-        return runtime.call(arguments, on_record), warnings
+        environment = self.settings.store_environment
+        return runtime.call(arguments, on_record, environment=environment), warnings
 
 
 def _pass_on(record: "dict[str, Any]", progress: Progress) -> None:

@@ -2,8 +2,8 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,13 @@ from console.storage import StorageTerms
 from ups.errors import ConfigError
 
 DEFAULT_CAP_USD_PER_DAY = 25.0
+_STORE_VARIABLES = (
+    "B2_KEY_ID", "B2_APP_KEY", "B2_S3_ENDPOINT", "B2_S3_REGION",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION",
+    "UPS_BANDWIDTH", "UPS_SCRATCH",
+)  # fmt: skip
+"""What `ups.store.open_store` reads from an environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +27,16 @@ class Settings:
 
     store_url: str
     store_origin: str
+    """What names the store: a variable, or the default."""
     cap_usd_per_day: float
     theme: str | None
     keymap: Mapping[str, str]
     """Binding id → keys."""
     storage: StorageTerms
     """What a bucket costs."""
+    store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What opens the store, keys among it, for other processes: by their environment, never an argument."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def store_terms(self) -> StorageTerms | None:
@@ -45,16 +56,34 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
     cap = caps.get("usd_per_day", DEFAULT_CAP_USD_PER_DAY)
     if not isinstance(cap, int | float) or isinstance(cap, bool) or cap < 0:
         raise ConfigError(f"{home.config}: caps.usd_per_day must be a number of dollars, not {cap!r}")
-    store = variables.get("UPS_STORE")
+    store, origin = _store(home, variables)
     theme = content.get("theme")
     return Settings(
-        store_url=store or f"dir:{home.store}",
-        store_origin="UPS_STORE" if store else "default",
+        store_url=store,
+        store_origin=origin,
         cap_usd_per_day=float(cap),
         theme=str(theme) if theme else None,
         keymap={str(k): str(v) for k, v in _section(content, "keymap", home.config).items()},
         storage=StorageTerms.parse(_section(content, "storage", home.config), str(home.config)),
+        store_environment={name: variables[name] for name in _STORE_VARIABLES if variables.get(name)},
+        warnings=tuple(_lone_keys(store, variables)),
     )
+
+
+def _store(home: Home, variables: Mapping[str, str]) -> tuple[str, str]:
+    """The URL of the store, and what says so."""
+    if store := variables.get("UPS_STORE"):
+        return store, "UPS_STORE"
+    if bucket := variables.get("B2_BUCKET"):
+        return f"s3://{bucket}/{variables.get('B2_PREFIX', '').strip('/')}".rstrip("/"), "B2_BUCKET"
+    return f"dir:{home.store}", "default"
+
+
+def _lone_keys(store: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """A key opens no bucket that nobody names."""
+    keys = [name for name in ("B2_KEY_ID", "B2_APP_KEY") if variables.get(name)]
+    if keys and not store.startswith("s3:"):
+        yield f"{' and '.join(keys)} set, but no bucket: the store is {store}; set B2_BUCKET or UPS_STORE"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def _make(options: Options, output: Output) -> int:
             replace=options.replace,
             labour=labour,
             progress=_progress(labour, output),
+            transfer=_transfer(labour, output, task),
         )
         for task in options.tasks
     ]
@@ -134,6 +135,7 @@ def _import(options: Options, output: Output) -> int:
         replace=options.replace,
         labour=labour,
         progress=_progress(labour, output),
+        transfer=_transfer(labour, output, options.task),
     )
     _tell_imports([result], labour, output)
     return 0
@@ -167,6 +169,13 @@ def _export(options: Options, output: Output) -> int:
 def _progress(labour: "Labour", output: Output) -> Callable[[str, int, int], None]:
     """Of several processes on one request the main one speaks for all."""
     return output.progress if labour.ranks.is_main else lambda what, done, total: None
+
+
+def _transfer(labour: "Labour", output: Output, task: str) -> Callable[[int, int], None]:
+    """The same of the bytes that a store elsewhere sends or receives."""
+    if not labour.ranks.is_main:
+        return lambda done, total: None
+    return lambda done, total: output.progress(f"transfer {task}", done, total, unit="bytes")
 
 
 def _tell_imports(results: Sequence["ImportResult"], labour: "Labour", output: Output) -> None:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,7 @@ class _Task:
             replace=self.request.replace,
             labour=self.request.labour,
             progress=self.output.progress,
+            transfer=partial(self._bytes, f"transfer {self.name}"),
         )
         for note in result.notes:
             self.output.warn("data", f"{self.name}: {note}")

@@ -127,7 +127,8 @@ class Publisher:
         if local is not None:
             right = file_sha256(local) == sha256
         else:
-            right = any(found.key == key and found.bytes == size for found in self._store.list(key))
+            found = self._store.find(key)
+            right = found is not None and found.bytes == size
         if not right:
             raise StoreError(
                 f"{self._store.url} does not hold {key} as it was sent",

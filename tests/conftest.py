@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
+from tests.buckets import b2_server as b2_server
+from tests.buckets import b2_store as b2_store
+from tests.buckets import new_bucket_store as new_bucket_store
+from tests.buckets import rclone_server as rclone_server
+from tests.buckets import rclone_store as rclone_store
 from tests.laptop import laptop as laptop
 from tests.laptop import laptop_store as laptop_store
 
 REQUIRE_PROGRAMS = "UPS_REQUIRE_PROGRAMS"
 """Set in CI: a test whose program is missing fails there instead of being skipped."""
 
-_SECRETS = ("B2_", "WANDB_", "VAST_", "VULTR_", "UPS_")
+_SECRETS = ("B2_", "AWS_", "WANDB_", "VAST_", "VULTR_", "UPS_")
 _SYSTEM_PATH = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 
 # The workers of a parallel run share the cores; each with as many threads as cores is slower than one.

@@ -7,7 +7,7 @@ a dataset that is half there. Free of torch.
 import errno
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +135,8 @@ class ObjectStore(Protocol):
         """Remove those whose name begins so, in which no process is, but for one of them."""
         ...
 
-    def move(self, source: Path, key: str) -> None:
-        """Store a staged file atomically, without copying it; `source` is gone afterwards."""
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
+        """Store a staged file atomically, without a copy on this machine; `source` is gone afterwards."""
         ...
 
     def rename(self, key: str, new_key: str) -> None:
@@ -146,6 +146,36 @@ class ObjectStore(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other writers out for the short while in which a dataset is swapped; waits for them."""
         ...
+
+
+def summed(total: int, progress: Progress | None) -> Callable[[], Progress | None]:
+    """Progress over several files moved one after the other.
+
+    Returns:
+        What the next file reports to, each time it is called.
+    """
+    before, current = 0, 0
+
+    def tell(done: int, _: int) -> None:
+        nonlocal current
+        assert progress is not None
+        current = done
+        progress(before + done, total)
+
+    def following() -> Progress | None:
+        nonlocal before, current
+        before, current = before + current, 0
+        return None if progress is None else tell
+
+    return following
+
+
+def checked_key(key: str) -> str:
+    """The key; raises StoreError where it is none, or leads out of the store."""
+    parts = key.split("/")
+    if not all(part and part not in {".", ".."} for part in parts):
+        raise StoreError(f"not a valid store key: {key!r}", hint="a key is folder/name, without . or ..")
+    return key
 
 
 def file_sha256(path: Path) -> str:
@@ -168,11 +198,15 @@ def store_error(error: OSError, where: Path) -> StoreError:
     return StoreError(f"the store failed at {where}: {error.strerror or error}")
 
 
-def open_store(url: str) -> ObjectStore:
-    """The store that a URL names.
+def open_store(url: str, environment: Mapping[str, str] | None = None) -> ObjectStore:
+    """The store that a URL names; nothing is asked of it yet.
+
+    Args:
+        url: `dir:/path` or `s3://bucket/prefix`.
+        environment: where a bucket's keys are; the process's own by default.
 
     Raises:
-        ConfigError: the scheme is not known, or not available.
+        ConfigError: the scheme is not known, or something that the bucket needs is not set.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "dir" and rest:
@@ -180,11 +214,11 @@ def open_store(url: str) -> ObjectStore:
 
         return DirectoryStore(Path(rest).expanduser())
     if scheme == "s3":
-        raise ConfigError(
-            f"{url}: S3 and B2 buckets are not available in this version",
-            hint="use a directory: UPS_STORE=dir:/path",
-        )
-    raise ConfigError(f"{url!r} is not a store", hint="write dir:/path")
+        from ups.stores.s3 import S3Store
+        from ups.stores.s3_settings import bucket_settings
+
+        return S3Store(bucket_settings(url, environment))
+    raise ConfigError(f"{url!r} is not a store", hint="write dir:/path or s3://bucket/prefix")
 
 
 def free_bytes(path: Path) -> int:

@@ -95,7 +95,7 @@ class Launcher:
         from ups.store import open_store
 
         try:
-            store = open_store(self.settings.store_url)
+            store = open_store(self.settings.store_url, self.settings.store_environment)
         except UpsError as error:
             yield _failed(error)
             return
@@ -178,7 +178,9 @@ class Launcher:
     def _spec(self, run: str, name: str, config: "TrainConfig") -> RunSpec:
         from ups.store import open_store
 
-        pins = data.pins(open_store(self.settings.store_url), config.data.task)
+        pins = data.pins(
+            open_store(self.settings.store_url, self.settings.store_environment), config.data.task
+        )
         return RunSpec(
             run=run,
             attempt=1,
@@ -208,7 +210,7 @@ class Launcher:
             transport.start(
                 [transport.python, "-m", "remote", "run", transport.absolute(remote)],
                 remote,
-                environment={"PYTHONUNBUFFERED": "1", **_passed_on()},
+                environment={"PYTHONUNBUFFERED": "1", **self.settings.store_environment, **_passed_on()},
             )
             if entry.state is InstanceState.REACHABLE:
                 self.ledger.move(entry.label, InstanceState.RUNNING, f"run {spec.run} started")

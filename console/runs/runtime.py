@@ -6,10 +6,11 @@ the exceptions that they were.
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from console.errors import OverBudgetError, ProviderError, RunFailedError, TeardownNotVerifiedError
@@ -57,12 +58,18 @@ def require_train_extra() -> None:
         )
 
 
-def call(arguments: Sequence[str], on_record: Callable[[Record], None]) -> Record:
+def call(
+    arguments: Sequence[str],
+    on_record: Callable[[Record], None],
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Record:
     """Run `python -m remote ARGUMENTS --json` to its end.
 
     Args:
         arguments: the subcommand and its options.
         on_record: called with each JSON line.
+        environment: what the child's has beyond this process's own; keys go there, never into arguments.
 
     Returns:
         The last record.
@@ -78,6 +85,7 @@ def call(arguments: Sequence[str], on_record: Callable[[Record], None]) -> Recor
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
         try:
             assert child.stdout is not None

@@ -1,5 +1,6 @@
 """Results reach the store whole, once, and the log and events last."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,15 @@ from tests.remote.conftest import MakeRun
 from ups.errors import StoreError
 from ups.events import EventReader, EventType
 from ups.rundir import RunDirectory
-from ups.store import file_sha256
+from ups.store import ObjectStore, file_sha256
 from ups.stores.directory import DirectoryStore
+from ups.stores.s3 import S3Store
 
 PREFIX = "runs/r1/attempt-1/"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 class Recorder:
@@ -48,13 +54,13 @@ def run(make_run: MakeRun) -> RunDirectory:
     return made
 
 
-def publish(run: RunDirectory, store: DirectoryStore) -> Recorder:
+def publish(run: RunDirectory, store: ObjectStore) -> Recorder:
     recorder = Recorder()
     Publisher(store, run.read_spec(), run, recorder).publish(lambda done, total: None)
     return recorder
 
 
-def stored(store: DirectoryStore) -> dict[str, bytes]:
+def stored(store: ObjectStore) -> dict[str, bytes]:
     return {info.key.removeprefix(PREFIX): store.read_bytes(info.key) for info in store.list(PREFIX)}
 
 
@@ -74,6 +80,15 @@ def test_everything_whole_is_published_the_log_and_events_last(
 def test_publishing_again_sends_nothing(run: RunDirectory, store: DirectoryStore) -> None:
     publish(run, store)
     assert publish(run, store).paths == []
+
+
+def test_a_bucket_takes_it_all_and_again_only_what_changed(run: RunDirectory, b2_store: S3Store) -> None:
+    recorder = publish(run, b2_store)
+    assert {name: sha256(content) for name, content in stored(b2_store).items()} == recorder.hashes
+    assert publish(run, b2_store).paths == []
+    b2_store.write_bytes(f"{PREFIX}rollouts/advection1d-6.npz", b"cut")
+    run.report_path.write_text('{"a": 1}')
+    assert publish(run, b2_store).paths == ["rollouts/advection1d-6.npz", "report.json"]
 
 
 def test_only_what_changed_is_sent_again(run: RunDirectory, store: DirectoryStore) -> None:

@@ -20,7 +20,8 @@ from typing import Any
 
 from ups.catalog import FOLDER, MANIFEST_FORMAT, dataset_key, manifest_key, read_manifest
 from ups.errors import DataError, NotFoundError, StoreError
-from ups.store import ObjectStore, file_sha256
+from ups.reading import stored_sha256
+from ups.store import ObjectStore, Progress, summed
 
 
 def manifest_token(store: ObjectStore, task: str) -> str:
@@ -32,7 +33,13 @@ def manifest_token(store: ObjectStore, task: str) -> str:
 
 
 def swap(
-    store: ObjectStore, task: str, files: Mapping[str, Path], manifest: Mapping[str, Any], *, token: str
+    store: ObjectStore,
+    task: str,
+    files: Mapping[str, Path],
+    manifest: Mapping[str, Any],
+    *,
+    token: str,
+    progress: Progress | None = None,
 ) -> None:
     """Replace a dataset by staged files.
 
@@ -40,6 +47,7 @@ def swap(
         files: split → staged file, on the store's file system.
         manifest: of the new dataset, but for `format`, `state` and `created`.
         token: `manifest_token` as it was when the new files were begun.
+        progress: called with (bytes done, bytes in all) while the store receives them.
 
     Raises:
         StoreError: another process changed the dataset meanwhile, or the store cannot be written.
@@ -50,8 +58,9 @@ def swap(
             raise StoreError(
                 f"the dataset {task} was changed by another process meanwhile", hint="run the command again"
             )
+        told = summed(sum(path.stat().st_size for path in files.values()), progress)
         for split, path in files.items():
-            store.move(path, _hidden_key(task, split))
+            store.move(path, _hidden_key(task, split), progress=told())
         _write_manifest(store, task, content, "writing")
         for split in files:
             store.rename(_hidden_key(task, split), dataset_key(task, split))
@@ -79,16 +88,19 @@ def _interrupted(store: ObjectStore, task: str) -> Mapping[str, Any] | None:
 def _finish(store: ObjectStore, task: str, manifest: Mapping[str, Any]) -> None:
     for split, entry in manifest["splits"].items():
         hidden = _hidden_key(task, split)
-        if _has(store, hidden, entry["sha256"]):
+        if _has(store, hidden, entry):
             store.rename(hidden, dataset_key(task, split))
-        elif not _has(store, dataset_key(task, split), entry["sha256"]):
+        elif not _has(store, dataset_key(task, split), entry):
             return  # neither the new file nor what was to become it: stays `writing`
     _write_manifest(store, task, manifest, "complete")
 
 
-def _has(store: ObjectStore, key: str, sha256: str) -> bool:
-    path = store.local_path(key)
-    return path is not None and file_sha256(path) == sha256
+def _has(store: ObjectStore, key: str, entry: Mapping[str, Any]) -> bool:
+    """Whether an object is what the manifest says, to the last byte."""
+    found = store.find(key)
+    if found is None or found.bytes != entry["bytes"]:
+        return False
+    return stored_sha256(store, key, found.bytes) == str(entry["sha256"])
 
 
 def _hidden_key(task: str, split: str) -> str:

@@ -21,16 +21,17 @@ from ups.catalog import Progress
 from ups.data import commit, crew
 from ups.data.assembly import Assembly, assemble
 from ups.data.conversion import Conversion, fingerprint
+from ups.data.existing import existing_sources
 from ups.data.fields import SPLITS
 from ups.data.imports import open_sources
 from ups.data.solvers.registry import solver_sources
 from ups.data.source import Source
-from ups.data.split import open_split
 from ups.data.split_files import Segment, SplitFiles
-from ups.data.stored import StoredSource, stored_sources
+from ups.data.stored import StoredSource
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.ranks import ALONE, Ranks
 from ups.store import ObjectStore, free_bytes
+from ups.store import Progress as Transfer
 
 _POLL_SECONDS = 0.1
 _SPARE_BYTES = 1024 * 1024
@@ -56,6 +57,18 @@ class Labour:
 
 
 _ALONE = Labour()
+
+
+def _unwatched(done: int, total: int) -> None:
+    """Bytes that nobody counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tell:
+    """Who is told how far it is."""
+
+    samples: Progress
+    transfer: Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,7 @@ def import_raw(
     replace: bool = False,
     labour: Labour = _ALONE,
     progress: Progress = _silent,
+    transfer: Transfer = _unwatched,
 ) -> ImportResult:
     """Add raw files to the dataset of a task; a file whose content is there already changes nothing.
 
@@ -92,6 +106,7 @@ def import_raw(
         replace: drop what the store holds of the task instead of adding to it.
         labour: the processes that do it.
         progress: called with (what, samples done, samples in all).
+        transfer: called with (bytes done, bytes in all) while a store elsewhere sends or receives files.
 
     Raises:
         NotFoundError: no such task or file.
@@ -99,7 +114,9 @@ def import_raw(
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
     sources = open_sources(task, [Path(path) for path in files])
-    return import_sources(store, task, sources, replace=replace, labour=labour, progress=progress)
+    return import_sources(
+        store, task, sources, replace=replace, labour=labour, progress=progress, transfer=transfer
+    )
 
 
 def import_sources(
@@ -110,9 +127,10 @@ def import_sources(
     replace: bool = False,
     labour: Labour = _ALONE,
     progress: Progress = _silent,
+    transfer: Transfer = _unwatched,
 ) -> ImportResult:
     """The same of sources that are open already; arguments and errors as of `import_raw`."""
-    return _combine(store, task, sources, replace, labour, progress)
+    return _combine(store, task, sources, replace, labour, _Tell(progress, transfer))
 
 
 def make(
@@ -124,6 +142,7 @@ def make(
     replace: bool = False,
     labour: Labour = _ALONE,
     progress: Progress = _silent,
+    transfer: Transfer = _unwatched,
 ) -> ImportResult:
     """Generate the dataset of a task with its solver; the same request twice changes nothing.
 
@@ -132,6 +151,7 @@ def make(
         replace: drop what the store holds of the task where it is something else.
         labour: the processes that do it.
         progress: called with (what, samples done, samples in all).
+        transfer: called with (bytes done, bytes in all) while a store elsewhere sends or receives files.
 
     Raises:
         NotFoundError: no such task.
@@ -139,7 +159,7 @@ def make(
         StoreError: the store cannot be written, or has no room; the dataset is as it was.
     """
     sources = solver_sources(task, samples=samples, seed=seed)
-    return _combine(store, task, sources, replace, labour, progress)
+    return _combine(store, task, sources, replace, labour, _Tell(progress, transfer))
 
 
 def convert_file(task: str, raw: Path, target: Path, *, split: str = "test") -> None:
@@ -180,7 +200,7 @@ def _combine(
     given: Sequence[Source],
     replace: bool,
     labour: Labour,
-    progress: Progress,
+    tell: _Tell,
 ) -> ImportResult:
     if not given:
         raise DataError(f"there is nothing to import as {task}", hint="name at least one file")
@@ -200,11 +220,21 @@ def _combine(
         store.discard_workspaces(_workspace_prefix(task))
         counts = {split: entry.samples for split, entry in catalog.dataset(store, task).splits.items()}
         return ImportResult(task, (), already, counts)
-    stored = [] if replace or not held else _stored(store, task, progress)
+    if replace or not held:
+        return _add(store, task, token, [], added, already, labour, tell)
+    with existing_sources(store, task, token, labour.ranks, tell.samples, tell.transfer) as stored:
+        return _add(store, task, token, stored, added, already, labour, tell)
+
+
+def _add(
+    store: ObjectStore, task: str, token: str, stored: Sequence[StoredSource], added: Sequence[Source],
+    already: tuple[str, ...], labour: Labour, tell: _Tell,
+) -> ImportResult:  # fmt: skip
+    """Make the dataset of what is stored and what is added."""
     _refuse_differences(task, stored, added)
     assembly = assemble([*stored, *added])
     if labour.ranks.is_main:
-        _store(store, assembly, token, labour, progress)
+        _store(store, assembly, token, labour, tell)
     else:
         _help(store, assembly, labour)
     notes = _notes(assembly, stored, added)
@@ -256,30 +286,20 @@ def _refuse_differences(task: str, stored: Sequence[Source], added: Sequence[Sou
             )
 
 
-def _stored(store: ObjectStore, task: str, progress: Progress) -> list[StoredSource]:
-    """The samples that are in the store, once every byte of them is verified."""
-    entry = catalog.verify(store, task, progress)
-    if entry.state != "verified":
-        raise DataError(
-            f"the store's dataset of {task} is {entry.state}: {entry.note}", hint="--replace drops it"
-        )
-    paths = [store.local_path(entry.splits[split].key) for split in SPLITS]
-    return stored_sources([open_split(path) for path in paths if path is not None])
-
-
-def _store(store: ObjectStore, assembly: Assembly, token: str, labour: Labour, progress: Progress) -> None:
+def _store(store: ObjectStore, assembly: Assembly, token: str, labour: Labour, tell: _Tell) -> None:
     task, name = assembly.spec.name, _workspace_name(assembly)
     store.discard_workspaces(_workspace_prefix(task), but=name)
     with store.workspace(name) as folder:
         _require_room(store, assembly, folder)
         conversion = Conversion(assembly, folder)
         conversion.prepare()
-        crew.convert(conversion, _share(conversion, labour), jobs=labour.jobs, progress=progress)
+        crew.convert(conversion, _share(conversion, labour), jobs=labour.jobs, progress=tell.samples)
         total = len(conversion.segments)
         while missing := len(conversion.missing()):  # torchrun ends this process where another fails
-            progress(f"{task} in other processes", total - missing, total)
+            tell.samples(f"{task} in other processes", total - missing, total)
             time.sleep(_POLL_SECONDS)
-        commit.swap(store, task, conversion.paths, conversion.finish(), token=token)
+        manifest = conversion.finish()
+        commit.swap(store, task, conversion.paths, manifest, token=token, progress=tell.transfer)
 
 
 def _help(store: ObjectStore, assembly: Assembly, labour: Labour) -> None:

@@ -1,28 +1,18 @@
 """A directory as the bucket: the embedded default."""
 
-import fcntl
 import hashlib
 import os
 import secrets
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from ups.errors import NotFoundError, StoreError
-from ups.store import Download, ObjectInfo, Progress, Upload, store_error
+from ups.store import Download, ObjectInfo, Progress, Upload, checked_key, store_error, summed
+from ups.stores.workspaces import HIDDEN, Workspaces
 
 _CHUNK = 4 * 1024 * 1024
-_HIDDEN = ".tmp-"
-"""Names that begin so are unfinished, and no objects."""
-_WORKSPACE = f"{_HIDDEN}work-"
-_KEPT_SECONDS = 7 * 86400.0
-"""A workspace that nobody has used for so long is given up."""
-_NEWBORN_SECONDS = 60.0
-"""A staging directory younger than this may not have been locked by its owner yet."""
 
 
 class DirectoryStore:
@@ -30,33 +20,28 @@ class DirectoryStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._workspaces = Workspaces(root)
 
     @property
     def url(self) -> str:
         return f"dir:{self.root}"
 
     def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or ".." in parts:
-            raise StoreError(f"not a valid store key: {key!r}")
-        return self.root.joinpath(*parts)
+        return self.root / checked_key(key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.root
         if not top.is_dir():
             return
-        for directory, folders, files in os.walk(top):
-            folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
-            for name in sorted(files):
-                path = Path(directory, name)
-                key = path.relative_to(self.root).as_posix()
-                if key.startswith(prefix) and not name.startswith(_HIDDEN):
-                    try:
-                        stat = path.stat()
-                    except FileNotFoundError:  # deleted while listing
-                        continue
-                    yield _info(key, stat)
+        for path in _files_below(top):
+            key = path.relative_to(self.root).as_posix()
+            if key.startswith(prefix):
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # deleted while listing
+                    continue
+                yield _info(key, stat)
 
     def find(self, key: str) -> ObjectInfo | None:
         path = self._path(key)
@@ -111,14 +96,14 @@ class DirectoryStore:
             raise store_error(error, target) from error
 
     def upload_all(self, files: Sequence[Upload], *, progress: Progress | None = None) -> tuple[str, ...]:
-        told = _Summed(sum(file.source.stat().st_size for file in files), progress)
-        return tuple(self.upload(file.source, file.key, progress=told.next()) for file in files)
+        told = summed(sum(file.source.stat().st_size for file in files), progress)
+        return tuple(self.upload(file.source, file.key, progress=told()) for file in files)
 
     def download_all(self, files: Sequence[Download], *, progress: Progress | None = None) -> None:
         found = [self.find(file.key) for file in files]
-        told = _Summed(sum(info.bytes for info in found if info is not None), progress)
+        told = summed(sum(info.bytes for info in found if info is not None), progress)
         for file in files:
-            self.download(file.key, file.target, sha256=file.sha256, progress=told.next())
+            self.download(file.key, file.target, sha256=file.sha256, progress=told())
 
     def delete(self, key: str) -> None:
         try:
@@ -134,93 +119,35 @@ class DirectoryStore:
         path = self._path(key)
         return path if path.is_file() else None
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
-        existed = self.root.exists()
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            folder = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=self.root))
-            owner = os.open(folder, os.O_RDONLY)
-        except OSError as error:
-            raise store_error(error, self.root) from error
-        try:
-            fcntl.flock(owner, fcntl.LOCK_EX)  # dies with this process: see _sweep
-            yield folder
-        finally:
-            os.close(owner)
-            shutil.rmtree(folder, ignore_errors=True)
-            if not existed:
-                with suppress(OSError):
-                    self.root.rmdir()
+    def staging(self) -> AbstractContextManager[Path]:
+        return self._workspaces.staging()
 
-    @contextmanager
-    def workspace(self, name: str) -> Iterator[Path]:
-        folder = self.shared_workspace(name)
-        existed = self.root.exists()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            owner = os.open(folder, os.O_RDONLY)
-            os.utime(folder)
-        except OSError as error:
-            raise store_error(error, folder) from error
-        try:
-            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield folder
-        except BlockingIOError:
-            raise StoreError(
-                f"another process is doing the same work in {folder}", hint="wait until it is done"
-            ) from None
-        except Exception:
-            shutil.rmtree(folder, ignore_errors=True)
-            if not existed:
-                with suppress(OSError):
-                    self.root.rmdir()
-            raise
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(owner)
+    def workspace(self, name: str) -> AbstractContextManager[Path]:
+        return self._workspaces.workspace(name)
 
     def shared_workspace(self, name: str) -> Path:
-        return self.root / f"{_WORKSPACE}{name}"
+        return self._workspaces.shared_workspace(name)
 
     def discard_workspaces(self, prefix: str, *, but: str = "") -> None:
-        for folder in self.root.glob(f"{_WORKSPACE}{prefix}*/"):
-            if folder != self.shared_workspace(but):
-                _remove_deserted(folder, older_than=0.0)
+        self._workspaces.discard_workspaces(prefix, but=but)
 
-    def _sweep(self) -> None:
-        """Remove the directories of processes that were killed."""
-        for folder in self.root.glob(f"{_HIDDEN}*/"):
-            kept = folder.name.startswith(_WORKSPACE)
-            _remove_deserted(folder, older_than=_KEPT_SECONDS if kept else _NEWBORN_SECONDS)
-
-    def move(self, source: Path, key: str) -> None:
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
         path = self._path(key)
         try:
+            size = source.stat().st_size
             path.parent.mkdir(parents=True, exist_ok=True)
             source.replace(path)
             _sync_directory(path.parent)
+            if progress is not None:
+                progress(size, size)
         except OSError as error:
             raise store_error(error, path) from error
 
     def rename(self, key: str, new_key: str) -> None:
         self.move(self._path(key), new_key)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root, os.O_RDONLY)
-        except OSError as error:
-            raise store_error(error, self.root) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._workspaces.exclusive()
 
     def _write(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
         path = self._path(key)
@@ -232,28 +159,22 @@ class DirectoryStore:
             raise store_error(error, path) from error
 
 
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files in the order of their keys, but for what is unfinished."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(HIDDEN)]
+    except FileNotFoundError:  # deleted while listing
+        return
+    for entry in sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name):
+        if entry.is_dir():
+            yield from _files_below(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
 def _info(key: str, stat: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, stat.st_size, stat.st_mtime, f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}")
-
-
-class _Summed:
-    """Progress over many files, from the progress of each in turn."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._progress = total, progress
-        self._before = self._current = 0
-
-    def next(self) -> Progress | None:
-        """What the next file reports to."""
-        if self._progress is None:
-            return None
-        self._before, self._current = self._before + self._current, 0
-        return self._tell
-
-    def _tell(self, done: int, _: int) -> None:
-        assert self._progress is not None
-        self._current = done
-        self._progress(self._before + done, self._total)
 
 
 class _atomic:  # noqa: N801 - reads as a verb at its call sites
@@ -263,7 +184,7 @@ class _atomic:  # noqa: N801 - reads as a verb at its call sites
         self._target = target
 
     def __enter__(self) -> BinaryIO:
-        self._temporary = self._target.with_name(f"{_HIDDEN}{secrets.token_hex(8)}")
+        self._temporary = self._target.with_name(f"{HIDDEN}{secrets.token_hex(8)}")
         # Not mkstemp: a store is shared with whom the umask allows, and mkstemp shuts them out.
         handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._file: BinaryIO = os.fdopen(handle, "wb")
@@ -304,19 +225,3 @@ def _copy(
         done += len(chunk)
         if progress is not None:
             progress(done, total)
-
-
-def _remove_deserted(folder: Path, *, older_than: float) -> None:
-    """Remove a directory that no process holds and that was last changed so many seconds ago."""
-    try:
-        owner = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # its owner was quicker
-        return
-    try:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if time.time() - folder.stat().st_mtime > older_than:
-            shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:  # its owner lives
-        pass
-    finally:
-        os.close(owner)

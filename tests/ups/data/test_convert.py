@@ -27,7 +27,8 @@ from ups.data.convert import convert_file, import_raw, make
 from ups.data.fields import SPLITS, Fields
 from ups.data.raw import open_raw
 from ups.errors import DataError, NotFoundError, StoreError
-from ups.stores import directory as store_module
+from ups.store import Progress
+from ups.stores import workspaces
 from ups.stores.directory import DirectoryStore
 from ups.tasks import TASK_SPECS
 
@@ -407,9 +408,9 @@ class _Failing(DirectoryStore):
         self._count()
         super().write_bytes(key, content)
 
-    def move(self, source: Path, key: str) -> None:
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
         self._count()
-        super().move(source, key)
+        super().move(source, key, progress=progress)
 
 
 class TestInterruption:
@@ -475,7 +476,7 @@ class TestInterruption:
         assert catalog.verify(store, "advection1d", lambda *_: None).state == "verified"
         assert hashes(store, "advection1d") == old
         assert list(store.root.glob(".tmp-*"))
-        monkeypatch.setattr(store_module, "_NEWBORN_SECONDS", 0.0)
+        monkeypatch.setattr(workspaces, "_NEWBORN_SECONDS", 0.0)
         import_raw(store, "advection1d", [raws.ADVECTION_FAST])
         assert not list(store.root.glob(".tmp-*"))
 

@@ -11,6 +11,7 @@ import pytest
 from ups.errors import ConfigError, NotFoundError, StoreError
 from ups.store import Download, Upload, free_bytes, open_store
 from ups.stores import directory as store_module
+from ups.stores import workspaces
 from ups.stores.directory import DirectoryStore
 
 
@@ -114,7 +115,7 @@ class TestStaging:
     def test_removes_what_dead_processes_left_but_not_the_living(
         self, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(store_module, "_NEWBORN_SECONDS", 0.0)
+        monkeypatch.setattr(workspaces, "_NEWBORN_SECONDS", 0.0)
         orphan = store.root / ".tmp-orphan"
         orphan.mkdir(parents=True)
         (orphan / "large").write_bytes(b"x")
@@ -142,7 +143,7 @@ class TestStaging:
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
 
-        monkeypatch.setattr(store_module.tempfile, "mkdtemp", refuse)
+        monkeypatch.setattr(workspaces.tempfile, "mkdtemp", refuse)
         with pytest.raises(StoreError, match="may not be written"), store.staging():
             pass
 
@@ -176,7 +177,7 @@ class TestOpening:
         found = open_store(f"dir:{tmp_path}")
         assert found.url == f"dir:{tmp_path}"
 
-    @pytest.mark.parametrize("url", ["", "dir:", "/path", "ftp://host", "s3://bucket/prefix"])
+    @pytest.mark.parametrize("url", ["", "dir:", "/path", "ftp://host"])
     def test_refuses_what_it_does_not_know(self, url: str) -> None:
         with pytest.raises(ConfigError) as refused:
             open_store(url)

@@ -1,0 +1,70 @@
+"""What transfers by several threads share: how fast they may go, what they may hold, how far they are.
+
+Free of torch.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from ups.store import Progress
+
+
+class Pace:
+    """A cap on bytes a second over all threads; without a rate it does nothing."""
+
+    def __init__(self, bytes_per_second: float | None) -> None:
+        self._rate = bytes_per_second
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    @property
+    def capped(self) -> bool:
+        return self._rate is not None
+
+    def take(self, count: int) -> None:
+        """Wait until so many bytes more may be sent."""
+        if self._rate is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            begins = max(now, self._free_at)
+            self._free_at = begins + count / self._rate
+        time.sleep(max(0.0, begins - now))
+
+
+class Budget:
+    """Bytes that may be in memory at once; a request larger than all of it gets it alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._changed = threading.Condition()
+
+    def take(self, count: int) -> Callable[[], None]:
+        """Wait for room; returns what gives it back."""
+        wanted = min(count, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        return lambda: self._give(wanted)
+
+    def _give(self, count: int) -> None:
+        with self._changed:
+            self._free += count
+            self._changed.notify_all()
+
+
+class Tally:
+    """Progress of all threads as one sum, told by one thread at a time."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._progress = total, progress
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        if self._progress is None:
+            return
+        with self._lock:
+            self._done += count
+            self._progress(self._done, self._total)

@@ -1,0 +1,134 @@
+"""A large object of which some bytes have arrived: written by several threads, hashed as it grows.
+
+The bytes go to `NAME.part`; `NAME.part.ranges` says which of them are there, so that a killed download goes
+on. NAME appears only once all of them are there and have the right sha256. Free of torch.
+"""
+
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ups.data.ranges import RangeJournal
+from ups.errors import StoreError
+
+_NOTED = 4 * 1024 * 1024
+"""Bytes after which what has arrived is noted: what a kill loses."""
+_HASHED = 1024 * 1024
+"""Bytes hashed at a time, while they are still in the processor's cache."""
+
+
+def part_path(target: Path) -> Path:
+    """Where the bytes of an unfinished file are."""
+    return target.with_name(f"{target.name}.part")
+
+
+def journal_path(target: Path) -> Path:
+    """Where it is noted which of them are there."""
+    return target.with_name(f"{target.name}.part.ranges")
+
+
+def locked_part(target: Path) -> BinaryIO:
+    """The part file, which this process alone writes until it closes it.
+
+    Raises:
+        StoreError: another process is at it.
+    """
+    path = part_path(target)
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except BlockingIOError:
+            file.close()
+            raise StoreError(f"another process is fetching {target}", hint="wait until it is done") from None
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # the process before us was just done with it
+
+
+class PartFile:
+    """One unfinished file and its journal."""
+
+    def __init__(self, target: Path, file: BinaryIO, size: int, version: str) -> None:
+        """Args:
+        target: what it becomes.
+        file: its part file, locked.
+        size: bytes that it will have.
+        version: of the object: what was fetched of another one is dropped.
+        """
+        self.target, self.size, self.version = target, size, version
+        self._file = file
+        if os.fstat(file.fileno()).st_size != size:  # new, or another object
+            journal_path(target).unlink(missing_ok=True)
+        self._journal = RangeJournal(journal_path(target), f"{size} bytes {version}")
+        os.ftruncate(file.fileno(), size)
+        self._booking, self._hashing = threading.Lock(), threading.Lock()
+        self._digest = hashlib.sha256()
+        self._hashed = 0
+
+    def gaps(self, piece: int) -> list[tuple[int, int]]:
+        """The ranges that are missing, none longer than `piece`."""
+        return [
+            gap
+            for begin in range(0, self.size, piece)
+            for gap in self._journal.ranges.missing(begin, min(begin + piece, self.size))
+        ]
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are not there."""
+        return self.size - self._journal.ranges.bytes
+
+    def write(self, begin: int, chunks: Iterator[bytes]) -> int:
+        """Put chunks at `begin`, one after the other, and note them; where they end."""
+        noted = end = begin
+        try:
+            for chunk in chunks:
+                view = memoryview(chunk)
+                while view:
+                    written = os.pwrite(self._file.fileno(), view, end)
+                    view, end = view[written:], end + written
+                if end - noted >= _NOTED:
+                    noted = self._note(noted, end)
+        finally:
+            if end > noted:
+                self._note(noted, end)
+        self._hash_on(wait=False)
+        return end
+
+    def _note(self, begin: int, end: int) -> int:
+        with self._booking:
+            self._journal.note(begin, end)
+        return end
+
+    def _hash_on(self, *, wait: bool) -> None:
+        """Hash what has arrived without a gap from the start; one thread does, the others go on fetching."""
+        if not self._hashing.acquire(blocking=wait):
+            return
+        try:
+            while self._hashed < (end := self._whole_until()):
+                content = os.pread(self._file.fileno(), min(_HASHED, end - self._hashed), self._hashed)
+                self._digest.update(content)
+                self._hashed += len(content)
+        finally:
+            self._hashing.release()
+
+    def _whole_until(self) -> int:
+        with self._booking:
+            return next((begin for begin, _ in self._journal.ranges.missing(0, self.size)), self.size)
+
+    def sha256(self) -> str:
+        """Of the whole file, once nothing is missing."""
+        self._hash_on(wait=True)
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        self._journal.close()
+        self._file.close()

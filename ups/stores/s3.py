@@ -1,0 +1,154 @@
+"""A place in an S3 bucket, tuned for Backblaze B2: no conditional writes, keys that see one prefix.
+
+Files are prepared in a scratch directory on this machine. A bucket has one writer at a time: `exclusive`
+keeps out other processes of this machine and user, nobody else. Free of torch.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ups.store import Download, ObjectInfo, Progress, Upload, checked_key, store_error
+from ups.stores.flow import Pace
+from ups.stores.s3_client import Bulk, Control
+from ups.stores.s3_download import Downloader
+from ups.stores.s3_errors import PastEndError
+from ups.stores.s3_settings import BucketSettings
+from ups.stores.s3_upload import Lanes, Uploader
+from ups.stores.workspaces import HIDDEN, Workspaces
+
+SCRATCH = "UPS_SCRATCH"
+"""Where files for a bucket are prepared; needs room for the largest dataset."""
+
+_CAPPED_PART = 8 * 1024 * 1024
+"""Parts under a bandwidth cap: a part is sent at full speed, and then it is waited."""
+
+
+class S3Store:
+    """Objects below a prefix of a bucket; what `ObjectStore` says of each method holds."""
+
+    def __init__(
+        self, settings: BucketSettings, *, lanes: Lanes | None = None, scratch: Path | None = None
+    ) -> None:
+        """Args:
+        settings: where the bucket is, and its key.
+        lanes: how transfers are cut; fit for B2 by default.
+        scratch: where files are prepared; `UPS_SCRATCH`, or the system's temporary directory by default.
+        """
+        self._settings = settings
+        pace = Pace(settings.bytes_per_second)
+        cut = lanes or (Lanes(part_bytes=_CAPPED_PART) if pace.capped else Lanes())
+        self._workspaces = Workspaces((scratch or _scratch()) / _folder(settings), private=True)
+        self._control = Control(settings, connections=cut.lanes)
+        self._bulk = Bulk(settings, self._control)
+        self._uploader = Uploader(
+            self._control, self._bulk, self._workspaces.root / "uploads.jsonl", pace, cut
+        )
+        self._downloader = Downloader(settings, self._control, self._bulk, pace, cut)
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._settings.url
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        for info in self._control.objects(prefix):
+            if not any(part.startswith(HIDDEN) for part in info.key.split("/")):
+                yield info
+
+    def find(self, key: str) -> ObjectInfo | None:
+        return self._control.find(checked_key(key))
+
+    def read_bytes(self, key: str) -> bytes:
+        return b"".join(self._bulk.get(checked_key(key)).chunks)
+
+    def read_range(self, key: str, start: int, end: int) -> bytes:
+        if end <= start:
+            return b""
+        try:
+            return b"".join(self._bulk.get_range(checked_key(key), start, end).chunks)
+        except PastEndError:
+            return b""
+
+    def write_bytes(self, key: str, content: bytes) -> None:
+        self._bulk.put(checked_key(key), content)
+
+    def upload(self, source: Path, key: str, *, progress: Progress | None = None) -> str:
+        (sha256,) = self.upload_all([Upload(source, key)], progress=progress)
+        return sha256
+
+    def download(self, key: str, target: Path, *, sha256: str, progress: Progress | None = None) -> None:
+        self.download_all([Download(key, target, sha256)], progress=progress)
+
+    def upload_all(self, files: Sequence[Upload], *, progress: Progress | None = None) -> tuple[str, ...]:
+        for file in files:
+            checked_key(file.key)
+        if not files:
+            return ()
+        try:
+            self._workspaces.make_root()
+            return self._uploader.upload_all(files, progress)
+        except OSError as error:
+            raise store_error(error, Path(error.filename or self._workspaces.root)) from error
+
+    def download_all(self, files: Sequence[Download], *, progress: Progress | None = None) -> None:
+        for file in files:
+            checked_key(file.key)
+        if not files:
+            return
+        try:
+            self._downloader.download_all(files, progress)
+        except OSError as error:
+            raise store_error(error, Path(error.filename or files[0].target)) from error
+
+    def delete(self, key: str) -> None:
+        self._control.delete(checked_key(key))
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        self._control.delete_all([checked_key(key) for key in keys])
+
+    def local_path(self, key: str) -> Path | None:
+        checked_key(key)
+        return None
+
+    def staging(self) -> AbstractContextManager[Path]:
+        return self._workspaces.staging()
+
+    def workspace(self, name: str) -> AbstractContextManager[Path]:
+        return self._workspaces.workspace(name)
+
+    def shared_workspace(self, name: str) -> Path:
+        return self._workspaces.shared_workspace(name)
+
+    def discard_workspaces(self, prefix: str, *, but: str = "") -> None:
+        self._workspaces.discard_workspaces(prefix, but=but)
+
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
+        self.upload(source, key, progress=progress)
+        source.unlink()
+
+    def rename(self, key: str, new_key: str) -> None:
+        self._control.copy(checked_key(key), checked_key(new_key))
+        self._control.delete(key)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._workspaces.exclusive()
+
+
+def _scratch() -> Path:
+    """The directory for all buckets of this user."""
+    given = os.environ.get(SCRATCH)
+    if given:
+        return Path(given).expanduser()
+    return Path(tempfile.gettempdir()) / f"ups-scratch-{os.getuid()}"
+
+
+def _folder(settings: BucketSettings) -> str:
+    """A name for a bucket's own directory."""
+    place = hashlib.sha256(f"{settings.endpoint} {settings.url}".encode()).hexdigest()[:12]
+    return f"{settings.bucket}-{place}"

@@ -1,0 +1,211 @@
+"""What a bucket's refusals and silences mean to its user.
+
+boto3 answers with codes, obstore with a text that holds the server's answer: both become one `Trouble`,
+and one table says what it means. Nothing of a request (its signature, its key) enters a message.
+Free of torch.
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.exceptions import ConnectTimeoutError as BotoConnectTimeoutError
+from obstore.exceptions import BaseError
+
+from ups.errors import NotFoundError, StoreError
+from ups.stores.s3_settings import BucketSettings
+
+_CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
+_STATUS = re.compile(r"(?:status code|status)\D{0,3}(\d{3})\b")
+_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_BUSY = frozenset(
+    {"SlowDown", "ServiceUnavailable", "TooManyRequests", "TooManyRequestsException", "Throttling",
+     "RequestLimitExceeded", "429", "503"}
+)  # fmt: skip
+_SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_UNKNOWN_KEY = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "InvalidToken",
+     "ExpiredToken", "401", "Unauthorized", "UnauthorizedAccess"}
+)  # fmt: skip
+_FORBIDDEN = frozenset({"AccessDenied", "Forbidden", "403", "AllAccessDisabled"})
+_PAST_END = frozenset({"InvalidRange", "416", "RequestedRangeNotSatisfiable"})
+_FULL = frozenset({"StorageCapExceeded", "QuotaExceeded", "EntityTooLarge"})
+
+
+class PastEndError(StoreError):
+    """Bytes were asked for that lie behind the end of an object."""
+
+
+class NotPartialError(StoreError):
+    """A server answered a request for a range as if it were one for everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What went wrong, as far as the libraries say."""
+
+    code: str
+    """The server's code, or the HTTP status where it gave none; empty where there was no answer."""
+    detail: str
+    """For messages, without anything secret."""
+    unresolved: bool = False
+    """The host's name is not known."""
+
+
+@contextmanager
+def explained(settings: BucketSettings, action: str, key: str = "") -> Iterator[None]:
+    """Turn the libraries' errors into errors in the user's words.
+
+    Args:
+        settings: of the bucket.
+        action: for messages: `read`, `write`, `list`, `delete`.
+        key: of the object, where it is about one; an absent one is then a NotFoundError.
+
+    Raises:
+        NotFoundError: there is no such object.
+        StoreError: anything else that the bucket or the way to it did.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if error.errno is not None or not key:  # a file on this machine
+            raise
+        raise _meant(trouble_of(error), settings, action, key) from None
+    except (ClientError, BotoCoreError, BaseError) as error:
+        if "NotPartial" in str(error):
+            raise NotPartialError(f"{settings.endpoint} does not send parts of objects") from None
+        raise _meant(trouble_of(error), settings, action, key) from None
+
+
+def trouble_of(error: Exception) -> Trouble:
+    """What an exception of boto3 or obstore says."""
+    if isinstance(error, ClientError):
+        answer = error.response
+        code = str(answer.get("Error", {}).get("Code", ""))
+        status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        return Trouble(code or status, code or f"HTTP {status}")
+    text = str(error)
+    if isinstance(error, FileNotFoundError):
+        said = _CODE.search(text)
+        return Trouble(said.group(1) if said else "NoSuchKey", "not found")
+    unresolved = bool(re.search(r"dns error|Name or service not known|failed to lookup|getaddrinfo", text))
+    if isinstance(error, BotoCoreError):
+        return Trouble("", _silence(error), unresolved or "NameResolution" in text)
+    if named := _CODE.search(text):
+        return Trouble(named.group(1), named.group(1))
+    if answered := _STATUS.search(text):
+        return Trouble(answered.group(1), f"HTTP {answered.group(1)}")
+    return Trouble("", _first_words(text), unresolved)
+
+
+def _silence(error: BotoCoreError) -> str:
+    if isinstance(error, (BotoConnectTimeoutError, ReadTimeoutError)):
+        return "it does not answer"
+    if isinstance(error, EndpointConnectionError):
+        return "it cannot be reached"
+    if isinstance(error, SSLError):
+        return "its certificate is not accepted"
+    if isinstance(error, ProxyConnectionError):
+        return "the proxy cannot be reached"
+    return "the connection was cut"
+
+
+def _first_words(text: str) -> str:
+    """The reason in obstore's account, without addresses."""
+    if re.search(r"timed out|TimedOut|operation timed out", text):
+        return "it does not answer"
+    if re.search(r"tcp connect error|Connection refused|error sending request", text):
+        return "it cannot be reached"
+    if "certificate" in text:
+        return "its certificate is not accepted"
+    return "the connection was cut"
+
+
+def _meant(trouble: Trouble, settings: BucketSettings, action: str, key: str) -> NotFoundError | StoreError:
+    code, url = trouble.code, settings.url
+    what = f"{action} {url}/{key}" if key else f"{action} {url}"
+    if code == "NoSuchBucket":
+        return StoreError(
+            f"there is no bucket {settings.bucket} at {settings.endpoint}",
+            hint="check B2_BUCKET (or UPS_STORE), B2_S3_ENDPOINT and B2_S3_REGION; buckets are not made here",
+        )
+    if code in _ABSENT and key:
+        return NotFoundError(f"{url} has no {key}")
+    if code in _PAST_END:
+        return PastEndError(f"{what}: the object ends before that ({trouble.detail})")
+    if code in _SKEWED:
+        return StoreError(
+            f"the bucket refuses to {what}: this machine's clock is wrong ({trouble.detail})",
+            hint="set the clock (timedatectl set-ntp true), then run the command again",
+        )
+    if code in _UNKNOWN_KEY:
+        return StoreError(
+            f"the bucket does not accept the key {_shown(settings)}: cannot {what} ({trouble.detail})",
+            hint="check B2_KEY_ID, B2_APP_KEY and that B2_S3_ENDPOINT is of the key's own region",
+        )
+    if code in _FORBIDDEN:
+        right = {"list": "listFiles", "read": "readFiles", "write": "writeFiles", "delete": "deleteFiles"}
+        return StoreError(
+            f"the key {_shown(settings)} may not {what} ({trouble.detail})",
+            hint=f"give it the right {right.get(action, action)}, and a prefix that covers B2_PREFIX",
+        )
+    if code in _FULL:
+        return StoreError(
+            f"the bucket takes no more data: cannot {what} ({trouble.detail})",
+            hint="raise the account's storage cap, or delete something",
+        )
+    if code in _BUSY:
+        return StoreError(
+            f"the bucket stayed too busy to {what} ({trouble.detail})", hint="run the command again later"
+        )
+    if not code:
+        return _unreached(trouble, settings, what)
+    return StoreError(f"the bucket failed to {what} ({trouble.detail})", hint="run the command again later")
+
+
+def _unreached(trouble: Trouble, settings: BucketSettings, what: str) -> StoreError:
+    if trouble.unresolved:
+        return StoreError(
+            f"there is no host of the name in {settings.endpoint}: cannot {what}",
+            hint="check B2_S3_ENDPOINT for a typing error, and that this machine is online",
+        )
+    return StoreError(
+        f"cannot {what} at {settings.endpoint}: {trouble.detail}",
+        hint="check B2_S3_ENDPOINT and the network; what was transferred so far is kept",
+    )
+
+
+def cut_short(settings: BucketSettings, key: str, got: int, expected: int) -> StoreError:
+    """A body that keeps ending before its length."""
+    return StoreError(
+        f"{settings.url}/{key} keeps being cut short: {got:,} of {expected:,} bytes arrived",
+        hint="run the command again; what was transferred so far is kept",
+    )
+
+
+def wrong_content(settings: BucketSettings, key: str) -> StoreError:
+    """Bytes that do not have the hash they should."""
+    return StoreError(
+        f"{settings.url}/{key} does not have the sha256 that its manifest states",
+        hint="it is damaged or being replaced; verify it, or store it again",
+    )
+
+
+def _shown(settings: BucketSettings) -> str:
+    """Enough of the key's id to tell it from others."""
+    return f"{settings.credentials.key_id[:4]}…"
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk has no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
