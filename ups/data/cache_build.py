@@ -15,19 +15,18 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ups.data import tensor_file
 from ups.data.cached_fields import COLUMNS_FILE, shard_file, tensor_name, write_columns
 from ups.data.fields import FieldArray, Fields
 from ups.data.overlap import ahead
-from ups.data.projection import Part, Recipe, encode, fingerprint
+from ups.data.projection import Array, Part, Recipe, encode, fingerprint
 from ups.data.tensor_file import Stream, Written
 from ups.errors import DataError
 from ups.store import store_error
@@ -38,6 +37,10 @@ _BLOCK_BYTES = 2 * 1024 * 1024
 """Fields that are encoded at a time: they and what becomes of them stay in a core's cache."""
 
 _NOTHING: Mapping[str, "CacheFile"] = MappingProxyType({})
+_THREADS = 2
+"""Blocks that a process encodes at a time, while another thread hashes and writes."""
+_INFINITE = np.uint16(0x7C00)
+"""The exponent of float16's infinity and of what is no number."""
 
 Counted = Callable[[int], None]
 """Called with a number of samples that are done."""
@@ -175,15 +178,17 @@ class CacheBuild:
         shape = (len(span), *part.latent_shape[1:])
         return Stream(tensor_name(part.role), self.recipe.dtype, shape, self._encoded(part, array, span))
 
-    def _encoded(self, part: Part, array: FieldArray, span: range) -> Iterator[NDArray[np.generic]]:
-        for block in ahead(_blocks(part, array, span)):
-            coefficients = encode(block, part, self.recipe.dtype)
-            if not np.isfinite(coefficients).all():
-                raise DataError(
-                    f"{self.recipe.task} {self.recipe.split} does not fit {self.recipe.dtype}",
-                    hint="use float32",
-                )
-            yield coefficients
+    def _encoded(self, part: Part, array: FieldArray, span: range) -> Iterator[Array]:
+        return ahead(partial(self._encode, part), blocks(part, array, span), threads=_THREADS)
+
+    def _encode(self, part: Part, block: Array) -> Array:
+        coefficients = encode(block, part, self.recipe.dtype)
+        if not _fits(coefficients):
+            raise DataError(
+                f"{self.recipe.task} {self.recipe.split} does not fit {self.recipe.dtype}",
+                hint="use float32",
+            )
+        return coefficients
 
 
 def read_record(path: Path) -> CacheFile | None:
@@ -192,6 +197,13 @@ def read_record(path: Path) -> CacheFile | None:
         return CacheFile(**json.loads(_record_of(path).read_bytes()))
     except (OSError, ValueError, TypeError):  # not there, or the machine lost its power
         return None
+
+
+def _fits(coefficients: Array) -> bool:
+    """Whether all of them are finite."""
+    if coefficients.dtype == np.float16:  # by their bits: numpy goes from half to half
+        return bool((coefficients.view(np.uint16) & _INFINITE).max(initial=0) < _INFINITE)
+    return bool(np.isfinite(coefficients).all())
 
 
 def _record_of(path: Path) -> Path:
@@ -206,16 +218,16 @@ def _array(fields: Fields, part: Part) -> FieldArray:
     return array
 
 
-def _blocks(part: Part, array: FieldArray, span: range) -> Iterator[NDArray[np.float32]]:
-    """The samples of a span in memory, a few at a time; of a large one a few frames at a time."""
+def blocks(part: Part, array: FieldArray, span: range) -> Iterator[Array]:
+    """The samples of a span, a few at a time; of a large one a few frames at a time."""
     per_sample = 4 * math.prod(part.shape[1:])
     if part.role == "state" and per_sample > _BLOCK_BYTES:
         frames = part.shape[1]
         step = max(1, frames * _BLOCK_BYTES // per_sample)
         for sample in span:
             for first in range(0, frames, step):
-                yield np.array(array[sample, first : first + step])[None]
+                yield array[sample, first : first + step][None]
         return
     step = max(1, _BLOCK_BYTES // per_sample)
     for first in range(span.start, span.stop, step):
-        yield np.array(array[first : min(first + step, span.stop)])
+        yield array[first : min(first + step, span.stop)]

@@ -80,7 +80,7 @@ class CachedArray:
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"no sample {numbers} in {len(self)}")
-        found = decode(self._gathered(wanted), self.part)
+        found = decode(self.coefficients(wanted), self.part)
         return found.reshape(*numbers.shape, *self.shape[1:])
 
     def states(self) -> "CachedArray":
@@ -89,8 +89,8 @@ class CachedArray:
         flat = replace(self.part, role="target", shape=(samples * frames, *state))
         return CachedArray(flat, tuple(shard.reshape(-1, *shard.shape[2:]) for shard in self.shards))
 
-    def _gathered(self, wanted: Integers) -> Array:
-        """Coefficients of samples, by their numbers [B]."""
+    def coefficients(self, wanted: Integers) -> Array:
+        """What is stored of samples, by their numbers [B]: [B, (T,) tokens, values]."""
         if len(self.shards) == 1:
             return self.shards[0].take(wanted, axis=0)
         ends = np.cumsum([len(shard) for shard in self.shards])

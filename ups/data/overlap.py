@@ -1,30 +1,28 @@
-"""Two ways to do work in another thread meanwhile: making items ahead, and using them up behind.
+"""Two ways to do work in other threads meanwhile: making items ahead, and using them up behind.
 
-Both keep the order, hold two items at most, and raise in the calling thread what the other has raised.
+Both keep the order, hold a few items at most, and raise in the calling thread what another has raised.
 They pay where the work lets go of Python's lock: reading, writing, hashing, numpy on whole blocks.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items; the next one is made while the last one is used."""
-    source = iter(items)
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(_next, source)
-        while found := coming.result():
-            coming = thread.submit(_next, source)
-            yield found[0]
-
-
-def _next(source: Iterator[Item]) -> tuple[Item] | None:
-    for item in source:
-        return (item,)
-    return None
+def ahead(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int) -> Iterator[Made]:
+    """What `make` makes of each item, so many of them at a time, ahead of where they are asked for."""
+    coming: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            coming.append(pool.submit(make, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 class Behind(Generic[Item]):

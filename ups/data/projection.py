@@ -29,6 +29,9 @@ FORMAT = 2
 NORMALISED, PLAIN = "normalised-patches", "patches"
 """Names of the two projections: coefficients near one, and the values as they are."""
 
+_ROW = 2048
+"""Values that are normalised at a time, about."""
+
 Role = Literal["state", "input", "target"]
 Dtype = Literal["float16", "float32"]
 Array = NDArray[Any]
@@ -53,15 +56,21 @@ class Part:
         return not any(self.mean) and all(value == 1.0 for value in self.std)
 
     @property
-    def shift(self) -> Array:
-        """[values] what is subtracted from a patch."""
-        return np.tile(np.asarray(self.mean, np.float32), math.prod(self.edges))
+    def normalisation(self) -> tuple[Array, Array]:
+        """What is subtracted, and what is divided by then, of a row of so many values; `row` says how long.
+
+        A channel that never changes is not scaled.
+        """
+        times = self.row // self.shape[-1]
+        std = [value if value > 0 else 1.0 for value in self.std]
+        return np.tile(np.asarray(self.mean, np.float32), times), np.tile(np.asarray(std, np.float32), times)
 
     @property
-    def scale(self) -> Array:
-        """[values] what a patch is divided by then; a channel that never changes is not scaled."""
-        std = np.asarray([value if value > 0 else 1.0 for value in self.std], np.float32)
-        return np.tile(std, math.prod(self.edges))
+    def row(self) -> int:
+        """Values of some whole patches, of which a state has a whole number: arithmetic likes them long."""
+        tokens = math.prod(self.tokens)
+        most = max(1, _ROW // self.values)
+        return self.values * max(count for count in range(1, min(most, tokens) + 1) if tokens % count == 0)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -272,8 +281,10 @@ def encode(field: Array, part: Part, dtype: Dtype) -> Array:
     cut = field.reshape(*lead, *split, part.shape[-1]).transpose(order)
     coefficients: Array = cut.reshape(*lead, math.prod(part.tokens), part.values)
     if not part.plain:
-        coefficients = coefficients - part.shift
-        coefficients /= part.scale
+        mean, std = part.normalisation
+        rows = coefficients.reshape(-1, part.row) - mean
+        rows /= std
+        coefficients = rows.reshape(coefficients.shape)
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and writing a shard refuses that
         return np.ascontiguousarray(coefficients, dtype)
 
@@ -281,12 +292,27 @@ def encode(field: Array, part: Part, dtype: Dtype) -> Array:
 def decode(coefficients: Array, part: Part) -> Array:
     """The fields that `encode` was given, up to the dtype's rounding."""
     dims, lead = len(part.grid), coefficients.shape[:-2]
-    values = coefficients.astype(np.float32, copy=False)
+    values = _widened(coefficients) if coefficients.dtype == np.float16 else coefficients
     if not part.plain:
-        values = values * part.scale
-        values += part.shift
+        mean, std = part.normalisation
+        values = values.reshape(-1, part.row) * std
+        values += mean
     cut = values.reshape(*lead, *part.tokens, *part.edges, part.shape[-1])
     first = len(lead)
     pairs = [axis for i in range(dims) for axis in (first + i, first + dims + i)]
     field: Array = cut.transpose([*range(first), *pairs, cut.ndim - 1])
     return field.reshape(*lead, *part.grid, part.shape[-1])
+
+
+def _widened(halves: Array) -> Array:
+    """Finite float16 as float32, eight times as fast as numpy, which goes from value to value.
+
+    Sign, exponent and fraction are shifted to where float32 has them, and the exponent's other bias is a
+    power of two. Where the processor flushes denormal numbers, those below 6e-5 become 0.
+    """
+    bits = halves.view(np.int16).astype(np.int32)  # the sign fills all higher bits
+    bits <<= 13
+    bits &= np.int32(-0x70002000)  # of the sign's copies only the highest is kept
+    values: Array = bits.view(np.float32)
+    values *= np.float32(2.0**112)
+    return values
