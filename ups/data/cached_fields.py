@@ -158,7 +158,7 @@ def write_columns(path: Path, fields: Fields, recipe: Recipe, spans: Sequence[ra
         recipe: how.
         spans: the samples of each shard.
     """
-    columns = {name: np.asarray(getattr(fields, name)) for name in _COLUMNS}
+    columns = {name: _narrow(np.asarray(getattr(fields, name))) for name in _COLUMNS}
     columns |= dict(zip(fields.axes, fields.coordinates, strict=True))
     order = sorted(columns, key=lambda name: (-columns[name].itemsize, name))  # each lies aligned
     about = {
@@ -173,6 +173,13 @@ def write_columns(path: Path, fields: Fields, recipe: Recipe, spans: Sequence[ra
     return tensor_file.write(path, [of_array(name, columns[name]) for name in order], metadata)
 
 
+def _narrow(column: Array) -> Array:
+    """Whole numbers in half the room where they fit: a cache is not to be larger than its fields."""
+    if column.dtype != np.int64 or not len(column) or np.abs(column).max() > np.iinfo(np.int32).max:
+        return column
+    return column.astype(np.int32)
+
+
 def _read(folder: Path) -> dict[str, Any]:
     """The members of `CachedFields`."""
     mapped = tensor_file.open_file(folder / COLUMNS_FILE)
@@ -180,7 +187,10 @@ def _read(folder: Path) -> dict[str, Any]:
     recipe = Recipe.from_json(about["recipe"])
     spec = task_spec(recipe.task).on(about["domain"])
     arrays = _arrays(folder, recipe, about["samples"])
-    columns = {name: np.array(values) for name, values in mapped.tensors.items()}
+    columns = {
+        name: values.astype(np.int64 if values.dtype.kind == "i" else values.dtype)
+        for name, values in mapped.tensors.items()
+    }
     states = arrays.get("state")
     return {
         "path": folder,

@@ -22,7 +22,7 @@ from ups.errors import DataError
 
 Array = NDArray[Any]
 
-_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8"}
+_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8"}
 _NAMES = {np.dtype(kind): name for name, kind in _DTYPES.items()}
 _ALIGNMENT = 64
 """Of the first tensor in its file, so that what is mapped lies well in memory."""
@@ -35,7 +35,7 @@ class Stream:
 
     name: str
     dtype: str
-    """As numpy calls it: float16, float32, float64 or int64."""
+    """As numpy calls it: float16, float32, float64, int32 or int64."""
     shape: tuple[int, ...]
     blocks: Iterable[Array]
     """One after another they are the tensor, in C order."""
