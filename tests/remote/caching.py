@@ -23,6 +23,10 @@ class FarStore(DirectoryStore):
     def local_path(self, key: str) -> Path | None:
         return None
 
+    def move(self, source: Path, key: str) -> None:
+        self.upload(source, key)
+        source.unlink()
+
 
 def put_datasets(store: DirectoryStore) -> None:
     """All splits of both tasks, and their manifests."""

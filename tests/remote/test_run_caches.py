@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,25 +25,32 @@ def store(tmp_path: Path) -> DirectoryStore:
     return made
 
 
+class Told:
+    """What a run says while it provides its caches."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.units: set[str] = set()
+
+    def progress(self, unit: str) -> Any:
+        return lambda task, done, total: self.units.add(unit)
+
+
 def provide(
-    spec: RunSpec, store: DirectoryStore, directory: RunDirectory, told: list[str] | None = None
+    spec: RunSpec, store: DirectoryStore, directory: RunDirectory, told: Told | None = None
 ) -> Datasets:
     """What the run trains on and is judged on."""
+    told = told or Told()
     caches = RunCaches.of(spec, store, directory)
     files = {
         task: {split: path for split, path in splits.items() if (task, split) not in caches.replaced}
         for task, splits in converted(store).items()
     }
-    lines = [] if told is None else told
-    caches = caches.built(files, silent, lines.append)
-    caches.settle(lines.append)
-    found = caches.bring(spec.tasks, silent)
+    caches = caches.built(files, told.progress("samples"), told.lines.append)
+    caches.settle(told.lines.append)
+    found = caches.bring(spec.tasks, told.progress("bytes"))
     assert found == caches.places(spec.tasks) == caches.ready(spec.tasks)
     return {task: of | ({caches.split: found[task]} if task in found else {}) for task, of in files.items()}
-
-
-def silent(task: str, done: int, total: int) -> None:
-    pass
 
 
 def is_cached(datasets: Datasets) -> dict[str, bool]:
