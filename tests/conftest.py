@@ -13,7 +13,7 @@ import pytest
 
 from tests.buckets import b2_server as b2_server
 from tests.buckets import b2_store as b2_store
-from tests.buckets import new_bucket_store as new_bucket_store
+from tests.buckets import open_bucket as open_bucket
 from tests.buckets import rclone_server as rclone_server
 from tests.buckets import rclone_store as rclone_store
 from tests.laptop import laptop as laptop

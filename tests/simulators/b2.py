@@ -14,8 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -232,16 +231,6 @@ class B2Server:
         self._process.stdin.close()
         self._process.wait(timeout=30)
         self._process.stdout.close()
-
-
-@contextmanager
-def serving() -> Iterator[B2Server]:
-    """A server for as long as it is needed."""
-    server = B2Server()
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def main() -> None:

@@ -7,18 +7,23 @@ keeps out other processes of this machine and user, nobody else. Free of torch.
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ups.store import Download, ObjectInfo, Progress, Upload, checked_key, store_error
 from ups.stores.flow import Pace
-from ups.stores.s3_client import Bulk, Control
+from ups.stores.s3_bulk import Answer, Bulk
 from ups.stores.s3_download import Downloader
 from ups.stores.s3_errors import PastEndError
 from ups.stores.s3_settings import BucketSettings
 from ups.stores.s3_upload import Lanes, Uploader
 from ups.stores.workspaces import HIDDEN, Workspaces
+
+if TYPE_CHECKING:
+    from ups.stores.s3_control import Control
 
 SCRATCH = "UPS_SCRATCH"
 """Where files for a bucket are prepared; needs room for the largest dataset."""
@@ -42,12 +47,26 @@ class S3Store:
         pace = Pace(settings.bytes_per_second)
         cut = lanes or (Lanes(part_bytes=_CAPPED_PART) if pace.capped else Lanes())
         self._workspaces = Workspaces((scratch or _scratch()) / _folder(settings), private=True)
-        self._control = Control(settings, connections=cut.lanes)
-        self._bulk = Bulk(settings, self._control)
+        self._lanes = cut
+        self._starting = threading.Lock()
+        self._started: Control | None = None
+        self._bulk = Bulk(settings, self._sent_whole)
         self._uploader = Uploader(
             self._control, self._bulk, self._workspaces.root / "uploads.jsonl", pace, cut
         )
         self._downloader = Downloader(settings, self._control, self._bulk, pace, cut)
+
+    def _control(self) -> "Control":
+        """Started by whoever first needs it: that takes as long as a small transfer."""
+        from ups.stores.s3_control import Control
+
+        with self._starting:
+            if self._started is None:
+                self._started = Control(self._settings, connections=self._lanes.lanes)
+            return self._started
+
+    def _sent_whole(self, key: str, start: int, end: int) -> Answer:
+        return self._control().get_range(key, start, end)
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -57,12 +76,12 @@ class S3Store:
         return self._settings.url
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        for info in self._control.objects(prefix):
+        for info in self._control().objects(prefix):
             if not any(part.startswith(HIDDEN) for part in info.key.split("/")):
                 yield info
 
     def find(self, key: str) -> ObjectInfo | None:
-        return self._control.find(checked_key(key))
+        return self._control().find(checked_key(key))
 
     def read_bytes(self, key: str) -> bytes:
         return b"".join(self._bulk.get(checked_key(key)).chunks)
@@ -107,10 +126,10 @@ class S3Store:
             raise store_error(error, Path(error.filename or files[0].target)) from error
 
     def delete(self, key: str) -> None:
-        self._control.delete(checked_key(key))
+        self._control().delete(checked_key(key))
 
     def delete_all(self, keys: Iterable[str]) -> None:
-        self._control.delete_all([checked_key(key) for key in keys])
+        self._control().delete_all([checked_key(key) for key in keys])
 
     def local_path(self, key: str) -> Path | None:
         checked_key(key)
@@ -133,8 +152,8 @@ class S3Store:
         source.unlink()
 
     def rename(self, key: str, new_key: str) -> None:
-        self._control.copy(checked_key(key), checked_key(new_key))
-        self._control.delete(key)
+        self._control().copy(checked_key(key), checked_key(new_key))
+        self._control().delete(key)
 
     def exclusive(self) -> AbstractContextManager[None]:
         return self._workspaces.exclusive()

@@ -8,34 +8,37 @@ tells. Free of torch.
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ups.errors import NotFoundError, StoreError
 from ups.store import Download, Progress, file_sha256, free_bytes, store_error
 from ups.stores.crew import Crew, Job
 from ups.stores.flow import Pace, Tally
 from ups.stores.part_file import PartFile, journal_path, locked_part, part_path
-from ups.stores.s3_client import Answer, Bulk, Control
+from ups.stores.s3_bulk import Answer, Bulk
 from ups.stores.s3_errors import cut_short, is_full, wrong_content
 from ups.stores.s3_settings import BucketSettings
 from ups.stores.s3_upload import Lanes
+
+if TYPE_CHECKING:  # boto3 takes a while to start, and many transfers never need it
+    from ups.stores.s3_control import Control
 
 
 class Downloader:
     """Downloads from one bucket."""
 
     def __init__(
-        self, settings: BucketSettings, control: Control, bulk: Bulk, pace: Pace, lanes: Lanes
+        self, settings: BucketSettings, control: "Callable[[], Control]", bulk: Bulk, pace: Pace, lanes: Lanes
     ) -> None:
         self._settings, self._control, self._bulk = settings, control, bulk
         self._pace, self._lanes = pace, lanes
 
     def download_all(self, files: Sequence[Download], progress: Progress | None) -> None:
         """Fetch the objects; raises NotFoundError, StoreError."""
-        sizes = self._control.find_all([file.key for file in files]) if progress is not None else {}
+        sizes = self._control().find_all([file.key for file in files]) if progress is not None else {}
         tally = Tally(sum(info.bytes for info in sizes.values()), progress)
         crew = Crew(self._lanes.lanes)
         batch = _Batch(
@@ -55,7 +58,7 @@ class _Batch:
     """One call's objects, and what its jobs share."""
 
     settings: BucketSettings
-    control: Control
+    control: "Callable[[], Control]"
     bulk: Bulk
     pace: Pace
     tally: Tally
@@ -80,7 +83,7 @@ class _Batch:
         part = locked_part(file.target)
         try:
             if journal_path(file.target).exists():
-                found = self.control.find(file.key)
+                found = self.control().find(file.key)
                 if found is None:
                     raise NotFoundError(f"{self.settings.url} has no {file.key}")
                 if found.bytes > self.piece:

@@ -1,32 +1,15 @@
 """What a bucket's refusals and silences mean to its user.
 
-boto3 answers with codes, obstore with a text that holds the server's answer: both become one `Trouble`,
-and one table says what it means. Nothing of a request (its signature, its key) enters a message.
-Free of torch.
+Whichever library was told, it becomes a `Trouble`, and one table says what that means. Nothing of a request
+(its signature, its key) enters a message. Free of torch.
 """
 
 import errno
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    ProxyConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
-from botocore.exceptions import ConnectTimeoutError as BotoConnectTimeoutError
-from obstore.exceptions import BaseError
-
-from ups.errors import NotFoundError, StoreError
+from ups.errors import NotFoundError, StoreError, UpsError
 from ups.stores.s3_settings import BucketSettings
 
-_CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
-_STATUS = re.compile(r"(?:status code|status)\D{0,3}(\d{3})\b")
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 _BUSY = frozenset(
     {"SlowDown", "ServiceUnavailable", "TooManyRequests", "TooManyRequestsException", "Throttling",
@@ -62,76 +45,15 @@ class Trouble:
     """The host's name is not known."""
 
 
-@contextmanager
-def explained(settings: BucketSettings, action: str, key: str = "") -> Iterator[None]:
-    """Turn the libraries' errors into errors in the user's words.
+def meaning(trouble: Trouble, settings: BucketSettings, action: str, key: str = "") -> UpsError:
+    """The error for the user.
 
     Args:
+        trouble: what happened.
         settings: of the bucket.
-        action: for messages: `read`, `write`, `list`, `delete`.
-        key: of the object, where it is about one; an absent one is then a NotFoundError.
-
-    Raises:
-        NotFoundError: there is no such object.
-        StoreError: anything else that the bucket or the way to it did.
+        action: what was tried: `read`, `write`, `list`, `delete`.
+        key: of the object, where it was about one; an absent one is a NotFoundError.
     """
-    try:
-        yield
-    except FileNotFoundError as error:
-        if error.errno is not None or not key:  # a file on this machine
-            raise
-        raise _meant(trouble_of(error), settings, action, key) from None
-    except (ClientError, BotoCoreError, BaseError) as error:
-        if "NotPartial" in str(error):
-            raise NotPartialError(f"{settings.endpoint} does not send parts of objects") from None
-        raise _meant(trouble_of(error), settings, action, key) from None
-
-
-def trouble_of(error: Exception) -> Trouble:
-    """What an exception of boto3 or obstore says."""
-    if isinstance(error, ClientError):
-        answer = error.response
-        code = str(answer.get("Error", {}).get("Code", ""))
-        status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        return Trouble(code or status, code or f"HTTP {status}")
-    text = str(error)
-    if isinstance(error, FileNotFoundError):
-        said = _CODE.search(text)
-        return Trouble(said.group(1) if said else "NoSuchKey", "not found")
-    unresolved = bool(re.search(r"dns error|Name or service not known|failed to lookup|getaddrinfo", text))
-    if isinstance(error, BotoCoreError):
-        return Trouble("", _silence(error), unresolved or "NameResolution" in text)
-    if named := _CODE.search(text):
-        return Trouble(named.group(1), named.group(1))
-    if answered := _STATUS.search(text):
-        return Trouble(answered.group(1), f"HTTP {answered.group(1)}")
-    return Trouble("", _first_words(text), unresolved)
-
-
-def _silence(error: BotoCoreError) -> str:
-    if isinstance(error, (BotoConnectTimeoutError, ReadTimeoutError)):
-        return "it does not answer"
-    if isinstance(error, EndpointConnectionError):
-        return "it cannot be reached"
-    if isinstance(error, SSLError):
-        return "its certificate is not accepted"
-    if isinstance(error, ProxyConnectionError):
-        return "the proxy cannot be reached"
-    return "the connection was cut"
-
-
-def _first_words(text: str) -> str:
-    """The reason in obstore's account, without addresses."""
-    if re.search(r"timed out|TimedOut|operation timed out", text):
-        return "it does not answer"
-    if re.search(r"tcp connect error|Connection refused|error sending request", text):
-        return "it cannot be reached"
-    if "certificate" in text:
-        return "its certificate is not accepted"
-    return "the connection was cut"
-
-
-def _meant(trouble: Trouble, settings: BucketSettings, action: str, key: str) -> NotFoundError | StoreError:
     code, url = trouble.code, settings.url
     what = f"{action} {url}/{key}" if key else f"{action} {url}"
     if code == "NoSuchBucket":

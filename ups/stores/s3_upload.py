@@ -10,18 +10,21 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ups.errors import StoreError
 from ups.store import ObjectInfo, Progress, Upload
 from ups.stores.crew import Crew, Job
 from ups.stores.flow import Budget, Pace, Tally
-from ups.stores.s3_client import Bulk, Control, Part
+from ups.stores.s3_bulk import Bulk
 from ups.stores.s3_journal import Begun, Source, Stored, UploadJournal
+
+if TYPE_CHECKING:  # boto3 takes a while to start, and many transfers never need it
+    from ups.stores.s3_control import Control, Part
 
 _MOST_PARTS = 10_000
 """Of one upload, by the protocol."""
@@ -40,7 +43,9 @@ class Lanes:
 class Uploader:
     """Uploads to one bucket."""
 
-    def __init__(self, control: Control, bulk: Bulk, journal: Path, pace: Pace, lanes: Lanes) -> None:
+    def __init__(
+        self, control: "Callable[[], Control]", bulk: Bulk, journal: Path, pace: Pace, lanes: Lanes
+    ) -> None:
         self._control, self._bulk = control, bulk
         self._journal, self._pace, self._lanes = journal, pace, lanes
 
@@ -71,12 +76,12 @@ class Uploader:
         """What the bucket has already, where an earlier upload of these files was interrupted."""
         if all(file.key not in journal.stored and file.key not in journal.begun for file in files):
             return {}
-        return self._control.find_all([file.key for file in files])
+        return self._control().find_all([file.key for file in files])
 
     def _give_up_stale(self, journal: UploadJournal) -> None:
         for key, begun in journal.begun.items():
             if begun.stale:
-                self._control.abort_parts(key, begun.upload)
+                self._control().abort_parts(key, begun.upload)
 
 
 @dataclass(slots=True)
@@ -90,7 +95,7 @@ class _Item:
 class _Batch:
     """One call's files, and what its jobs share."""
 
-    control: Control
+    control: "Callable[[], Control]"
     bulk: Bulk
     journal: UploadJournal
     pace: Pace
@@ -128,7 +133,7 @@ class _Batch:
         if there.etag != _etag_of_parts(etags):
             return False
         if begun is not None:
-            self.control.abort_parts(key, begun.upload)
+            self.control().abort_parts(key, begun.upload)
         item.sha256 = digest.hexdigest()
         self.journal.note_stored(key, Stored(source, item.sha256, there.etag))
         self.tally.add(source.bytes)
@@ -156,7 +161,7 @@ class _Parts:
     """A file that is sent in parts, by whoever has a hand free, but read and hashed in order."""
 
     def __init__(
-        self, batch: _Batch, item: _Item, begun: Begun, there: Mapping[int, Part], part_bytes: int
+        self, batch: _Batch, item: _Item, begun: Begun, there: "Mapping[int, Part]", part_bytes: int
     ) -> None:
         self._batch, self._item, self._begun, self._there = batch, item, begun, there
         self._size = part_bytes
@@ -174,11 +179,11 @@ class _Parts:
         key, source = item.file.key, item.source
         earlier = batch.journal.begun.get(key)
         if earlier is not None:
-            there = None if earlier.source != source else batch.control.parts(key, earlier.upload)
+            there = None if earlier.source != source else batch.control().parts(key, earlier.upload)
             if there is not None:
                 return cls(batch, item, earlier, {part.number: part for part in there}, earlier.part_bytes)
-            batch.control.abort_parts(key, earlier.upload)
-        begun = Begun(source, batch.control.begin_parts(key), part_bytes, time.time())
+            batch.control().abort_parts(key, earlier.upload)
+        begun = Begun(source, batch.control().begin_parts(key), part_bytes, time.time())
         batch.journal.note_begun(key, begun)
         return cls(batch, item, begun, {}, part_bytes)
 
@@ -193,7 +198,9 @@ class _Parts:
             etag = self._present(number, content)
             if etag is None:
                 self._batch.pace.take(len(content))
-                etag = self._batch.control.put_part(self._item.file.key, self._begun.upload, number, content)
+                etag = self._batch.control().put_part(
+                    self._item.file.key, self._begun.upload, number, content
+                )
         finally:
             give_back()
         self._batch.tally.add(len(content))
@@ -221,7 +228,7 @@ class _Parts:
         return part.etag
 
     def _finish(self) -> None:
-        key, source, control = self._item.file.key, self._item.source, self._batch.control
+        key, source, control = self._item.file.key, self._item.source, self._batch.control()
         if Source.of(self._item.file.source) != source:
             control.abort_parts(key, self._begun.upload)
             raise _changed(self._item.file.source)

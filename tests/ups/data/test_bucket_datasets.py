@@ -101,5 +101,5 @@ def test_a_swap_that_was_interrupted_is_finished(b2_store: S3Store, step: int) -
     import_raw(b2_store, "advection1d", [raws.ADVECTION_FAST])
     assert is_whole(b2_store)
     assert len(catalog.dataset(b2_store, "advection1d").provenance) == 2
-    names = {info.key.rpartition("/")[2] for info in b2_store._control.objects("")}
+    names = {info.key.rpartition("/")[2] for info in b2_store._control().objects("")}
     assert names == {"manifest.json", *(f"advection1d_{split}.h5" for split in ("train", "val", "test"))}

@@ -1,35 +1,35 @@
-"""The two libraries that talk to a bucket, each for what it is best at, behind typed functions.
+"""Requests about objects through boto3: list, ask, copy, delete, and the books of multipart uploads.
 
-`Control` (boto3) lists, asks, copies, deletes and keeps the books of multipart uploads. `Bulk` (obstore)
-moves content: it takes half the processor time of boto3. Both are told everything: neither a profile nor
-another environment variable of the AWS tools changes whom they speak to. Safe to share between threads.
-Free of torch.
+It is told everything: neither a profile nor another environment variable of the AWS tools changes whom it
+speaks to. May be shared between threads. Free of torch.
 """
 
 import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import botocore.session
-import obstore
 from boto3.s3.transfer import TransferConfig
 from boto3.session import Session
 from botocore.config import Config
-from botocore.exceptions import ClientError
-from obstore.store import S3Store as ObstoreBucket
-
-if TYPE_CHECKING:  # these exist for the type checker alone
-    from obstore import GetResult
-    from obstore.store import ClientConfig, S3Credential
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from ups.errors import NotFoundError, StoreError
 from ups.store import ObjectInfo
-from ups.stores.s3_errors import NotPartialError, explained, trouble_of
+from ups.stores.s3_bulk import STREAMED, Answer
+from ups.stores.s3_errors import Trouble, meaning
 from ups.stores.s3_settings import BucketSettings
 
 _AT_ONCE = 1000
@@ -39,10 +39,14 @@ _WORTH_LISTING = 8
 _COPY_WHOLE = 5 * 1000**3
 """Bytes above which a copy within the bucket has to be made in parts."""
 _COPY_PART = 512 * 1024 * 1024
-_STREAMED = 512 * 1024
-"""Bytes of an answer that are handed on at a time."""
 _PLACED = re.compile(r"bytes (\d+)-\d+/(\d+)$")
-_FIRST_PAUSE = timedelta(milliseconds=200)
+_UNRESOLVED = re.compile(r"Name or service not known|failed to lookup|getaddrinfo|NameResolution")
+_REASONS = (
+    (ConnectTimeoutError, "it does not answer"),
+    (ReadTimeoutError, "it does not answer"),
+    (SSLError, "its certificate is not accepted"),
+    (EndpointConnectionError, "it cannot be reached"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +56,6 @@ class Part:
     number: int
     etag: str
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An object, or the beginning of what was asked of it."""
-
-    size: int
-    """Bytes of the whole object."""
-    etag: str
-    chunks: Iterator[bytes]
 
 
 class Control:
@@ -79,7 +73,7 @@ class Control:
         """All objects whose key begins so, in order, a thousand a request."""
         before = len(self._settings.prefix)
         pages = self._client.get_paginator("list_objects_v2").paginate(**self._at, Prefix=self._key(prefix))
-        with explained(self._settings, "list"):
+        with _explained(self._settings, "list"):
             for page in pages:
                 for found in page.get("Contents", ()):
                     yield ObjectInfo(
@@ -92,7 +86,7 @@ class Control:
     def find(self, key: str) -> ObjectInfo | None:
         """An object, or None."""
         try:
-            with explained(self._settings, "read", key):
+            with _explained(self._settings, "read", key):
                 found = self._client.head_object(**self._at, Key=self._key(key))
         except NotFoundError:
             return None
@@ -122,27 +116,27 @@ class Control:
             preferred_transfer_client="classic",  # the other one ignores the endpoint
         )
         source = {**self._at, "Key": self._key(key)}
-        with explained(self._settings, "write", key):
+        with _explained(self._settings, "write", key):
             self._client.copy(source, self._settings.bucket, self._key(new_key), Config=whole)
 
     def delete(self, key: str) -> None:
         """Remove an object; none is fine."""
-        with suppress(NotFoundError), explained(self._settings, "delete", key):
+        with suppress(NotFoundError), _explained(self._settings, "delete", key):
             self._client.delete_object(**self._at, Key=self._key(key))
 
     def delete_all(self, keys: Sequence[str]) -> None:
         """Remove many."""
         for first in range(0, len(keys), _AT_ONCE):
             wanted = [{"Key": self._key(key)} for key in keys[first : first + _AT_ONCE]]
-            with explained(self._settings, "delete"):
+            with _explained(self._settings, "delete"):
                 answer = self._client.delete_objects(**self._at, Delete={"Objects": wanted, "Quiet": True})
             if kept := [entry for entry in answer.get("Errors", ()) if entry.get("Code") != "NoSuchKey"]:
-                with explained(self._settings, "delete", str(kept[0].get("Key", ""))):
+                with _explained(self._settings, "delete", str(kept[0].get("Key", ""))):
                     raise ClientError({"Error": {"Code": kept[0].get("Code", "")}}, "DeleteObjects")
 
     def get_range(self, key: str, start: int, end: int) -> Answer:
         """Bytes [start, end) of an object from a server that sends them as if they were the whole."""
-        with explained(self._settings, "read", key):
+        with _explained(self._settings, "read", key):
             answer = self._client.get_object(**self._at, Key=self._key(key), Range=f"bytes={start}-{end - 1}")
         placed = _PLACED.match(answer.get("ContentRange", ""))
         if placed is None or int(placed.group(1)) != start:
@@ -152,18 +146,18 @@ class Control:
         return Answer(int(placed.group(2)), answer["ETag"].strip('"'), self._streamed(key, answer["Body"]))
 
     def _streamed(self, key: str, body: Any) -> Iterator[bytes]:
-        with explained(self._settings, "read", key):
-            yield from body.iter_chunks(_STREAMED)
+        with _explained(self._settings, "read", key):
+            yield from body.iter_chunks(STREAMED)
 
     def begin_parts(self, key: str) -> str:
         """The id of a new multipart upload."""
-        with explained(self._settings, "write", key):
+        with _explained(self._settings, "write", key):
             answer = self._client.create_multipart_upload(**self._at, Key=self._key(key))
         return str(answer["UploadId"])
 
     def put_part(self, key: str, upload: str, number: int, content: bytes) -> str:
         """Send a part; its ETag."""
-        with explained(self._settings, "write", key):
+        with _explained(self._settings, "write", key):
             answer = self._client.upload_part(
                 **self._at, Key=self._key(key), UploadId=upload, PartNumber=number, Body=content
             )
@@ -181,15 +175,15 @@ class Control:
                 for part in page.get("Parts", ())
             ]
         except ClientError as error:
-            if trouble_of(error).code in {"NoSuchUpload", "NoSuchKey", "404"}:
+            if _trouble(error).code in {"NoSuchUpload", "NoSuchKey", "404"}:
                 return None
-            with explained(self._settings, "write", key):
+            with _explained(self._settings, "write", key):
                 raise
 
     def finish_parts(self, key: str, upload: str, etags: Mapping[int, str]) -> str:
         """Make the object of its parts, which is when it appears; its ETag."""
         parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
-        with explained(self._settings, "write", key):
+        with _explained(self._settings, "write", key):
             answer = self._client.complete_multipart_upload(
                 **self._at, Key=self._key(key), UploadId=upload, MultipartUpload={"Parts": parts}
             )
@@ -201,49 +195,22 @@ class Control:
             self._client.abort_multipart_upload(**self._at, Key=self._key(key), UploadId=upload)
 
 
-class Bulk:
-    """Content of objects; keys are relative to the store's prefix."""
+@contextmanager
+def _explained(settings: BucketSettings, action: str, key: str = "") -> Iterator[None]:
+    """Turn boto3's errors into the user's."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise meaning(_trouble(error), settings, action, key) from None
 
-    def __init__(self, settings: BucketSettings, control: Control) -> None:
-        """Args:
-        settings: of the bucket.
-        control: reads ranges from servers whose answers obstore does not take.
-        """
-        self._settings, self._control = settings, control
-        patience = settings.patience
-        # While a body is sent nothing arrives, so silence says something only about what is read.
-        self._reader = _obstore(settings, timedelta(seconds=patience.silence_s))
-        self._writer = _obstore(settings, None)
 
-    def _key(self, key: str) -> str:
-        return self._settings.prefix + key
-
-    def put(self, key: str, content: bytes) -> str:
-        """Store an object with one request; its ETag."""
-        with explained(self._settings, "write", key):
-            answer = obstore.put(self._writer, self._key(key), content, use_multipart=False)
-        return (answer["e_tag"] or "").strip('"')
-
-    def get(self, key: str) -> Answer:
-        """Ask for an object; raises NotFoundError, StoreError."""
-        with explained(self._settings, "read", key):
-            answer = obstore.get(self._reader, self._key(key))
-        meta = answer.meta
-        return Answer(int(meta["size"]), (meta["e_tag"] or "").strip('"'), self._chunks(key, answer))
-
-    def get_range(self, key: str, start: int, end: int) -> Answer:
-        """Ask for bytes [start, end) of it; raises NotFoundError, PastEndError, StoreError."""
-        try:
-            with explained(self._settings, "read", key):
-                answer = obstore.get(self._reader, self._key(key), options={"range": (start, end)})
-        except NotPartialError:
-            return self._control.get_range(key, start, end)
-        meta = answer.meta
-        return Answer(int(meta["size"]), (meta["e_tag"] or "").strip('"'), self._chunks(key, answer))
-
-    def _chunks(self, key: str, answer: "GetResult") -> Iterator[bytes]:
-        with explained(self._settings, "read", key):
-            yield from answer.stream(_STREAMED)
+def _trouble(error: ClientError | BotoCoreError) -> Trouble:
+    if isinstance(error, ClientError):
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        return Trouble(code or status, code or f"HTTP {status}")
+    detail = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "the connection was cut")
+    return Trouble("", detail, unresolved=bool(_UNRESOLVED.search(str(error))))
 
 
 def _client(settings: BucketSettings, connections: int) -> Any:
@@ -281,53 +248,6 @@ def _with_md5(request: Any, **_: object) -> None:
     body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
     digest = hashlib.md5(body, usedforsecurity=False).digest()
     request.headers["Content-MD5"] = base64.b64encode(digest).decode()
-
-
-def _obstore(settings: BucketSettings, silence: timedelta | None) -> ObstoreBucket:
-    patience, credentials = settings.patience, settings.credentials
-    options: ClientConfig = {
-        "allow_http": settings.endpoint.startswith("http://"),
-        "connect_timeout": timedelta(seconds=patience.connect_s),
-        "timeout": timedelta(seconds=patience.part_s),
-    }
-    if silence is not None:
-        options["read_timeout"] = silence
-
-    def given() -> "S3Credential":
-        return {
-            "access_key_id": credentials.key_id,
-            "secret_access_key": credentials.secret,
-            "token": credentials.session_token or None,
-            "expires_at": None,
-        }
-
-    try:
-        return ObstoreBucket(
-            settings.bucket,
-            config={
-                "endpoint": settings.endpoint,
-                "region": settings.region,
-                "virtual_hosted_style_request": False,
-                "unsigned_payload": True,  # the connection protects it; hashing it twice costs processor time
-                "skip_signature": False,
-            },
-            client_options=options,
-            retry_config={
-                "max_retries": patience.attempts - 1,
-                "retry_timeout": timedelta(seconds=patience.total_s),
-                "backoff": {
-                    "init_backoff": min(_FIRST_PAUSE, timedelta(seconds=patience.longest_s)),
-                    "max_backoff": timedelta(seconds=patience.longest_s),
-                    "base": 2,
-                },
-            },
-            # Not by `config`: a session token in the environment would be sent with it.
-            credential_provider=given,
-        )
-    except (ValueError, obstore.exceptions.BaseError):
-        raise StoreError(
-            f"the settings of {settings.url} are not accepted", hint="check B2_S3_ENDPOINT and B2_S3_REGION"
-        ) from None
 
 
 def _seconds(moment: datetime) -> float:
