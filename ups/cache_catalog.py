@@ -21,7 +21,7 @@ from ups.listing import Listing, Objects, sweep
 from ups.reading import stored_sha256
 from ups.store import ObjectStore, store_error
 
-FORMAT = 1
+FORMAT = 2
 """Of a cache's manifest and recipe."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
