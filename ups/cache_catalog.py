@@ -5,6 +5,7 @@ one now is *stale*. Free of torch and numpy, and light to import: the console li
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,13 +16,14 @@ from typing import Any, Protocol, TypeVar
 from ups import catalog
 from ups.catalog import DatasetEntry, DatasetState
 from ups.errors import NotFoundError, StoreError
-from ups.layout import CACHE_ROOTS, DATASET_ROOTS, MANIFEST, SPLITS, Folder
+from ups.layout import CACHE_ROOTS, DATASET_ROOTS, MANIFEST, SPLITS, Folder, plain_name
 from ups.listing import Listing, Objects, sweep
 from ups.reading import stored_sha256
 from ups.store import ObjectStore, store_error
 
-FORMAT = 1
+FORMAT = 2
 """Of a cache's manifest and recipe."""
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 class CacheState(StrEnum):
@@ -220,6 +222,8 @@ def _entries(
 def _entry(
     entry: CacheEntry, record: Mapping[str, Any], objects: Objects, dataset: DatasetEntry | None
 ) -> CacheEntry:
+    if not _FINGERPRINT.fullmatch(entry.fingerprint):
+        raise ValueError(f"{entry.fingerprint!r} is no fingerprint")
     own = [info for name, info in objects.items() if name.startswith(f"{entry.fingerprint}/")]
     recipe = record["recipe"]
     part = next(part for part in reversed(recipe["parts"]) if part["role"] != "input")
@@ -233,7 +237,9 @@ def _entry(
         dataset_sha256=str(recipe["dataset_sha256"]),
         files=tuple(
             FileEntry(
-                f"{entry.folder}/{entry.fingerprint}/{file['file']}", int(file["bytes"]), file["sha256"]
+                f"{entry.folder}/{entry.fingerprint}/{plain_name(file['file'])}",
+                int(file["bytes"]),
+                str(file["sha256"]),
             )
             for file in files_of(record)
         ),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ups.errors import DataError, NotFoundError, UpsError
-from ups.layout import DATASET_ROOTS, HIDDEN, MANIFEST
+from ups.layout import DATASET_ROOTS, HIDDEN, MANIFEST, plain_name
 from ups.layout import SPLITS as SPLITS
 from ups.listing import Listing, Objects, sweep
 from ups.reading import StoredFile, stored_sha256
@@ -251,7 +251,7 @@ def _stated(task: str, manifest: Mapping[str, Any], folder: str, objects: Object
         raise DataError(f"format {made_as}, this version reads {MANIFEST_FORMAT}")
     splits = {
         name: SplitEntry(
-            f"{folder}/{split['file']}", int(split["bytes"]), int(split["samples"]),
+            f"{folder}/{plain_name(split['file'])}", int(split["bytes"]), int(split["samples"]),
             tuple(split["shape"]), str(split["sha256"]), float(split["dt"]),
         )
         for name, split in manifest["splits"].items()

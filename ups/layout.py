@@ -24,6 +24,8 @@ SPLITS = ("train", "val", "test")
 HIDDEN = ".tmp-"
 """Names that begin so are unfinished."""
 
+_ODD = frozenset({"", ".", ".."})
+"""Parts of a key that is no path below the store."""
 _RUNTIME = re.compile(r"[0-9a-f]{64}\.whl")
 
 
@@ -62,9 +64,18 @@ class Place:
     """The rest of the key, below its folder."""
 
 
+def plain_name(name: object) -> str:
+    """A file's name as a manifest may state it. Raises ValueError where it leads elsewhere."""
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        raise ValueError(f"{name!r} is no name of a file")
+    return name
+
+
 def place(key: str) -> Place:
     """What a key belongs to."""
     head, _, name = key.rpartition("/")
+    if not _ODD.isdisjoint(key.split("/")):
+        return Place(Area.OTHER, name=key)
     if (folder := _dataset_folder(head)) and name.removeprefix(HIDDEN) in _dataset_files(folder.task):
         return Place(Area.DATASETS, folder, name)
     for root in CACHE_ROOTS:

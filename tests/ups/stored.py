@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ups.cache_catalog import FORMAT
-from ups.store import ObjectInfo
+from ups.store import ObjectInfo, ObjectStore
 from ups.stores.directory import DirectoryStore
 
 DAY = 86400.0
@@ -48,15 +48,17 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def put(store: DirectoryStore, key: str, content: bytes, *, days_ago: float = 0.0) -> None:
-    """Store an object that was last changed so many days ago."""
+def put(store: ObjectStore, key: str, content: bytes, *, days_ago: float = 0.0) -> None:
+    """Store an object that was last changed so many days ago; that can be chosen in a directory only."""
     store.write_bytes(key, content)
-    then = time.time() - days_ago * DAY
-    os.utime(store.root / key, (then, then))
+    if days_ago:
+        assert isinstance(store, DirectoryStore)
+        then = time.time() - days_ago * DAY
+        os.utime(store.root / key, (then, then))
 
 
 def put_dataset(
-    store: DirectoryStore,
+    store: ObjectStore,
     task: str = "advection1d",
     *,
     seed: int = 0,
@@ -99,7 +101,7 @@ def record(files: Mapping[str, bytes], dataset_sha256: str) -> dict[str, Any]:
 
 
 def put_cache(
-    store: DirectoryStore,
+    store: ObjectStore,
     named: Mapping[str, str],
     *,
     unnamed: Sequence[str] = (),

@@ -62,6 +62,16 @@ class TestListing:
         put(bucket, f"{folder}/manifest.json", content)
         assert only(bucket).state == "damaged"
 
+    @pytest.mark.parametrize("name", ["../../../.profile", "/etc/passwd", "", ".", None, "a/b"])
+    def test_believes_no_manifest_that_leads_elsewhere(self, bucket: Bucket, folder: str, name: str) -> None:
+        manifest = json.loads(bucket.read_bytes(f"{folder}/manifest.json"))
+        manifest["caches"][A]["shards"][0]["file"] = name
+        put(bucket, f"{folder}/manifest.json", json.dumps(manifest).encode())
+        assert only(bucket).state == "damaged"
+        manifest["caches"] = {"..": manifest["caches"][A]}
+        put(bucket, f"{folder}/manifest.json", json.dumps(manifest).encode())
+        assert only(bucket).state == "damaged"
+
     def test_says_what_a_newer_version_made(self, bucket: Bucket, folder: str) -> None:
         put(bucket, f"{folder}/manifest.json", b'{"format": 9, "caches": {}}')
         assert (only(bucket).state, "newer version (format 9" in only(bucket).note) == ("newer", True)

@@ -126,6 +126,12 @@ class TestPins:
         with pytest.raises(DataError, match="manifest"):
             catalog.pins(store, ["advection1d"])
 
+    def test_are_refused_where_the_manifest_leads_elsewhere(self, store: DirectoryStore) -> None:
+        splits = json.loads(store.read_bytes(catalog.manifest_key("advection1d")))["splits"]
+        splits["val"]["file"] = "../darcy2d/darcy2d_val.h5"
+        change_manifest(store, splits=splits)
+        assert catalog.dataset(store, "advection1d").state == "damaged"
+
     def test_are_refused_where_a_newer_version_made_it(self, store: DirectoryStore) -> None:
         store.write_bytes(catalog.manifest_key("advection1d"), b'{"format": 2, "state": "complete"}')
         entry = catalog.dataset(store, "advection1d")

@@ -41,6 +41,7 @@ def test_a_cache_folder_says_version_task_and_split() -> None:
         ("pdebench/full/darcy2d/burgers1d_train.h5", Area.OTHER),
         ("latent_caches/readme.txt", Area.OTHER), ("latent_caches/v/other_train/x", Area.OTHER),
         ("latent_caches/v/darcy2d_train", Area.OTHER), ("manifest.json", Area.OTHER),
+        ("latent_caches/../darcy2d_train/x", Area.OTHER), ("latent_caches//darcy2d_train/x", Area.OTHER),
         ("mine/pdebench/full/darcy2d/manifest.json", Area.OTHER),
     ],
 )  # fmt: skip

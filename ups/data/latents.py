@@ -16,17 +16,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ups import catalog
 from ups.data.cache_build import CacheFile
 from ups.data.projection import FORMAT, Recipe, differences, fingerprint
 from ups.errors import NotFoundError, StoreError
 from ups.store import ObjectStore, Upload, file_sha256
-from ups.tasks import TASK_SPECS
 
 FOLDER = "pdebench/latent_caches"
-_FOLDERS = (FOLDER, "latent_caches")
 _VERSION = re.compile(r"(?:.*_)?(\d+)d_(\d+)tok")
 
 
@@ -206,88 +203,3 @@ def _records(manifest: Mapping[str, Any], key: str) -> dict[str, CacheRecord]:
         return {name: CacheRecord.from_json(record) for name, record in manifest["caches"].items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(f"{key} is damaged: {error}", hint="delete the cache and build it again") from None
-
-
-CacheState = Literal["complete", "stale", "incomplete", "damaged", "legacy"]
-
-
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """What the store holds of one split under one cache version."""
-
-    version: str
-    task: str
-    split: str
-    state: CacheState
-    fingerprint: str
-    """Empty for a legacy cache."""
-    bytes: int
-    samples: int
-    """0 where no manifest says."""
-    dtype: str
-    note: str = ""
-    """Why it is not complete, in words."""
-
-
-def caches(store: ObjectStore) -> list[CacheEntry]:
-    """All latent caches of a store, by version, task and split. Free of torch and safetensors."""
-    groups: dict[tuple[str, str, str, str], dict[str, int]] = {}
-    for folder in _FOLDERS:
-        for info in store.list(f"{folder}/"):
-            parts = info.key.removeprefix(f"{folder}/").split("/")
-            name = parts[1] if len(parts) > 2 else ""
-            task, _, split = name.rpartition("_")
-            if task in TASK_SPECS and split in catalog.SPLITS:
-                rest = "/".join(parts[2:])
-                groups.setdefault((folder, parts[0], task, split), {})[rest] = info.bytes
-    hashes = {entry.task: entry for entry in catalog.datasets(store)} if groups else {}
-    found: list[CacheEntry] = []
-    for (folder, version, task, split), sizes in groups.items():
-        where = f"{folder}/{version}/{task}_{split}"
-        stored = hashes[task].splits.get(split) if task in hashes else None
-        found += _entries(store, where, (version, task, split), sizes, stored.sha256 if stored else "")
-    return sorted(found, key=lambda entry: (entry.version, entry.task, entry.split, entry.fingerprint))
-
-
-def _entries(
-    store: ObjectStore, where: str, name: tuple[str, str, str], sizes: Mapping[str, int], dataset_sha256: str
-) -> list[CacheEntry]:
-    if "manifest.json" not in sizes:
-        legacy = any(Path(key).match("sample_*.pt") for key in sizes)
-        state: CacheState = "legacy" if legacy else "incomplete"
-        note = (
-            "sample_*.pt files of an older version"
-            if legacy
-            else "it has no manifest: building it was cut short"
-        )
-        return [CacheEntry(*name, state, "", sum(sizes.values()), 0, "", note)]
-    key = f"{where}/manifest.json"
-    try:
-        found = _records(_manifest(store, key), key)
-    except StoreError as error:
-        return [CacheEntry(*name, "damaged", "", sum(sizes.values()), 0, "", error.message)]
-    return [_entry(name, print_, record, sizes, dataset_sha256) for print_, record in found.items()]
-
-
-def _entry(
-    name: tuple[str, str, str], print_: str, record: CacheRecord, sizes: Mapping[str, int], dataset: str
-) -> CacheEntry:
-    state, note = _state(print_, record, sizes, dataset)
-    total = sum(size for key, size in sizes.items() if key.startswith(f"{print_}/"))
-    return CacheEntry(*name, state, print_, total, record.samples, str(record.recipe.get("dtype", "")), note)
-
-
-def _state(
-    print_: str, record: CacheRecord, sizes: Mapping[str, int], dataset: str
-) -> tuple[CacheState, str]:
-    """The state of a cache, and why, in words; `dataset` is the sha256 of the file as it is now."""
-    if any(sizes.get(f"{print_}/{file.file}") != file.bytes for file in record.files):
-        return "incomplete", "a shard is missing or cut short"
-    if record.recipe.get("format") != FORMAT:
-        return "stale", f"format {record.recipe.get('format')}, wanted {FORMAT}: build it again"
-    if record.recipe.get("dataset_sha256") != dataset:
-        why = (
-            "the dataset is another one now" if dataset else "its dataset is not in the store, or unverified"
-        )
-        return "stale", why
-    return "complete", ""

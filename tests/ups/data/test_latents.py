@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ups import catalog
+from ups.cache_catalog import caches
 from ups.data.cache_build import SHARD_BYTES, CacheBuild
 from ups.data.cached_fields import CachedFields
 from ups.data.fields import Fields
-from ups.data.latents import CacheRecord, caches, complete, publish, split_folder
+from ups.data.latents import CacheRecord, complete, publish, split_folder
 from ups.data.projection import Part, Recipe, decode, encode, fingerprint, recipe_of
 from ups.errors import ConfigError, DataError
 from ups.patches import compact
@@ -88,7 +89,7 @@ class TestFingerprint:
             "import sys; sys.modules.update(torch=None, safetensors=None, scipy=None)\n"
             "from ups.data import latents, projection\n"
             "from ups.stores.directory import DirectoryStore; from pathlib import Path\n"
-            "print(latents.caches(DirectoryStore(Path('/nowhere'))))"
+            "from ups import cache_catalog; print(cache_catalog.caches(DirectoryStore(Path('/nowhere'))))"
         )
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert answer.stdout.strip() == "[]"
@@ -163,7 +164,7 @@ class TestACache:
         build(store)
         build(store, dtype="float16")
         assert {entry.dtype for entry in caches(store)} == {"float16", "float32"}
-        assert {entry.state for entry in caches(store)} == {"complete"}
+        assert {entry.state for entry in caches(store)} == {"verified"}
 
     def test_that_is_cut_short_is_not_read(self, store: DirectoryStore) -> None:
         record = build(store)
@@ -204,7 +205,7 @@ class TestListing:
         build(store, "val")
         [entry] = caches(store)
         assert (entry.version, entry.task, entry.split) == (VERSION, "advection1d", "val")
-        assert (entry.state, entry.samples, entry.dtype) == ("complete", 8, "float32")
+        assert (entry.state, entry.samples, entry.dtype) == ("verified", 8, "float32")
         assert entry.fingerprint == fingerprint(recipe(store, "val"))
         assert entry.bytes > 8 * 6 * 32 * 4
 
