@@ -7,8 +7,8 @@ the file systems are synced before each turn, and the median of the turns counts
 sending and fetching together.
 
 The peer is `rclone copy` with what makes it fastest and still compares a checksum after fetching; *unchecked*
-rows are rclone without that (`--ignore-checksum`). boto3 is its transfer manager, 16 files at once, unchecked.
-On two cores the server competes with the client, so wall times say less than the processor times do.
+rows are rclone without that (`--ignore-checksum`). boto3 is its transfer manager, 16 files at once,
+unchecked. On two cores the server competes with the client: wall times say less than processor times do.
 """
 
 import os
