@@ -15,7 +15,13 @@ TORCH_FREE = [
     "ups.config",
     "ups.events",
     "ups.store",
+    "ups.stores.directory",
     "ups.catalog",
+    "ups.cache_catalog",
+    "ups.fetching",
+    "ups.garbage",
+    "ups.listing",
+    "ups.reading",
     "ups.rundir",
     "ups.data.raw",
 ]
