@@ -8,6 +8,7 @@ Simulated, for the shipped configs at PDEBench's own sizes: bytes by bandwidth, 
 fields are prepared and encoded, measured here in one process. `--markdown OUT` writes that table.
 """
 
+import math
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from remote.precompute import CacheShape
 from ups import catalog
 from ups.config import TrainConfig, load_train_config
 from ups.data import latents
+from ups.data.cache_build import CacheBuild
 from ups.data.convert import make
 from ups.data.fields import Fields
 from ups.data.sampling import Pairs, PairSampler
@@ -66,30 +68,40 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _options(given: Sequence[str] | None) -> Namespace:
     parser = arguments(__doc__)
+    parser.add_argument("--reps", type=int, default=3, help="starts of each kind (default: 3)")
     parser.add_argument("--markdown", type=Path, metavar="OUT", help="write the simulated table here")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where the data go (default: temporary)")
     return parser.parse_args(given)
 
 
 def _measured(options: Namespace, store: DirectoryStore, scratch: Path) -> list[Row]:
+    """Each start in turn, several times; the fastest counts, for others may use the machine too."""
     config, line = _config(), _QUICK_LINE if options.quick else GIGABIT
+    fastest = dict.fromkeys(
+        ("at once", "first tasks first", "cache computed", "cache in the store"), math.inf
+    )
 
-    def seconds(name: str, *, whole: bool = False, precompute: bool = False) -> float:
-        box = Box(scratch / name, store, line)
+    def start(name: str, *, whole: bool = False, precompute: bool = False) -> None:
+        box = Box(scratch / "box", store, line)
         found = box.seconds_to_first_step(config, whole=whole, precompute=precompute)
         shutil.rmtree(box.folder)
         print(f"{name}: {found:.1f} s", flush=True)
-        return found
+        fastest[name] = min(found, fastest.get(name, math.inf))
 
-    seconds("warm-up")  # bytecode and page cache
-    at_once, first = seconds("at once", whole=True), seconds("first tasks first")
-    computed = seconds("cache computed", precompute=True)
-    cached = seconds("cache in the store", precompute=True)
+    start("warm-up")  # bytecode and page cache
+    for _ in range(1 if options.quick else options.reps):
+        start("at once", whole=True)
+        start("first tasks first")
+        store.delete_all([info.key for info in store.list(f"{latents.FOLDER}/")])
+        start("cache computed", precompute=True)
+        start("cache in the store", precompute=True)
     judged = not options.quick
     return [
-        Row("to the first step", first, at_once, "all tasks at once", "s", "lower", BAR, judged),
-        Row("with a latent cache", cached, computed, "building it", "s", "lower", BAR, judged),
-    ]
+        Row("to the first step", fastest["first tasks first"], fastest["at once"], "all tasks at once",
+            "s", "lower", BAR, judged),
+        Row("with a latent cache", fastest["cache in the store"], fastest["cache computed"], "building it",
+            "s", "lower", BAR, judged),
+    ]  # fmt: skip
 
 
 def _config() -> TrainConfig:
@@ -136,9 +148,10 @@ def _encode_rate(store: DirectoryStore, scratch: Path) -> float:
     assert file is not None
     folder = scratch / "shards"
     folder.mkdir()
+    build = CacheBuild(recipe, file, folder)
     began = time.perf_counter()
-    for shard in latents.write_shards(Fields.open(file), recipe, folder):
-        (folder / shard.file).unlink()
+    for shard in build.missing():
+        build.convert(shard, lambda samples: None)
     return entry.splits["train"].bytes / (time.perf_counter() - began)
 
 

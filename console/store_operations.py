@@ -230,7 +230,8 @@ class StoreOperations(Context):
         """
         from ups import garbage
 
-        found = garbage.find(self._listing(), self._rules(stale, least_age_s))
+        listing = self._listing(unfinished=True)
+        found = garbage.find(listing, self._rules(stale, least_age_s))
         return [GarbageRow(item.key, item.bytes, item.why, item.modified) for item in found]
 
     def collect_garbage(
@@ -249,14 +250,15 @@ class StoreOperations(Context):
 
     # --- parts --------------------------------------------------------------------------------
 
-    def _listing(self) -> "Listing":
+    def _listing(self, *, unfinished: bool = False) -> "Listing":
         import hashlib
 
         from ups.listing import ManifestMemory, sweep
 
         store = self.store()
         name = hashlib.sha256(store.url.encode()).hexdigest()[:16]
-        return sweep(store, memory=ManifestMemory(self.home.manifests / f"{name}.json"))
+        memory = ManifestMemory(self.home.manifests / f"{name}.json")
+        return sweep(store, memory=memory, unfinished=unfinished)
 
     def _rules(self, stale: bool, least_age_s: float | None) -> "Rules":
         from console.runs.usage import spec_texts

@@ -61,7 +61,7 @@ def find(listing: Listing, rules: Rules, *, now: float | None = None) -> list[Ga
     """The garbage in a store that was listed, by key.
 
     Args:
-        listing: of the whole store.
+        listing: of the whole store, unfinished objects included.
         rules: what counts.
         now: Unix seconds; None: as the clock says.
 
@@ -95,7 +95,7 @@ def collect(store: ObjectStore, keys: Collection[str], rules: Rules) -> list[Gar
         StoreError: the store refuses.
     """
     with store.exclusive():
-        listing = sweep(store)  # a cache may have been completed since
+        listing = sweep(store, unfinished=True)  # a cache may have been completed since
         going = [garbage for garbage in find(listing, rules) if garbage.key in keys]
         _forget_superseded(listing, going)
         store.delete_all([garbage.key for garbage in going])
@@ -105,16 +105,14 @@ def collect(store: ObjectStore, keys: Collection[str], rules: Rules) -> list[Gar
 def _dataset_leftovers(
     listing: Listing, folder: Folder, objects: Objects, youngest: float
 ) -> Iterator[Garbage]:
-    """Hidden files, unless the next writer may still need them to finish an interrupted replacement."""
-    hidden = [info for name, info in objects.items() if name.startswith(HIDDEN)]
-    if not hidden:
-        return
+    """Hidden files, but for those with which the next writer may finish an interrupted replacement."""
     content = listing.manifests.get(folder.path)
-    if (content is None) == (MANIFEST in objects):  # it was deleted since it was listed
-        return
-    if content is not None and not _is_complete(content, folder.task):
-        return
-    yield from (_garbage(info, Why.LEFTOVER) for info in hidden if info.modified < youngest)
+    deleted = content is None and MANIFEST in objects  # since it was listed
+    settled = not deleted and (content is None or _is_complete(content, folder.task))
+    for name, info in objects.items():
+        needed = not settled and name.startswith(f"{HIDDEN}{folder.task}_")
+        if name.startswith(HIDDEN) and not needed and info.modified < youngest:
+            yield _garbage(info, Why.LEFTOVER)
 
 
 def _is_complete(content: bytes, task: str) -> bool:

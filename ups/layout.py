@@ -76,7 +76,8 @@ def place(key: str) -> Place:
     head, _, name = key.rpartition("/")
     if not _ODD.isdisjoint(key.split("/")):
         return Place(Area.OTHER, name=key)
-    if (folder := _dataset_folder(head)) and name.removeprefix(HIDDEN) in _dataset_files(folder.task):
+    folder = _dataset_folder(head)
+    if folder is not None and (name.startswith(HIDDEN) or name in _dataset_files(folder.task)):
         return Place(Area.DATASETS, folder, name)
     for root in CACHE_ROOTS:
         if key.startswith(f"{root}/"):

@@ -65,7 +65,11 @@ class Listing:
 
 
 def sweep(
-    store: ObjectStore, prefixes: Sequence[str] = ("",), *, memory: "ManifestMemory | None" = None
+    store: ObjectStore,
+    prefixes: Sequence[str] = ("",),
+    *,
+    memory: "ManifestMemory | None" = None,
+    unfinished: bool = False,
 ) -> Listing:
     """List a store, or what lies under some prefixes, and read the manifests.
 
@@ -73,6 +77,7 @@ def sweep(
         store: what is listed.
         prefixes: of keys; they must not overlap.
         memory: of manifests that were read before.
+        unfinished: list hidden objects too.
 
     Raises:
         StoreError: it cannot be listed or read.
@@ -80,7 +85,8 @@ def sweep(
     folders: dict[Folder, dict[str, ObjectInfo]] = {}
     runtimes, run_specs = [], []
     counts: dict[Area, tuple[int, int]] = dict.fromkeys(Area, (0, 0))
-    for info in chain.from_iterable(store.list(prefix) for prefix in prefixes):
+    hidden = store.unfinished() if unfinished else ()
+    for info in chain(chain.from_iterable(store.list(prefix) for prefix in prefixes), hidden):
         found = place(info.key)
         objects, size = counts[found.area]
         counts[found.area] = (objects + 1, size + info.bytes)

@@ -61,6 +61,10 @@ class ObjectStore(Protocol):
         """Objects whose key starts with `prefix`, sorted by key."""
         ...
 
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        """What `list` leaves out: hidden objects, by writers at work or left by those that were killed."""
+        ...
+
     def find(self, key: str) -> ObjectInfo | None:
         """The object of exactly this key, or None."""
         ...

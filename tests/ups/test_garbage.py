@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ups.stored import VERSION, Bucket, print_of, put, put_cache, put_dataset
+from tests.ups.stored import VERSION, print_of, put, put_cache, put_dataset
 from ups import cache_catalog, catalog, garbage
 from ups.garbage import Rules, Why
 from ups.listing import sweep
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 
 def found(store: DirectoryStore, **rules: object) -> dict[str, Why]:
-    return {item.key: item.why for item in garbage.find(sweep(store), Rules(**rules))}  # type: ignore[arg-type]
+    return {item.key: item.why for item in garbage.find(sweep(store, unfinished=True), Rules(**rules))}  # type: ignore[arg-type]
 
 
 def keys(store: DirectoryStore) -> set[str]:
@@ -34,7 +34,7 @@ def keys(store: DirectoryStore) -> set[str]:
 
 
 def collect(store: DirectoryStore, rules: Rules) -> None:
-    garbage.collect(store, {item.key for item in garbage.find(sweep(store), rules)}, rules)
+    garbage.collect(store, {item.key for item in garbage.find(sweep(store, unfinished=True), rules)}, rules)
 
 
 class TestShards:
@@ -108,30 +108,36 @@ class TestSupersededCaches:
 class TestLeftovers:
     HIDDEN = "pdebench/full/advection1d/.tmp-advection1d_train.h5"
 
-    def put(self, root: Path) -> Bucket:
-        bucket = Bucket(root)
-        put(bucket, self.HIDDEN, b"new", days_ago=2)
-        return bucket
-
-    def test_beside_a_complete_dataset_go(self, tmp_path: Path) -> None:
-        bucket = self.put(tmp_path)
-        put_dataset(bucket)
-        assert found(bucket) == {self.HIDDEN: Why.LEFTOVER}
-        collect(bucket, Rules())
-        assert catalog.dataset(bucket, "advection1d").state == "verified"
-        assert found(bucket) == {}
+    def test_beside_a_complete_dataset_go(self, store: DirectoryStore) -> None:
+        put_dataset(store)
+        put(store, self.HIDDEN, b"new", days_ago=2)
+        assert found(store) == {self.HIDDEN: Why.LEFTOVER}
+        collect(store, Rules())
+        assert catalog.dataset(store, "advection1d").state == "verified"
+        assert found(store) == {}
 
     @pytest.mark.parametrize("changes", [{"state": "writing"}, {"format": 2}])
-    def test_that_the_next_writer_needs_stay(self, tmp_path: Path, changes: dict[str, Any]) -> None:
-        bucket = self.put(tmp_path)
-        put_dataset(bucket, **changes)
-        assert found(bucket) == {}
+    def test_that_the_next_writer_needs_stay(self, store: DirectoryStore, changes: dict[str, Any]) -> None:
+        put_dataset(store, **changes)
+        put(store, self.HIDDEN, b"new", days_ago=2)
+        half = "pdebench/full/advection1d/.tmp-0123456789abcdef"
+        put(store, half, b"half of something", days_ago=2)
+        assert found(store) == {half: Why.LEFTOVER}
 
-    def test_in_a_folder_of_shards_go(self, tmp_path: Path) -> None:
-        bucket = Bucket(tmp_path)
-        folder = put_cache(bucket, {A: "x"}, days_ago=2)
-        put(bucket, f"{folder}/{A}/.tmp-12", b"half", days_ago=2)
-        assert found(bucket) == {f"{folder}/{A}/.tmp-12": Why.LEFTOVER}
+    def test_that_are_young_stay(self, store: DirectoryStore) -> None:
+        put_dataset(store)
+        put(store, self.HIDDEN, b"new")
+        assert found(store) == {}
+
+    def test_in_a_folder_of_shards_go(self, store: DirectoryStore) -> None:
+        folder = put_cache(store, {A: "x"}, days_ago=2)
+        put(store, f"{folder}/{A}/.tmp-12", b"half", days_ago=2)
+        assert found(store) == {f"{folder}/{A}/.tmp-12": Why.LEFTOVER}
+
+    def test_of_somebody_else_stay(self, store: DirectoryStore) -> None:
+        put(store, "holiday/.tmp-12", b"half", days_ago=2)
+        put(store, ".tmp-work-x/segment", b"half", days_ago=2)
+        assert found(store) == {}
 
 
 class TestRuntimes:
@@ -224,4 +230,4 @@ def test_nothing_that_is_referred_to_or_not_understood_ever_goes(
         entries = cache_catalog.caches(store)
         assert {entry.fingerprint for entry in entries if entry.state == "verified"} == usable
         assert "incomplete" not in {entry.state for entry in entries if entry.fingerprint}
-        assert garbage.find(sweep(store), Rules(stale=stale)) == []
+        assert garbage.find(sweep(store, unfinished=True), Rules(stale=stale)) == []

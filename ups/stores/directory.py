@@ -30,18 +30,16 @@ class DirectoryStore:
         return self.root / checked_key(key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        folder, _, _ = prefix.rpartition("/")
+        folder, slash, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.root
-        if not top.is_dir():
-            return
-        for path in _files_below(top):
-            key = path.relative_to(self.root).as_posix()
-            if key.startswith(prefix):
-                try:
-                    stat = path.stat()
-                except FileNotFoundError:  # deleted while listing
-                    continue
-                yield _info(key, stat)
+        for key, entry in _files_below(str(top), folder + slash):
+            if key.startswith(prefix) and not entry.name.startswith(HIDDEN):
+                yield from _listed(key, entry)
+
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        for key, entry in _files_below(str(self.root), ""):
+            if entry.name.startswith(HIDDEN):
+                yield from _listed(key, entry)
 
     def find(self, key: str) -> ObjectInfo | None:
         path = self._path(key)
@@ -159,18 +157,33 @@ class DirectoryStore:
             raise store_error(error, path) from error
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """All files in the order of their keys, but for what is unfinished."""
+def _files_below(folder: str, key: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """(key, file) in the order of the keys, without hidden folders; names are text, for there may be many.
+
+    Args:
+        folder: where to look; it need not be there.
+        key: of the folder, with its slash.
+
+    Raises:
+        StoreError: it may not be read.
+    """
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(HIDDEN)]
-    except FileNotFoundError:  # deleted while listing
+            found = [(f"{entry.name}/" if entry.is_dir() else entry.name, entry) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):  # or deleted while listing
         return
-    for entry in sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name):
-        if entry.is_dir():
-            yield from _files_below(Path(entry.path))
-        else:
-            yield Path(entry.path)
+    except OSError as error:
+        raise store_error(error, Path(folder)) from error
+    for name, entry in sorted(found, key=lambda named: named[0]):
+        if not name.endswith("/"):
+            yield key + name, entry
+        elif not name.startswith(HIDDEN):
+            yield from _files_below(entry.path, key + name)
+
+
+def _listed(key: str, entry: os.DirEntry[str]) -> Iterator[ObjectInfo]:
+    with suppress(FileNotFoundError):  # deleted while listing
+        yield _info(key, entry.stat())
 
 
 def _info(key: str, stat: os.stat_result) -> ObjectInfo:

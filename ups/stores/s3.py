@@ -76,9 +76,10 @@ class S3Store:
         return self._settings.url
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        for info in self._control().objects(prefix):
-            if not any(part.startswith(HIDDEN) for part in info.key.split("/")):
-                yield info
+        return (info for info in self._control().objects(prefix) if not _is_hidden(info.key))
+
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        return (info for info in self._control().objects("") if _is_hidden(info.key))
 
     def find(self, key: str) -> ObjectInfo | None:
         return self._control().find(checked_key(key))
@@ -171,3 +172,7 @@ def _folder(settings: BucketSettings) -> str:
     """A name for a bucket's own directory."""
     place = hashlib.sha256(f"{settings.endpoint} {settings.url}".encode()).hexdigest()[:12]
     return f"{settings.bucket}-{place}"
+
+
+def _is_hidden(key: str) -> bool:
+    return any(part.startswith(HIDDEN) for part in key.split("/"))
