@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from console.fleet.model import InstanceKind, InstanceState
 from ups.events import Event
@@ -199,6 +200,11 @@ class LaunchRequest:
     """Deadline: after so many hours the instance ends, whatever runs."""
     budget_usd: float | None = None
     """Cap of this run."""
+    precompute: bool | None = None
+    """Train from a latent cache, which is built where the store lacks it; None: the environment decides."""
+    cache_version: str | None = None
+    """Of that cache; naming one asks for it. None: the version that is named after the config's shape."""
+    cache_dtype: Literal["float16", "float32"] = "float16"
     note: str = ""
 
 

@@ -29,6 +29,11 @@ from ups.errors import NotFoundError, StoreError
 DatasetPins = dict[str, dict[str, str]]
 """task → split → sha256 of the converted file."""
 
+PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
+"""Environment: set to anything but 0 it asks for latent caches."""
+RESET_VARIABLE = "RESET_CACHE"
+"""Environment: likewise for building them anew."""
+
 
 class RunSpec(BaseModel):
     """`run.yaml`: everything that decides what a run computes. Written once, never changed."""

@@ -14,7 +14,7 @@ from console.cli.narrate import Narrator, report_text
 from console.cli.render import MARKS, ProgressLine, duration, number, table
 from console.errors import RunFailedError
 from console.operations import Operations
-from ups.errors import NotFoundError
+from ups.errors import NotFoundError, UsageError
 
 _SECOND_INTERRUPT_S = 3.0
 _RUN = click.argument("run")
@@ -49,6 +49,15 @@ def _register_launching(cli: click.Group) -> None:
     @click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), default=12.0, show_default=True,
                   help="After so many hours the instance ends, whatever runs.")  # fmt: skip
     @click.option("--budget", type=click.FloatRange(min=0), help="Cap of this run in USD.")
+    @click.option(
+        "--precompute/--no-precompute",
+        default=None,
+        help="Train from a latent cache, built where the store lacks it; default: PRECOMPUTE_LATENT.",
+    )
+    @click.option("--cache-version", metavar="V", help="Train from this cache, such as upt_128d_128tok.")
+    @click.option(
+        "--cache-dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True
+    )
     @click.option("--skip-nonfinite", type=click.IntRange(min=0),
                   help="Pass over so many steps whose loss is not finite before the run stops.")  # fmt: skip
     @click.option("--note", default="", help="Your note in the history.")
@@ -66,6 +75,8 @@ def _register_launching(cli: click.Group) -> None:
     ) -> None:
         """Rent an instance, train CONFIG on it, evaluate, publish, tear down."""
         chosen = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
+        if options["cache_version"] and options["precompute"] is False:
+            raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
         if skip_nonfinite is not None:
             overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
         request = LaunchRequest(tasks=chosen, overrides=overrides, budget_usd=budget, **options)

@@ -22,7 +22,15 @@ from console.runs.transport import Transport
 from console.settings import Settings
 from ups.dataset_keys import KEY_VARIABLE
 from ups.errors import NotFoundError, StoreError, UpsError
-from ups.rundir import RunDirectory, RunSpec, code_version, config_sha256, render_spec
+from ups.rundir import (
+    PRECOMPUTE_VARIABLE,
+    RESET_VARIABLE,
+    RunDirectory,
+    RunSpec,
+    code_version,
+    config_sha256,
+    render_spec,
+)
 
 if TYPE_CHECKING:
     from ups.config import TrainConfig
@@ -144,7 +152,7 @@ class Launcher:
                 raise runtime.error_of(check.code, check.text, check.hint)
         path, config = _resolve(request)
         handle = self.registry.new()
-        spec = self._spec(handle.run, path.stem, config)
+        spec = self._spec(handle.run, path.stem, config, request)
         local = handle.attempt(1)
         _write(local.spec_path, render_spec(spec))
         if request.note:
@@ -175,7 +183,7 @@ class Launcher:
             self.locks,
         )
 
-    def _spec(self, run: str, name: str, config: "TrainConfig") -> RunSpec:
+    def _spec(self, run: str, name: str, config: "TrainConfig", request: LaunchRequest) -> RunSpec:
         from ups.store import open_store
 
         pins = data.pins(
@@ -195,6 +203,9 @@ class Launcher:
             datasets=pins,
             code_version=code_version(),
             config_sha256=config_sha256(config),
+            precompute=_precomputes(request),
+            cache_version=request.cache_version,
+            cache_dtype=request.cache_dtype,
         )
 
     def start(self, entry: Entry, spec: RunSpec, local: RunDirectory) -> Launched:
@@ -273,8 +284,15 @@ def remote_directory(run: str, attempt: int) -> str:
 
 
 def _passed_on() -> dict[str, str]:
-    """What the machine has to know of this environment."""
-    return {name: os.environ[name] for name in (KEY_VARIABLE,) if name in os.environ}
+    """What the machine has to know of this environment; run.yaml alone says whether caches are asked for."""
+    known = {name: os.environ[name] for name in (KEY_VARIABLE, RESET_VARIABLE) if name in os.environ}
+    return {**known, PRECOMPUTE_VARIABLE: "0"}
+
+
+def _precomputes(request: LaunchRequest) -> bool:
+    if request.precompute is not None:
+        return request.precompute
+    return os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
 
 
 def _failed(error: UpsError) -> Check:

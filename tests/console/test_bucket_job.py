@@ -75,8 +75,8 @@ def test_a_cache_is_built_in_the_bucket_and_the_next_run_trains_from_it(
     office.json("caches", "build", "upt_64d_64tok", "darcy2d", "--dtype", "float32")
     (cached,) = {(row["version"], row["task"]) for row in office.json("caches")}
     assert cached == ("upt_64d_64tok", "darcy2d")
-    office.environment["PRECOMPUTE_LATENT"] = "1"
-    run = json.loads(office.run("launch", str(office.config), "--json").splitlines()[0])["run"]
+    asked = ("--cache-version", "upt_64d_64tok", "--cache-dtype", "float32")
+    run = json.loads(office.run("launch", str(office.config), *asked, "--json").splitlines()[0])["run"]
     assert [row["status"] for row in office.json("runs")] == ["succeeded"]
     assert "upt_64d_64tok" in office.run("logs", run) + office.run("events", run)
     assert {row["task"] for row in office.json("caches")} == {"advection1d", "darcy2d"}
@@ -104,3 +104,9 @@ def test_a_wrong_key_is_refused_before_anything_is_launched(office: Laptop) -> N
     assert "B2_APP_KEY" in error["message"] + error["hint"]
     assert "K004wrong" not in errors
     assert office.json("fleet") == []
+
+
+def test_a_launch_does_not_ask_for_a_cache_and_for_none(laptop: Laptop) -> None:
+    laptop.run(
+        "launch", str(laptop.config), "--no-precompute", "--cache-version", "upt_64d_64tok", exit_code=2
+    )
