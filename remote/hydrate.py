@@ -130,8 +130,11 @@ class Hydrator:
         """
         found: dict[str, Outline] = {}
         plan = {item.pin: item for item in self._plan(progress)}
-        for task, pins in self.pins.items():
-            pin = Pin(task, self.spec.config.data.split, pins[self.spec.config.data.split])
+        trained, pins = self.spec.config.data.split, self.pins
+        for task in self.spec.tasks:
+            if trained not in pins[task]:
+                continue
+            pin = Pin(task, trained, pins[task][trained])
             item = plan.get(pin) or self._find(pin, None)
             if item.here is not None and not item.key:  # its name was its hash when it came
                 with contextlib.suppress(DataError):
@@ -160,7 +163,7 @@ class Hydrator:
     def _pins(self) -> Iterator[Pin]:
         pins = self.pins
         for task in self.spec.tasks:
-            if task not in pins:
+            if not pins.get(task):
                 raise StoreError(
                     f"{self.directory.spec_path} pins no dataset of {task}", hint="launch it anew"
                 )

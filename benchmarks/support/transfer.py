@@ -50,7 +50,7 @@ class Start:
     at_once_s: float
     first_tasks_s: float
     recomputed_s: float
-    """First tasks first, their latent cache computed here before the first step."""
+    """The latent caches of all tasks that can have one are built before the first step, as a run does it."""
     cached_s: float
     """First tasks first, the cache of their trained split fetched instead of its fields."""
 
@@ -62,15 +62,20 @@ def simulated(config: TrainConfig, files: Mapping[str, int], rates: Rates) -> St
     needed = sum(_bytes(task, files[task]) for task in first)
     everything = sum(_bytes(task, files[task]) for task in tasks)
     trained = _SHARES["train"] * needed
-    cacheable = {task: size for task in first if (size := _cache_bytes(config, task, files[task]))}
-    encoded = sum(_bytes(task, files[task]) for task in cacheable)
-    saved = sum(_SHARES["train"] * (_bytes(task, files[task]) - size) for task, size in cacheable.items())
+    cacheable = {task: size for task in tasks if (size := _cache_bytes(config, task, files[task]))}
+    encoded = _SHARES["train"] * sum(_bytes(task, files[task]) for task in cacheable)
+    awaited = sum(_bytes(task, files[task]) for task in {*first, *cacheable})
+    saved = sum(
+        _SHARES["train"] * (_bytes(task, files[task]) - size)
+        for task, size in cacheable.items()
+        if task in first
+    )
     prepared = trained / rates.prepare
     return Start(
         needed / 1e9, everything / 1e9,
         at_once_s=everything / rates.line + _SHARES["train"] * everything / rates.prepare,
         first_tasks_s=needed / rates.line + prepared,
-        recomputed_s=needed / rates.line + encoded / rates.encode + prepared,
+        recomputed_s=awaited / rates.line + encoded / rates.encode + prepared,
         cached_s=(needed - saved) / rates.line + prepared,
     )  # fmt: skip
 

@@ -143,8 +143,9 @@ class TestRefusing:
             hydrate(make_run(), DirectoryStore(tmp_path / "empty"))
 
     def test_a_task_without_pins(self, make_run: MakeRun, store: DirectoryStore) -> None:
-        with pytest.raises(StoreError, match="pins no dataset of advection1d"):
-            hydrate(make_run(datasets={}), store)
+        for name, datasets in (("r1", {}), ("r2", {"advection1d": {}})):
+            with pytest.raises(StoreError, match="pins no dataset of advection1d"):
+                hydrate(make_run(name, datasets=datasets), store)
 
 
 class TestFetching:

@@ -1,6 +1,7 @@
 """A run ends in one `done`, and goes on from wherever it was killed."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.remote.conftest import CONFIG, MakeRun, start, wait_for, write_dataset
+from ups.catalog import dataset_key, manifest_key
 from ups.config import TrainConfig
 from ups.events import Event, EventReader
 from ups.rundir import RunDirectory
@@ -223,6 +225,41 @@ class TestFailing:
         assert drive(run) == 6
         [error] = [event.fields for event in events_of(run) if event.type == "error"]
         assert "being replaced" in error["message"]
+        assert not (run.root / "train-calls").exists()
+
+    @pytest.mark.parametrize(
+        ("state", "code", "exit_code", "says"),
+        [
+            ("absent", "not_found", 4, "the store holds no dataset of advection1d"),
+            ("writing", "store", 6, "its manifest says that it is being written"),
+            ("newer", "store", 6, "made by a newer version"),
+            ("cut short", "store", 6, "cannot be used"),
+            ("flipped", "store", 6, "does not have the sha256 that run.yaml pins"),
+        ],
+    )
+    def test_data_that_cannot_be_used_end_it_before_training(
+        self, make_run: MakeRun, store: DirectoryStore, state: str, code: str, exit_code: int, says: str
+    ) -> None:
+        run, key = make_run(), manifest_key("advection1d")
+        file = store.root / dataset_key("advection1d", "train")
+        manifest = json.loads(store.read_bytes(key))
+        if state == "absent":
+            shutil.rmtree(file.parent)
+        elif state == "cut short":
+            file.write_bytes(file.read_bytes()[:-4])
+        elif state == "flipped":
+            content = bytearray(file.read_bytes())
+            content[-1] ^= 1
+            file.write_bytes(content)
+        else:
+            manifest |= {"state": "writing"} if state == "writing" else {"format": 99}
+            store.write_bytes(key, json.dumps(manifest).encode())
+        assert drive(run) == exit_code
+        assert_whole(run, store)
+        [error] = [event.fields for event in events_of(run) if event.type == "error"]
+        assert (error["code"], bool(error["hint"])) == (code, True)
+        assert says in error["message"]
+        assert {"hydrate failed", "publish finished"} <= set(phases_of(run))
         assert not (run.root / "train-calls").exists()
 
     def test_data_replaced_during_training_are_not_evaluated(
