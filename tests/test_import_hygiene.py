@@ -72,3 +72,7 @@ def test_the_command_line_is_imported_without_what_only_some_commands_need(tmp_p
 
 def test_the_first_screen_is_imported_without_what_only_data_need(tmp_path: Path) -> None:
     assert not imported_by("import console.tui.app", tmp_path) & {"h5py", "pydantic"}
+
+
+def test_listing_a_store_waits_for_nothing_that_only_data_need(tmp_path: Path) -> None:
+    assert not imported_by("import ups.cache_catalog, ups.garbage, ups.stores.directory", tmp_path) & LATE

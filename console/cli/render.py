@@ -63,8 +63,8 @@ def grid(shape: Sequence[int]) -> str:
 
 
 def money(usd: float) -> str:
-    """Dollars, to the cent; more digits where it is less than one."""
-    return f"${usd:.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
+    """Dollars, to the cent; never rounded down to nothing where something is owed."""
+    return "<$0.01" if 0 < usd < 0.005 else f"${usd:.2f}"
 
 
 def counted(count: int, noun: str) -> str:

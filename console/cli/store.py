@@ -247,7 +247,7 @@ def usage_line(usage: StoreUsage) -> str:
     if usage.free_egress_bytes is not None:
         parts.append(
             f"{size(usage.free_egress_bytes)} of downloads a month are free, "
-            f"then {money(usage.usd_per_gb_egress or 0.0)}/GB"
+            f"then ${usage.usd_per_gb_egress:g}/GB"
         )
     return ", ".join(parts)
 
@@ -261,7 +261,7 @@ def version_lines(rows: Sequence[CacheRow]) -> list[str]:
             lines.append(f"{version}: no run can use it as it is")
             continue
         seconds = sum(row.saves_seconds or 0.0 for row in usable)
-        parts = [f"{version}: saves a run {duration(seconds) if seconds >= 60 else f'{seconds:.1f} s'}"]
+        parts = [f"{version}: saves a run {duration(seconds) if seconds >= 1 else 'under 1 s'}"]
         if any(row.usd_per_month is not None for row in usable):
             usd = sum(row.saves_usd or 0.0 for row in usable)
             parts[0] += f" and {money(usd)}"

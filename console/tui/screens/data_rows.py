@@ -235,7 +235,7 @@ def _runs(runs: Sequence[str]) -> str:
 
 def _egress(usage: StoreUsage) -> str:
     free, price = usage.free_egress_bytes or 0.0, usage.usd_per_gb_egress or 0.0
-    return f"{size(free)} a month are free, then {usd(price)}/GB"
+    return f"{size(free)} a month are free, then ${price:g}/GB"
 
 
 def _named(name: str, text: str) -> Row:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.buckets import OpenStore, b2_settings
 from tests.console.cli.test_cli import COMMAND, error_of, ups
+from tests.simulators.b2 import REGION, B2Server
 from tests.ups.stored import VERSION, print_of, put, put_cache, put_dataset
 from ups.stores.directory import DirectoryStore
 
@@ -51,6 +53,24 @@ def test_datasets_and_caches_say_resolution_and_age_and_the_total(store: Directo
     text = ups("caches").stdout
     assert f"{VERSION}: saves a run" in text
     assert "$" not in text
+
+
+def test_a_bucket_says_what_it_costs(b2_server: B2Server, open_bucket: OpenStore) -> None:
+    key = b2_server.new_key(b2_server.new_bucket(), prefix="pre/fix/")
+    store = open_bucket(b2_settings(b2_server, key))
+    put_cache(store, {A: put_dataset(store)["train"]})
+    environment = {
+        "UPS_STORE": store.url, "B2_S3_ENDPOINT": b2_server.url, "B2_S3_REGION": REGION,
+        "B2_KEY_ID": key.key_id, "B2_APP_KEY": key.secret,
+    }  # fmt: skip
+    done = ups("caches", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "$/month" in done.stdout
+    assert f"{VERSION}: saves a run under 1 s and <$0.01, took <$0.01 to make" in done.stdout
+    usage = json.loads(ups("store", "--json", environment=environment).stdout)
+    assert usage["usd_per_month"] == pytest.approx(usage["bytes"] * 6e-12)
+    assert usage["free_egress_bytes"] == 3 * usage["bytes"]
+    assert key.secret not in done.stdout + done.stderr
 
 
 def test_the_store_is_summed_up(store: DirectoryStore) -> None:
