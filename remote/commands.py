@@ -283,6 +283,24 @@ def _precompute(options: Options, output: Output) -> int:
     return 0
 
 
+def _declare_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("--cache-version", required=True, metavar="V")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train")
+    _store_option(parser)
+
+
+def _inspect(options: Options, output: Output) -> int:
+    from remote.legacy_caches import inspect
+    from ups.store import open_store
+
+    found = inspect(open_store(options.store), options.cache_version, options.task, options.split)
+    held = ", ".join(f"{tensor.name} {tensor.shape} {tensor.dtype}".strip() for tensor in found.tensors)
+    mixed = "" if found.uniform else "; others differ"
+    output.done(f"{found.samples} samples, {found.bytes / 1e6:.1f} MB; each {held}{mixed}", **asdict(found))
+    return 0
+
+
 # --- evaluate -------------------------------------------------------------------------------
 
 
@@ -342,5 +360,6 @@ COMMANDS: dict[str, Command] = {
     "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),
     "preprocess": Command("Turn published files into datasets.", _declare_preprocess, _preprocess),
     "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
+    "inspect": Command("Say what a cache of the first scripts holds.", _declare_inspect, _inspect),
     "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
 }
