@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from remote.environment import cores, share_cores
 from remote.failures import explain
 from remote.output import Output
-from ups.errors import NotFoundError, UpsError, UsageError
+from ups.errors import ConfigError, NotFoundError, UpsError, UsageError
 
 if TYPE_CHECKING:
     from ups.data.convert import ImportResult, Labour
@@ -265,7 +265,14 @@ def _precompute(options: Options, output: Output) -> int:
         tokens=options.cache_tokens,
         dtype=options.cache_dtype,
     )
-    recipes = precompute.missing(store, options.tasks, shape, reset=building.reset)
+    recipes = []
+    for task in options.tasks:
+        try:
+            recipes += precompute.missing(store, [task], shape, reset=building.reset)
+        except ConfigError as error:
+            if len(options.tasks) == 1:
+                raise
+            output.warn("precompute", f"{task} is not cached: {error.message}", error.hint)
     built: dict[str, dict[str, str | int]] = {}
     with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
         for recipe in recipes:
