@@ -16,6 +16,7 @@ _USAGE = """usage: python -m remote COMMAND …
                                    convert PDEBench's published files, or parts of them, into the store
   evaluate RUN_DIR|CHECKPOINT      judge a checkpoint
   precompute TASK… --store URL     build a latent cache in the store
+  inspect TASK --store URL         say what a cache of the first scripts holds
   watchdog BOX_DIR                 end the box when its run is over or its deadline has come
 
 `python -m remote COMMAND --help` says more."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from remote.environment import cores, share_cores
 from remote.failures import explain
 from remote.output import Output
-from ups.errors import NotFoundError, UpsError, UsageError
+from ups.errors import ConfigError, NotFoundError, UpsError, UsageError
 
 if TYPE_CHECKING:
     from ups.data.convert import ImportResult, Labour
@@ -265,7 +265,14 @@ def _precompute(options: Options, output: Output) -> int:
         tokens=options.cache_tokens,
         dtype=options.cache_dtype,
     )
-    recipes = precompute.missing(store, options.tasks, shape, reset=building.reset)
+    recipes = []
+    for task in options.tasks:
+        try:
+            recipes += precompute.missing(store, [task], shape, reset=building.reset)
+        except ConfigError as error:
+            if len(options.tasks) == 1:
+                raise
+            output.warn("precompute", f"{task} is not cached: {error.message}", error.hint)
     built: dict[str, dict[str, str | int]] = {}
     with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
         for recipe in recipes:
@@ -280,6 +287,24 @@ def _precompute(options: Options, output: Output) -> int:
     total = sum(int(record["bytes"]) for record in built.values()) / 1e6
     text = f"{shape.version}: built {len(built)} caches, {total:.1f} MB" if built else "nothing to build"
     output.done(text, version=shape.version, built=built)
+    return 0
+
+
+def _declare_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("--cache-version", required=True, metavar="V")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train")
+    _store_option(parser)
+
+
+def _inspect(options: Options, output: Output) -> int:
+    from remote.legacy_caches import inspect
+    from ups.store import open_store
+
+    found = inspect(open_store(options.store), options.cache_version, options.task, options.split)
+    held = ", ".join(f"{tensor.name} {tensor.shape} {tensor.dtype}".strip() for tensor in found.tensors)
+    mixed = "" if found.uniform else "; others differ"
+    output.done(f"{found.samples} samples, {found.bytes / 1e6:.1f} MB; each {held}{mixed}", **asdict(found))
     return 0
 
 
@@ -342,5 +367,6 @@ COMMANDS: dict[str, Command] = {
     "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),
     "preprocess": Command("Turn published files into datasets.", _declare_preprocess, _preprocess),
     "precompute": Command("Build a latent cache in the store.", _declare_precompute, _precompute),
+    "inspect": Command("Say what a cache of the first scripts holds.", _declare_inspect, _inspect),
     "evaluate": Command("Judge a checkpoint.", _declare_evaluate, _evaluate),
 }

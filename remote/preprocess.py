@@ -27,7 +27,7 @@ from ups.data.raw import RawFile, Reading, open_raw
 from ups.data.remote_file import RemoteOrigin
 from ups.data.selection import Selection
 from ups.data.unfinished import refuse_full
-from ups.errors import DataError, NotFoundError, UsageError
+from ups.errors import ConfigError, DataError, NotFoundError, UsageError
 from ups.events import PhaseState
 from ups.store import ObjectStore
 from ups.tasks import task_spec
@@ -255,7 +255,11 @@ class _Task:
         if shape is None:
             return {}
         building = Building(self.request.labour)
-        recipes = precompute.missing(self.store, [self.name], shape, self.request.splits)
+        try:
+            recipes = precompute.missing(self.store, [self.name], shape, self.request.splits)
+        except ConfigError as error:  # the dataset is there: runs train from its fields
+            self.output.warn("precompute", f"{self.name} is not cached: {error.message}", error.hint)
+            recipes = []
         state = PhaseState.STARTED if recipes else PhaseState.SKIPPED
         self.output.phase("precompute", state, f"{self.name}, {shape.version}")
         built = {}

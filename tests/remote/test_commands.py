@@ -127,6 +127,34 @@ class TestPrecompute:
         assert main(arguments) == 0
         assert capsys.readouterr().out == "nothing to build\n"
 
+    def test_builds_again_what_is_there_where_that_is_asked_for(
+        self, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = DirectoryStore(tmp_path / "store")
+        write_dataset(store)
+        arguments = [
+            "precompute", "advection1d", "--store", store.url, "--cache-version", "upt_16d_8tok", "--json"
+        ]  # fmt: skip
+        main(arguments)
+        capsys.readouterr()
+        assert main([*arguments, "--reset"]) == 0
+        assert len(records(capsys)[-1]["built"]) == 3
+        monkeypatch.setenv("RESET_CACHE", "1")
+        assert main(arguments) == 0
+        assert len(records(capsys)[-1]["built"]) == 3
+
+    def test_says_which_part_of_a_stored_cache_differs(self, tmp_path: Path, capsys: Capture) -> None:
+        store = DirectoryStore(tmp_path / "store")
+        write_dataset(store)
+        arguments = ["precompute", "advection1d", "--store", store.url, "--cache-version", "upt_16d_8tok"]
+        main(arguments)
+        write_dataset(store, seed=4)
+        capsys.readouterr()
+        assert main([*arguments, "--json"]) == 0
+        warnings = [record["message"] for record in records(capsys) if record["type"] == "warning"]
+        assert len(warnings) == 3
+        assert all("is built anew: dataset sha256 " in warning for warning in warnings)
+
     def test_never_caches_damaged_data(self, tmp_path: Path, capsys: Capture) -> None:
         store = DirectoryStore(tmp_path / "store")
         write_dataset(store)

@@ -87,6 +87,16 @@ def test_whole_files_become_datasets_and_caches_and_a_second_time_nothing_is_don
     assert (server.served, shas(store)) == (served, before)
 
 
+def test_a_task_that_cannot_be_cached_says_why_and_stops_nothing(
+    server: FileServer, store: DirectoryStore, arguments: list[str], capsys: Capture
+) -> None:
+    *records, done = run([*arguments, "--cache-dim", "8", "--cache-tokens", "64"], capsys)
+    [warning] = [record for record in records if record["type"] == "warning"]
+    assert warning["message"].startswith("darcy2d is not cached: a patch of darcy2d has")
+    assert [bool(outcome["caches"]) for outcome in done["datasets"]] == [True, False]
+    assert catalog.dataset(store, "darcy2d").state == "verified"
+
+
 def test_parts_are_read_in_place_and_are_the_same_as_of_downloaded_files(
     server: FileServer, store: DirectoryStore, arguments: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
