@@ -23,11 +23,11 @@ from benchmarks.support.comparison import Row, arguments, finish
 from benchmarks.support.hydrated_run import Box
 from benchmarks.support.throttled import GIGABIT
 from benchmarks.support.transfer import ALL_FILES, ONE_FILE, Rates, markdown, simulated
-from remote.precompute import CacheShape
 from ups import catalog
 from ups.config import TrainConfig, load_train_config
 from ups.data import latents
 from ups.data.cache_build import CacheBuild
+from ups.data.cache_shape import CacheShape
 from ups.data.convert import make
 from ups.data.fields import Fields
 from ups.data.sampling import Pairs, PairSampler

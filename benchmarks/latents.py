@@ -32,10 +32,11 @@ import torch
 
 from benchmarks.support.comparison import Row, arguments, finish
 from benchmarks.support.datasets import prepare
-from remote.precompute import Building, CacheShape, build
+from remote.precompute import Building, build
 from ups import catalog
 from ups.data import latents
 from ups.data.cache_build import blocks
+from ups.data.cache_shape import CacheShape
 from ups.data.cached_fields import CachedArray, CachedFields
 from ups.data.convert import Labour
 from ups.data.fields import Fields

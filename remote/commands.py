@@ -252,14 +252,16 @@ def _declare_precompute(parser: argparse.ArgumentParser) -> None:
 
 def _precompute(options: Options, output: Output) -> int:
     from remote import precompute
-    from remote.run_caches import RESET_VARIABLE, is_set
+    from remote.run_caches import is_set
     from ups.data import latents
+    from ups.data.cache_shape import CacheShape
     from ups.data.projection import fingerprint
+    from ups.rundir import RESET_VARIABLE
     from ups.store import open_store
 
     store, labour = open_store(options.store), _labour(options)
     building = precompute.Building(labour, reset=options.reset or is_set(RESET_VARIABLE))
-    shape = precompute.CacheShape.of_version(
+    shape = CacheShape.of_version(
         options.cache_version,
         dim=options.cache_dim,
         tokens=options.cache_tokens,

@@ -17,9 +17,10 @@ from typing import Any
 
 from remote import precompute
 from remote.output import Output
-from remote.precompute import Building, CacheShape
+from remote.precompute import Building
 from ups import catalog
 from ups.data import commit
+from ups.data.cache_shape import CacheShape
 from ups.data.convert import ImportResult, Labour, import_sources
 from ups.data.download import Fetching, download, file_md5, missing_bytes
 from ups.data.published import DARUS_URL, PublishedFile, published_files, read_table

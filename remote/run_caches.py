@@ -15,18 +15,17 @@ from remote import precompute
 from remote.environment import cores
 from remote.files import write_json
 from remote.hydrate import Datasets
-from remote.precompute import Building, CacheShape, Progress
+from remote.precompute import Building, Progress
 from remote.verified import VerifiedFiles
 from ups import catalog
 from ups.data import latents
+from ups.data.cache_shape import CacheShape
 from ups.data.convert import Labour
 from ups.data.projection import Recipe, fingerprint
 from ups.errors import ConfigError, DataError, NotFoundError, UpsError
-from ups.rundir import RunDirectory, RunSpec
+from ups.rundir import PRECOMPUTE_VARIABLE, RESET_VARIABLE, RunDirectory, RunSpec
 from ups.store import ObjectStore
 
-PRECOMPUTE_VARIABLE = "PRECOMPUTE_LATENT"
-RESET_VARIABLE = "RESET_CACHE"
 _DECIDED_FILE = "caches.json"
 _KNOWN_FILE = "verified-caches.json"
 _NEVER_CACHED = ("val", "test")

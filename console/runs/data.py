@@ -1,13 +1,15 @@
-"""The data of a run as its launch sees them: what is pinned, and what is missing."""
+"""The data of a run as its launch sees them: what is pinned, what is cached, and what is missing."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from console.api import Check, Level
+from console.api import Check, LaunchRequest, Level
 from ups.dataset_keys import KEY_VARIABLE, DatasetKeys
 from ups.errors import NotFoundError, UpsError
 
 if TYPE_CHECKING:
+    from ups.config import TrainConfig
+    from ups.data.projection import Recipe
     from ups.rundir import DatasetPins
     from ups.store import ObjectStore
 
@@ -27,6 +29,31 @@ def checks(store: "ObjectStore", tasks: Sequence[str]) -> Iterator[Check]:
                         hint=f"{KEY_VARIABLE} says so; nothing pins what comes")  # fmt: skip
         except UpsError as error:
             yield Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
+
+
+def cache_checks(store: "ObjectStore", config: "TrainConfig", request: LaunchRequest) -> Iterator[Check]:
+    """Which tasks would train from a latent cache, which caches would be built first, and why."""
+    from ups import catalog
+    from ups.data.cache_shape import CacheShape
+
+    for task in config.data.task:
+        try:
+            shape = CacheShape.of_config(config, version=request.cache_version, dtype=request.cache_dtype)
+            recipe = shape.recipe(catalog.dataset(store, task), config.data.split)
+            yield _cache_check(store, shape.version, recipe)
+        except UpsError as error:
+            yield Check(Level.WARNING, f"{task} trains from its fields: {error.message}", hint=error.hint)
+
+
+def _cache_check(store: "ObjectStore", version: str, recipe: "Recipe") -> Check:
+    from ups.data import latents
+
+    record = latents.complete(store, version, recipe)
+    if record is not None:
+        return Check(Level.OK, f"{recipe.task}: cache {version} is there, {record.bytes / 1e6:.0f} MB")
+    differs = latents.mismatch(store, version, recipe)
+    why = f": {'; '.join(differs)}" if differs else ""
+    return Check(Level.WARNING, f"{recipe.task}: cache {version} is built before the training{why}")
 
 
 def pins(store: "ObjectStore", tasks: Sequence[str]) -> "DatasetPins":

@@ -71,7 +71,7 @@ class Launcher:
             checks.append(_failed(error))
         if config is not None:
             checks.extend(_supported(config))
-            checks.extend(self._data_checks(tasks))
+            checks.extend(self._data_checks(config, request))
         checks.extend(self._machine_checks())
         offer = self._offer(request, checks)
         price = offer.usd_per_hour if offer else 0.0
@@ -99,7 +99,7 @@ class Launcher:
             deadline_hours=request.max_hours,
         )
 
-    def _data_checks(self, tasks: Sequence[str]) -> Iterator[Check]:
+    def _data_checks(self, config: "TrainConfig", request: LaunchRequest) -> Iterator[Check]:
         from ups.store import open_store
 
         try:
@@ -107,7 +107,9 @@ class Launcher:
         except UpsError as error:
             yield _failed(error)
             return
-        yield from data.checks(store, tasks)
+        yield from data.checks(store, config.data.task)
+        if _precomputes(request) or request.cache_version is not None:
+            yield from data.cache_checks(store, config, request)
 
     def _machine_checks(self) -> Iterator[Check]:
         from ups.store import free_bytes

@@ -73,6 +73,11 @@ def test_a_cache_is_built_in_the_bucket_and_the_next_run_trains_from_it(
     office: Laptop, bucket: ObjectStore
 ) -> None:
     office.json("caches", "build", "upt_64d_64tok", "darcy2d", "--dtype", "float32")
+    told = office.run("launch", str(office.config), "--precompute", "--cache-dtype", "float32", "--dry-run")
+    assert "darcy2d: cache upt_64d_64tok is there" in told
+    assert "advection1d: cache upt_64d_64tok is built before the training" in told
+    told = office.run("launch", str(office.config), "--precompute", "--dry-run")
+    assert "darcy2d: cache upt_64d_64tok is built before the training: dtype float32" in told
     (cached,) = {(row["version"], row["task"]) for row in office.json("caches")}
     assert cached == ("upt_64d_64tok", "darcy2d")
     asked = ("--cache-version", "upt_64d_64tok", "--cache-dtype", "float32")

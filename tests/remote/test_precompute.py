@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from remote.precompute import Building, CacheShape, build
+from remote.precompute import Building, build
 from tests.remote.caching import FarStore
 from tests.remote.conftest import write_dataset
 from ups import catalog
 from ups.config import TrainConfig, parse_train_config
 from ups.data import latents
+from ups.data.cache_shape import CacheShape
 from ups.data.convert import Labour
 from ups.data.projection import Recipe, differences, fingerprint
 from ups.errors import ConfigError, StoreError
