@@ -1,8 +1,8 @@
 """What earlier, interrupted uploads already did, noted on this machine so that it is not done again.
 
 One file a store; a line is one JSON object: a call that begins, an object that is stored, or a multipart
-upload that was begun. A line is one `write`, so a kill tears at most the last, and several processes may append. A line is
-only a hint: whoever reads it asks the bucket whether it still holds. Free of torch.
+upload that was begun. A line is one `write`, so a kill tears at most the last, and several processes may
+append. A line is only a hint: whoever reads it asks the bucket whether it still holds. Free of torch.
 """
 
 import fcntl
