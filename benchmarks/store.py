@@ -6,9 +6,10 @@ as a process of its own: its start, and for ours the sha256 of every byte, are c
 the file systems are synced before each turn, and the median of the turns counts; *wall* and *CPU* are
 sending and fetching together.
 
-The peer is `rclone copy` with what makes it fastest and still compares a checksum after fetching; *unchecked*
-rows are rclone without that (`--ignore-checksum`). boto3 is its transfer manager, 16 files at once,
-unchecked. On two cores the server competes with the client: wall times say less than processor times do.
+The peer is `rclone copy` with what makes it fastest and still compares a checksum after fetching;
+*unchecked* is rclone without that (`--ignore-checksum`). boto3 is its transfer manager, 16 files at once, and
+compares nothing.
+On two cores the server competes with the client, so wall times say less than the processor times do.
 """
 
 import os
@@ -169,8 +170,9 @@ def _sides(server: RcloneServer, scratch: Path, transfers: int) -> list[Side]:
 
 
 def _turn(side: Side, source: Path, target: Path, place: str, server: RcloneServer) -> Turn:
-    up = _measured(side.command("up", source, place), server.environment)
-    return Turn(up, _measured(side.command("down", target, place), server.environment))
+    environment = {**server.environment, "UPS_SCRATCH": str(source.parent / "prepared")}
+    up = _measured(side.command("up", source, place), environment)
+    return Turn(up, _measured(side.command("down", target, place), environment))
 
 
 def _measured(command: Sequence[str], environment: Mapping[str, str]) -> Used:

@@ -55,6 +55,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(_SECRETS) and name != REQUIRE_PROGRAMS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("UPS_HOME", str(tmp_path / "ups-home"))
+    monkeypatch.setenv("UPS_SCRATCH", str(tmp_path / "ups-scratch"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,7 +11,7 @@ from ups.data.fields import Fields
 from ups.data.survey import survey
 from ups.events import EventReader, EventType
 from ups.rundir import RunDirectory, RunSpec, config_sha256, render_spec
-from ups.store import ObjectStore, file_sha256
+from ups.store import ObjectStore, Progress, file_sha256
 from ups.stores.directory import DirectoryStore
 
 TASKS = ("advection1d", "darcy2d")
@@ -23,8 +23,8 @@ class FarStore(DirectoryStore):
     def local_path(self, key: str) -> Path | None:
         return None
 
-    def move(self, source: Path, key: str) -> None:
-        self.upload(source, key)
+    def move(self, source: Path, key: str, *, progress: Progress | None = None) -> None:
+        self.upload(source, key, progress=progress)
         source.unlink()
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from ups.data.ranges import RangeJournal
 from ups.errors import StoreError
 
-_NOTED = 4 * 1024 * 1024
+_NOTED = 1024 * 1024
 """Bytes after which what has arrived is noted: what a kill loses."""
 _HASHED = 1024 * 1024
 """Bytes hashed at a time, while they are still in the processor's cache."""
@@ -75,11 +75,13 @@ class PartFile:
 
     def gaps(self, piece: int) -> list[tuple[int, int]]:
         """The ranges that are missing, none longer than `piece`."""
-        return [
-            gap
-            for begin in range(0, self.size, piece)
-            for gap in self._journal.ranges.missing(begin, min(begin + piece, self.size))
-        ]
+        starts = range(0, self.size, piece)
+        return [gap for begin in starts for gap in self.gaps_in(begin, min(begin + piece, self.size))]
+
+    def gaps_in(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """The ranges between `begin` and `end` that are missing."""
+        with self._booking:
+            return list(self._journal.ranges.missing(begin, end))
 
     @property
     def missing(self) -> int:

@@ -17,7 +17,7 @@ from ups.store import Download, ObjectInfo, Progress, Upload, checked_key, store
 from ups.stores.flow import Pace
 from ups.stores.s3_bulk import Answer, Bulk
 from ups.stores.s3_download import Downloader
-from ups.stores.s3_errors import PastEndError
+from ups.stores.s3_errors import PastEndError, persistently
 from ups.stores.s3_settings import BucketSettings
 from ups.stores.s3_upload import Lanes, Uploader
 from ups.stores.workspaces import HIDDEN, Workspaces
@@ -85,13 +85,17 @@ class S3Store:
         return self._control().find(checked_key(key))
 
     def read_bytes(self, key: str) -> bytes:
-        return b"".join(self._bulk.get(checked_key(key)).chunks)
+        checked_key(key)
+        return persistently(self._settings.patience, lambda: b"".join(self._bulk.get(key).chunks))
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
+        checked_key(key)
         if end <= start:
             return b""
         try:
-            return b"".join(self._bulk.get_range(checked_key(key), start, end).chunks)
+            return persistently(
+                self._settings.patience, lambda: b"".join(self._bulk.get_range(key, start, end).chunks)
+            )
         except PastEndError:
             return b""
 

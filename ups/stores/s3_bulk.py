@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store as ObstoreBucket
 
 from ups.errors import StoreError
-from ups.stores.s3_errors import NotPartialError, Trouble, meaning
+from ups.stores.s3_errors import CUT, NotPartialError, Trouble, meaning, persistently
 from ups.stores.s3_settings import BucketSettings
 
 if TYPE_CHECKING:  # these exist for the type checker alone
@@ -65,9 +65,13 @@ class Bulk:
 
     def put(self, key: str, content: bytes) -> str:
         """Store an object with one request; its ETag."""
-        with _explained(self._settings, "write", key):
-            answer = obstore.put(self._writer, self._key(key), content, use_multipart=False)
-        return (answer["e_tag"] or "").strip('"')
+
+        def sent() -> str:
+            with _explained(self._settings, "write", key):
+                answer = obstore.put(self._writer, self._key(key), content, use_multipart=False)
+            return (answer["e_tag"] or "").strip('"')
+
+        return persistently(self._settings.patience, sent)
 
     def get(self, key: str) -> Answer:
         """Ask for an object; raises NotFoundError, StoreError."""
@@ -112,7 +116,7 @@ def _trouble(text: str) -> Trouble:
         return Trouble(said.group(1), said.group(1))
     if answered := _STATUS.search(text):
         return Trouble(answered.group(1), f"HTTP {answered.group(1)}")
-    detail = next((reason for sign, reason in _REASONS if sign.search(text)), "the connection was cut")
+    detail = next((reason for sign, reason in _REASONS if sign.search(text)), CUT)
     return Trouble("", detail, unresolved=bool(_UNRESOLVED.search(text)))
 
 

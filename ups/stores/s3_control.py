@@ -29,7 +29,7 @@ from botocore.exceptions import (
 from ups.errors import NotFoundError, StoreError
 from ups.store import ObjectInfo
 from ups.stores.s3_bulk import STREAMED, Answer
-from ups.stores.s3_errors import Trouble, meaning
+from ups.stores.s3_errors import CUT, Trouble, meaning
 from ups.stores.s3_settings import BucketSettings
 
 _AT_ONCE = 1000
@@ -209,8 +209,9 @@ def _trouble(error: ClientError | BotoCoreError) -> Trouble:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         return Trouble(code or status, code or f"HTTP {status}")
-    detail = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "the connection was cut")
-    return Trouble("", detail, unresolved=bool(_UNRESOLVED.search(str(error))))
+    detail = next((reason for kind, reason in _REASONS if isinstance(error, kind)), CUT)
+    cause = f"{error} {error.kwargs.get('error', '')}"
+    return Trouble("", detail, unresolved=bool(_UNRESOLVED.search(cause)))
 
 
 def _client(settings: BucketSettings, connections: int) -> Any:

@@ -19,7 +19,7 @@ from ups.stores.crew import Crew, Job
 from ups.stores.flow import Pace, Tally
 from ups.stores.part_file import PartFile, journal_path, locked_part, part_path
 from ups.stores.s3_bulk import Answer, Bulk
-from ups.stores.s3_errors import cut_short, is_full, wrong_content
+from ups.stores.s3_errors import CutError, cut_short, is_full, persistently, wrong_content
 from ups.stores.s3_settings import BucketSettings
 from ups.stores.s3_upload import Lanes
 
@@ -88,10 +88,9 @@ class _Batch:
                     raise NotFoundError(f"{self.settings.url} has no {file.key}")
                 if found.bytes > self.piece:
                     return _Large.begun(self, file, part, found.bytes, found.etag).jobs()
-            answer = self.bulk.get(file.key)
-            if answer.size > self.piece:
-                return _Large.begun(self, file, part, answer.size, answer.etag).jobs()
-            self._small(file, part, answer)
+            large = persistently(self.settings.patience, lambda: self._small(file, part))
+            if large is not None:
+                return _Large.begun(self, file, part, large.size, large.etag).jobs()
         except BaseException:
             if not journal_path(file.target).exists():
                 part_path(file.target).unlink(missing_ok=True)
@@ -100,19 +99,29 @@ class _Batch:
         part.close()
         return ()
 
-    def _small(self, file: Download, part: BinaryIO, answer: Answer) -> None:
+    def _small(self, file: Download, part: BinaryIO) -> Answer | None:
+        """Fetch an object with one request; where it is too large for that, say what it is."""
+        answer = self.bulk.get(file.key)
+        if answer.size > self.piece:
+            return answer
         journal_path(file.target).unlink(missing_ok=True)
-        part.truncate(0)
+        part.seek(0)
+        part.truncate()
         digest, got = hashlib.sha256(), 0
-        for chunk in self.paced(answer.chunks):
-            part.write(chunk)
-            digest.update(chunk)
-            got += len(chunk)
-        if got != answer.size:
-            raise cut_short(self.settings, file.key, got, answer.size)
+        try:
+            for chunk in self.paced(answer.chunks):
+                part.write(chunk)
+                digest.update(chunk)
+                got += len(chunk)
+            if got != answer.size:
+                raise cut_short(self.settings, file.key, got, answer.size)
+        except CutError:
+            self.tally.add(-got)
+            raise
         if digest.hexdigest() != file.sha256:
             raise wrong_content(self.settings, file.key)
         part_path(file.target).replace(file.target)
+        return None
 
     def paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The chunks, no faster than allowed, counted, until somebody stops."""
@@ -155,12 +164,7 @@ class _Large:
 
     def _fetch(self, begin: int, end: int) -> Iterable[Job]:
         try:
-            answer = self._batch.bulk.get_range(self._file.key, begin, end)
-            if (answer.size, answer.etag) != (self._part.size, self._part.version):
-                raise self._replaced()
-            reached = self._part.write(begin, self._batch.paced(answer.chunks))
-            if reached != end:
-                raise cut_short(self._batch.settings, self._file.key, reached - begin, end - begin)
+            persistently(self._batch.settings.patience, partial(self._fill_all, begin, end))
         except OSError as error:
             raise store_error(error, self._file.target) from error
         with self._lock:
@@ -169,6 +173,18 @@ class _Large:
         if complete:
             self._prove()
         return ()
+
+    def _fill_all(self, begin: int, end: int) -> None:
+        for gap in self._part.gaps_in(begin, end):
+            self._fill(*gap)
+
+    def _fill(self, begin: int, end: int) -> None:
+        answer = self._batch.bulk.get_range(self._file.key, begin, end)
+        if (answer.size, answer.etag) != (self._part.size, self._part.version):
+            raise self._replaced()
+        reached = self._part.write(begin, self._batch.paced(answer.chunks))
+        if reached != end:
+            raise cut_short(self._batch.settings, self._file.key, reached - begin, end - begin)
 
     def _replaced(self) -> StoreError:
         self._discard()

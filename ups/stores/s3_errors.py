@@ -5,11 +5,17 @@ Whichever library was told, it becomes a `Trouble`, and one table says what that
 """
 
 import errno
+import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ups.errors import NotFoundError, StoreError, UpsError
-from ups.stores.s3_settings import BucketSettings
+from ups.stores.s3_settings import BucketSettings, Patience
 
+T = TypeVar("T")
+_FIRST_PAUSE_S = 0.2
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 _BUSY = frozenset(
     {"SlowDown", "ServiceUnavailable", "TooManyRequests", "TooManyRequestsException", "Throttling",
@@ -31,6 +37,13 @@ class PastEndError(StoreError):
 
 class NotPartialError(StoreError):
     """A server answered a request for a range as if it were one for everything."""
+
+
+class CutError(StoreError):
+    """A connection ended in the middle of something; another try may not."""
+
+
+CUT = "the connection was cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,8 @@ def _unreached(trouble: Trouble, settings: BucketSettings, what: str) -> StoreEr
             f"there is no host of the name in {settings.endpoint}: cannot {what}",
             hint="check B2_S3_ENDPOINT for a typing error, and that this machine is online",
         )
-    return StoreError(
+    kind = CutError if trouble.detail == CUT else StoreError
+    return kind(
         f"cannot {what} at {settings.endpoint}: {trouble.detail}",
         hint="check B2_S3_ENDPOINT and the network; what was transferred so far is kept",
     )
@@ -109,7 +123,7 @@ def _unreached(trouble: Trouble, settings: BucketSettings, what: str) -> StoreEr
 
 def cut_short(settings: BucketSettings, key: str, got: int, expected: int) -> StoreError:
     """A body that keeps ending before its length."""
-    return StoreError(
+    return CutError(
         f"{settings.url}/{key} keeps being cut short: {got:,} of {expected:,} bytes arrived",
         hint="run the command again; what was transferred so far is kept",
     )
@@ -126,6 +140,18 @@ def wrong_content(settings: BucketSettings, key: str) -> StoreError:
 def _shown(settings: BucketSettings) -> str:
     """Enough of the key's id to tell it from others."""
     return f"{settings.credentials.key_id[:4]}…"
+
+
+def persistently(patience: Patience, call: Callable[[], T]) -> T:
+    """Call again where a connection was cut, with growing pauses, until patience ends."""
+    pause = min(_FIRST_PAUSE_S, patience.longest_s)
+    for _ in range(patience.attempts - 1):
+        try:
+            return call()
+        except CutError:
+            time.sleep(random.uniform(0.5, 1.0) * pause)
+            pause = min(2 * pause, patience.longest_s)
+    return call()
 
 
 def is_full(error: OSError) -> bool:

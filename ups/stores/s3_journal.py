@@ -1,8 +1,8 @@
 """What earlier, interrupted uploads already did, noted on this machine so that it is not done again.
 
-One file a store; a line is one JSON object: an object that is stored, or a multipart upload that was
-begun. A line is one `write`, so a kill tears at most the last, and several processes may append. A line is
-only a hint: whoever reads it asks the bucket whether it still holds. Free of torch.
+One file a store; a line is one JSON object: a call that begins, an object that is stored, or a multipart
+upload that was begun. A line is one `write`, so a kill tears at most the last, and several processes may
+append. A line is only a hint: whoever reads it asks the bucket whether it still holds. Free of torch.
 """
 
 import fcntl
@@ -69,7 +69,13 @@ class UploadJournal:
         fcntl.flock(self._handle, fcntl.LOCK_SH)
         self.stored: dict[str, Stored] = {}
         self.begun: dict[str, Begun] = {}
+        self.batches: set[str] = set()
+        """Names of calls that did not come to their end."""
         self._recall()
+
+    def note_batch(self, name: str) -> None:
+        """A call begins, which may store something before it is noted here."""
+        self._append({"batch": name})
 
     def note_stored(self, key: str, stored: Stored) -> None:
         """An object is there; whatever was begun for it is over."""
@@ -112,6 +118,9 @@ class UploadJournal:
             os.write(self._handle, b"\n")  # what is appended must not go on with a torn line
 
     def _take(self, entry: Mapping[str, Any]) -> None:
+        if "batch" in entry:
+            self.batches.add(str(entry["batch"]))
+            return
         key = str(entry["key"])
         source = Source(str(entry["path"]), int(entry["bytes"]), int(entry["mtime"]), int(entry["inode"]))
         if "upload" in entry:

@@ -74,9 +74,12 @@ class Uploader:
 
     def _known(self, files: Sequence[Upload], journal: UploadJournal) -> Mapping[str, ObjectInfo]:
         """What the bucket has already, where an earlier upload of these files was interrupted."""
-        if all(file.key not in journal.stored and file.key not in journal.begun for file in files):
-            return {}
-        return self._control().find_all([file.key for file in files])
+        keys = [file.key for file in files]
+        name = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
+        noted = journal.stored.keys() | journal.begun.keys()
+        interrupted = name in journal.batches or any(key in noted for key in keys)
+        journal.note_batch(name)
+        return self._control().find_all(keys) if interrupted else {}
 
     def _give_up_stale(self, journal: UploadJournal) -> None:
         for key, begun in journal.begun.items():
