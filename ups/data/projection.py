@@ -12,7 +12,7 @@ before paying.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -270,19 +270,15 @@ def _cut(task: str, part: Part, edges: patches.Edges, dim: int) -> Part:
 def encode(field: Array, part: Part, dtype: Dtype) -> Array:
     """Fields [n, (T,) *S, C] in physical units → coefficients [n, (T,) tokens, values]."""
     dims, lead = len(part.grid), field.shape[: -1 - len(part.grid)]
-    split = [size for pair in zip(part.tokens, part.edges, strict=True) for size in pair]
     first = len(lead)
-    order = [
-        *range(first),
-        *range(first, first + 2 * dims, 2),
-        *range(first + 1, first + 2 * dims, 2),
-        first + 2 * dims,
-    ]
-    cut = field.reshape(*lead, *split, part.shape[-1]).transpose(order)
-    coefficients: Array = cut.reshape(*lead, math.prod(part.tokens), part.values)
+    split = [size for pair in zip(part.tokens, part.edges, strict=True) for size in pair][:-1]
+    tokens = range(first, first + 2 * dims, 2)
+    within = range(first + 1, first + 2 * dims - 1, 2)
+    cut = _rearranged(field, (*lead, *split), (*range(first), *tokens, *within), _run(part))
+    coefficients = cut.reshape(*lead, math.prod(part.tokens), part.values)
     if not part.plain:
         mean, std = part.normalisation
-        rows = coefficients.reshape(-1, part.row) - mean
+        rows = coefficients.reshape(coefficients.size // part.row, part.row) - mean
         rows /= std
         coefficients = rows.reshape(coefficients.shape)
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and writing a shard refuses that
@@ -295,13 +291,37 @@ def decode(coefficients: Array, part: Part) -> Array:
     values = _widened(coefficients) if coefficients.dtype == np.float16 else coefficients
     if not part.plain:
         mean, std = part.normalisation
-        values = values.reshape(-1, part.row) * std
+        values = values.reshape(values.size // part.row, part.row) * std
         values += mean
-    cut = values.reshape(*lead, *part.tokens, *part.edges, part.shape[-1])
     first = len(lead)
-    pairs = [axis for i in range(dims) for axis in (first + i, first + dims + i)]
-    field: Array = cut.transpose([*range(first), *pairs, cut.ndim - 1])
+    order = [first]
+    for axis in range(1, dims):
+        order += [first + dims + axis - 1, first + axis]
+    cut = (*lead, *part.tokens, *part.edges[:-1])
+    field = _rearranged(values, cut, (*range(first), *order), _run(part))
     return field.reshape(*lead, *part.grid, part.shape[-1])
+
+
+def _run(part: Part) -> int:
+    """Values that lie side by side in a patch and in the field: those of its cells along the last axis."""
+    return part.edges[-1] * part.shape[-1]
+
+
+def _rearranged(values: Array, shape: Sequence[int], order: Sequence[int], run: int) -> Array:
+    """The values with the axes of `shape` in another order.
+
+    Args:
+        values: any shape; what `shape` says, with a last axis of `run` values.
+        shape: of all axes but that one.
+        order: of these axes.
+        run: values that stay together: moved as one item, several times as fast as one by one.
+
+    Returns:
+        [*S, run], S being `shape` in its new order.
+    """
+    items = values.reshape(*shape, run).view(f"V{run * values.itemsize}")[..., 0]
+    moved: Array = np.ascontiguousarray(items.transpose(order))
+    return moved[..., None].view(values.dtype)
 
 
 def _widened(halves: Array) -> Array:

@@ -49,6 +49,26 @@ class TestProjection:
         assert coefficients.shape == part.latent_shape
         np.testing.assert_allclose(decode(coefficients, part), field, atol=1e-5)
 
+    @settings(deadline=None, max_examples=60)
+    @given(part=parts(), seed=st.integers(0, 99), samples=st.integers(0, 2))
+    def test_half_precision_keeps_ten_bits_of_each_deviation(
+        self, part: Part, seed: int, samples: int
+    ) -> None:
+        scale = np.array([value or 1.0 for value in part.std])
+        deviations = np.random.default_rng(seed).normal(size=(samples, *part.shape[1:])) * 10.0
+        field = (deviations * scale + np.array(part.mean)).astype(np.float32)
+        coefficients = encode(field, part, "float16")
+        assert coefficients.dtype == np.float16
+        error = np.abs(decode(coefficients, part) - field) / scale
+        assert (error <= 2.0**-11 * np.abs(deviations) + 1e-5).all()
+
+    def test_halves_are_widened_as_numpy_does_it(self) -> None:
+        halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+        halves = halves[np.isfinite(halves)]
+        plain = Part("target", (len(halves), 1, 1), 1, (0.0,), (1.0,))
+        widened = decode(halves.reshape(-1, 1, 1), plain)
+        np.testing.assert_array_equal(widened.reshape(-1), halves.astype(np.float32))
+
     def test_it_is_what_the_encoder_embeds(self) -> None:
         import torch
 
