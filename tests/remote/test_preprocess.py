@@ -144,7 +144,8 @@ def test_a_directory_of_published_files_is_read_where_it_is(
 ) -> None:
     *records, _ = run([*arguments, "--from", str(raws.AUTHENTIC)], capsys)
     told = {r["task"] for r in records if r["type"] == "progress" and r["unit"] == "bytes"}
-    assert {text for text in told if not text.startswith("transfer ")} == {f"check {path.name}" for _, path in FILES.values()}
+    checked = {text for text in told if not text.startswith("transfer ")}
+    assert checked == {f"check {path.name}" for _, path in FILES.values()}
     assert raws.ADVECTION.exists()
     assert catalog.dataset(store, "advection1d").state == "verified"
 
