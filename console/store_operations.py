@@ -118,7 +118,8 @@ class StoreOperations(Context):
                 Wanted(split.key, split.bytes, split.sha256, folder / Path(split.key).name)
                 for split in entry.splits.values()
             ]
-        return self._fetch(wanted, folder, replace, progress)
+        what = f"fetch {tasks[0]}" if len(tasks) == 1 else f"fetch {len(tasks)} datasets"
+        return self._fetch(wanted, folder, replace, _telling(what, progress))
 
     def verify_data(self, tasks: Sequence[str], progress: Progress | None = None) -> dict[str, str]:
         """Read every byte of the datasets; task → its state. Empty `tasks`: all that the store has."""
@@ -182,7 +183,7 @@ class StoreOperations(Context):
             for entry in sound
             for file in entry.files
         ]
-        result = self._fetch(wanted, folder, replace, progress)
+        result = self._fetch(wanted, folder, replace, _telling(f"fetch {version}", progress))
         cache_catalog.write_manifests(self.store(), sound, lambda entry: _cache_path(folder, entry))
         return result
 
@@ -315,11 +316,11 @@ class StoreOperations(Context):
         return newest.usd_per_hour if newest is not None else self.settings.storage.usd_per_hour
 
     def _fetch(
-        self, wanted: "Sequence[Wanted]", folder: Path, replace: bool, progress: Progress | None
+        self, wanted: "Sequence[Wanted]", folder: Path, replace: bool, progress: "Callable[[int, int], None]"
     ) -> FetchResult:
         from ups.fetching import fetch
 
-        done = fetch(self.store(), wanted, replace=replace, progress=_telling("fetch", progress))
+        done = fetch(self.store(), wanted, replace=replace, progress=progress)
         return FetchResult(str(folder), tuple(map(str, done.fetched)), tuple(map(str, done.kept)))
 
 

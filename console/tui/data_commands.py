@@ -55,25 +55,24 @@ def build_caches(version: str, tasks: Sequence[str]) -> DataCommand:
 
 def verify(tasks: Sequence[str]) -> DataCommand:
     """Read every byte of datasets."""
+
+    def call(operations: "Operations", progress: "Progress") -> States:
+        return operations.verify_data(tasks, _without("verify ", progress))
+
     names = ", ".join(tasks)
-    return DataCommand(
-        f"verify {names}",
-        "reading every byte:",
-        f"{names}: every byte as recorded",
-        lambda operations, progress: operations.verify_data(tasks, progress),
-    )
+    return DataCommand(f"verify {names}", "verifying", f"{names}: every byte as recorded", call)
 
 
 def verify_caches(version: str, tasks: Sequence[str]) -> DataCommand:
     """Read every byte of caches."""
 
     def call(operations: "Operations", progress: "Progress") -> States:
-        found = operations.verify_caches(version, tasks, progress)
+        found = operations.verify_caches(version, tasks, _without("verify ", progress))
         return {f"{verdict.task} {verdict.split}": verdict.state for verdict in found}
 
     names = ", ".join(tasks)
     return DataCommand(
-        f"verify {version} of {names}", "reading every byte:", f"{version} of {names}: as recorded", call
+        f"verify {version} of {names}", "verifying", f"{version} of {names}: as recorded", call
     )
 
 
@@ -81,22 +80,22 @@ def fetch(tasks: Sequence[str], folder: Path) -> DataCommand:
     """Bring the files of datasets to this machine."""
 
     def call(operations: "Operations", progress: "Progress") -> States:
-        operations.fetch_data(tasks, folder, progress=progress)
+        operations.fetch_data(tasks, folder, progress=_without("fetch ", progress))
         return {}
 
     names = ", ".join(tasks)
-    return DataCommand(f"fetch {names}", "bringing it here:", f"{names}: verified, in {folder}", call)
+    return DataCommand(f"fetch {names}", "fetching", f"{names}: verified, in {folder}", call)
 
 
 def fetch_caches(version: str, tasks: Sequence[str], folder: Path) -> DataCommand:
     """Bring caches to this machine."""
 
     def call(operations: "Operations", progress: "Progress") -> States:
-        operations.fetch_caches(version, tasks, folder, progress=progress)
+        operations.fetch_caches(version, tasks, folder, progress=_without("fetch ", progress))
         return {}
 
     done = f"{', '.join(tasks)}: verified, in {folder / version}"
-    return DataCommand(f"fetch {version} of {', '.join(tasks)}", "bringing it here:", done, call)
+    return DataCommand(f"fetch {version} of {', '.join(tasks)}", "fetching", done, call)
 
 
 def delete(task: str) -> DataCommand:
@@ -118,3 +117,8 @@ def delete_caches(version: str, task: str) -> DataCommand:
 
     what = f"{version} of {task}"
     return DataCommand(f"delete {what}", f"deleting {what}", f"the cache {what} is deleted", call)
+
+
+def _without(verb: str, progress: "Progress") -> "Progress":
+    """The same, told without a verb that `doing` says already."""
+    return lambda what, done, total: progress(what.removeprefix(verb), done, total)

@@ -89,7 +89,7 @@ class TestFetching:
             "advection1d_test.h5", "advection1d_train.h5", "advection1d_val.h5",
         ]  # fmt: skip
         assert len(done.fetched) == 3
-        assert told[-1] == ("fetch, kB", 3, 3)
+        assert told[-1] == ("fetch advection1d, kB", 3, 3)
         again = operations.fetch_data(["advection1d"], tmp_path / "here")
         assert (again.fetched, len(again.kept)) == ((), 3)
 

@@ -1,7 +1,7 @@
 """The bottom of every screen: what went wrong, the teardown in progress, the keys."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -135,17 +135,18 @@ class WorkBar(Panel):
     WorkBar { height: 1; background: $panel; display: none; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._clock = clock
         self.what = ""
         self.done = self.total = 0
         self._since = 0.0
-        """When it began with what it is doing, monotonic seconds."""
+        """When it began with what it is doing, by the clock."""
 
     def show(self, what: str, done: int = 0, total: int = 0) -> None:
         """Show progress; an empty `what` hides the bar."""
         if what != self.what:
-            self._since = time.monotonic()
+            self._since = self._clock()
         self.what, self.done, self.total = what, done, total
         self.display = bool(what)
         self.changed()
@@ -160,7 +161,7 @@ class WorkBar(Panel):
 
     def _figures(self) -> str:
         """How much of how much, and how much longer; of bytes also the rate."""
-        elapsed = time.monotonic() - self._since
+        elapsed = self._clock() - self._since
         if elapsed < _SETTLED_SECONDS or not self.done or self.done >= self.total:
             pace = left = ""
         else:

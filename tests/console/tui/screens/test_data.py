@@ -1,5 +1,7 @@
 """The Data screen: what a person sees of a bucket, and what their keys do to it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from textual.pilot import Pilot
 from console.fleet.model import InstanceState
 from console.home import Home
 from console.tui.app import UpsConsole
+from console.tui.screens.launch import LaunchScreen
 from tests.console.buckets import BucketOperations, write_run
 from tests.console.fleet.test_ledger import intend
 from tests.console.tui.conftest import seen, until, until_seen
@@ -33,6 +36,19 @@ def operations(home: Home, bucket: Bucket) -> BucketOperations:
     return BucketOperations(home, bucket)
 
 
+@asynccontextmanager
+async def console(operations: BucketOperations, size: tuple[int, int] = SIZE) -> AsyncIterator[Pilot[None]]:
+    """The console, which is left once all that the screens had asked for has come."""
+    app = UpsConsole(operations)
+    async with app.run_test(size=size) as pilot:
+        yield pilot
+        launch = app.get_screen("launch")
+        assert isinstance(launch, LaunchScreen)
+        await until(pilot, lambda: bool(launch.configs))  # it has asked for everything
+        await until(pilot, lambda: not any(worker.is_running for worker in app.workers))
+        await pilot.pause(0.05)
+
+
 async def on_data(pilot: Pilot[None]) -> str:
     """Go to the Data screen and wait until the store was read."""
     await pilot.press("4")
@@ -46,7 +62,7 @@ async def on_caches(pilot: Pilot[None]) -> str:
 
 
 async def test_shows_datasets_and_caches_with_state_size_and_rent(operations: BucketOperations) -> None:
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         screen = await on_data(pilot)
         line = next(line for line in screen.splitlines() if "▸ [ ] advection1d" in line)
         for text in ("✓ verified", "2.2 kB", "8/1/1", "32", "<$0.01", "✓ 80 B"):
@@ -65,7 +81,7 @@ async def test_says_that_it_is_reading_and_that_it_could_not(
 
     with monkeypatch.context() as patch:
         patch.setattr(operations, "inventory", refuse)
-        async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+        async with console(operations) as pilot:
             await pilot.press("4")
             screen = await until_seen(
                 pilot, "r tries again", "the bucket refuses the key", "check B2_APP_KEY"
@@ -77,7 +93,7 @@ async def test_says_that_it_is_reading_and_that_it_could_not(
 
 
 async def test_the_details_of_a_cache_say_why_and_what_it_is_worth(operations: BucketOperations) -> None:
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         await on_caches(pilot)
         screen = await until_seen(pilot, "saves a run", "a month to keep", A[:12], "float16, grid 32")
         assert "pays after" in screen
@@ -91,7 +107,7 @@ async def test_deleting_asks_for_the_name_and_names_living_runs(
     write_run(operations.home, "1124-aaaa", {})
     entry = intend(operations.ledger, run="1124-aaaa")
     operations.ledger.move(entry.label, InstanceState.REQUESTED, "asked")
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         await on_data(pilot)
         await pilot.press("D")
         await until_seen(pilot, "deletes the dataset advection1d, 2.2 kB", "ALIVE AND USING IT: 1124-aaaa")
@@ -106,7 +122,7 @@ async def test_deleting_asks_for_the_name_and_names_living_runs(
 
 
 async def test_a_cache_is_deleted_alone(operations: BucketOperations, bucket: Bucket) -> None:
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         await on_caches(pilot)
         await pilot.press("D")
         await until_seen(pilot, f"deletes the cache {VERSION} of advection1d")
@@ -117,7 +133,7 @@ async def test_a_cache_is_deleted_alone(operations: BucketOperations, bucket: Bu
 
 
 async def test_fetching_asks_where_to_and_brings_it(operations: BucketOperations, tmp_path: Path) -> None:
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         await on_data(pilot)
         await pilot.press("f")
         await until_seen(pilot, "to which folder?", str(tmp_path))
@@ -133,7 +149,7 @@ async def test_fetching_asks_where_to_and_brings_it(operations: BucketOperations
 async def test_verifying_says_what_is_damaged(operations: BucketOperations, bucket: Bucket) -> None:
     key = f"pdebench/latent_caches/{VERSION}/advection1d_train/{A}/shard-00001.safetensors"
     bucket.write_bytes(key, bucket.read_bytes(key)[::-1])
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         await on_data(pilot)
         await pilot.press("v")
         await until_seen(pilot, "advection1d: every byte as recorded")
@@ -148,7 +164,7 @@ async def test_building_a_cache_asks_for_the_version(
     monkeypatch.setattr(
         operations, "build_caches", lambda version, tasks, **_: asked.append((version, list(tasks)))
     )
-    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+    async with console(operations) as pilot:
         await on_data(pilot)
         await pilot.press("space", "c")
         await until_seen(pilot, "caching advection1d", "which version?", VERSION)
@@ -161,14 +177,14 @@ async def test_building_a_cache_asks_for_the_version(
 
 @pytest.mark.parametrize("size", [(160, 50), (80, 24), (62, 20)])
 async def test_fits_other_terminals(operations: BucketOperations, size: tuple[int, int]) -> None:
-    async with UpsConsole(operations).run_test(size=size) as pilot:
+    async with console(operations, size) as pilot:
         await pilot.press("4")
         screen = await until_seen(pilot, "advection1d", "✓ verified", VERSION)
         assert all(len(line) <= size[0] for line in screen.splitlines())
 
 
 async def test_an_empty_bucket_offers_to_make_data(home: Home, tmp_path: Path) -> None:
-    async with UpsConsole(BucketOperations(home, Bucket(tmp_path / "empty"))).run_test(size=SIZE) as pilot:
+    async with console(BucketOperations(home, Bucket(tmp_path / "empty"))) as pilot:
         await pilot.press("4")
         await until_seen(pilot, "m makes reference data", "none yet: c builds one")
         await pilot.press("c")
