@@ -38,13 +38,11 @@ def operations(home: Home, bucket: Bucket) -> BucketOperations:
 
 @asynccontextmanager
 async def console(operations: BucketOperations, size: tuple[int, int] = SIZE) -> AsyncIterator[Pilot[None]]:
-    """The console, which is left once all that the screens had asked for has come."""
+    """The console with its first screen read, which is left once all that was asked for has come."""
     app = UpsConsole(operations)
     async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and bool(app.screen.configs))
         yield pilot
-        launch = app.get_screen("launch")
-        assert isinstance(launch, LaunchScreen)
-        await until(pilot, lambda: bool(launch.configs))  # it has asked for everything
         await until(pilot, lambda: not any(worker.is_running for worker in app.workers))
         await pilot.pause(0.05)
 
