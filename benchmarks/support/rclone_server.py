@@ -72,8 +72,8 @@ class RcloneServer:
         client = self._client()
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/")
         for page in pages:
-            for found in page.get("Contents", ()):
-                client.delete_object(Bucket=bucket, Key=found["Key"])
+            if keys := [{"Key": found["Key"]} for found in page.get("Contents", ())]:
+                client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
     def log(self) -> str:
         """What it has said so far."""

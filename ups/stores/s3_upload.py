@@ -28,14 +28,16 @@ if TYPE_CHECKING:  # boto3 takes a while to start, and many transfers never need
 
 _MOST_PARTS = 10_000
 """Of one upload, by the protocol."""
-_IN_MEMORY = 256 * 1024 * 1024
+_IN_MEMORY = 512 * 1024 * 1024
+"""Bytes of parts that are being sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
     """How transfers are cut and how many run at once."""
 
-    lanes: int = 16
+    lanes: int = 32
+    """Requests at once: a bucket far away answers late, and small objects wait for nothing else."""
     part_bytes: int = 64 * 1024 * 1024
     """Of large objects; smaller ones are moved whole."""
 
