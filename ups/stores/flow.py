@@ -5,7 +5,8 @@ Free of torch.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ups.store import Progress
 
@@ -52,6 +53,26 @@ class Budget:
         with self._changed:
             self._free += count
             self._changed.notify_all()
+
+
+class Buffers:
+    """Memory that is used again: to touch fresh memory takes longer than to read a file into it."""
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def borrow(self, size: int) -> Iterator[memoryview]:
+        """So many bytes, for as long as the context is open."""
+        with self._lock:
+            fits = next((one for one in self._free if len(one) >= size), None)
+            if fits is not None:
+                self._free = [one for one in self._free if one is not fits]
+        buffer = bytearray(size) if fits is None else fits
+        yield memoryview(buffer)[:size]
+        with self._lock:  # after an error somebody may still be reading it
+            self._free.append(buffer)
 
 
 class Tally:

@@ -63,7 +63,7 @@ class Bulk:
     def _key(self, key: str) -> str:
         return self._settings.prefix + key
 
-    def put(self, key: str, content: bytes) -> str:
+    def put(self, key: str, content: bytes | memoryview) -> str:
         """Store an object with one request; its ETag."""
 
         def sent() -> str:

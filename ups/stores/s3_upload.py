@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ups.errors import StoreError
 from ups.store import ObjectInfo, Progress, Upload
 from ups.stores.crew import Crew, Job
-from ups.stores.flow import Budget, Pace, Tally
+from ups.stores.flow import Budget, Buffers, Pace, Tally
 from ups.stores.s3_bulk import Bulk
 from ups.stores.s3_journal import Begun, Source, Stored, UploadJournal
 
@@ -108,6 +108,7 @@ class _Batch:
     known: dict[str, ObjectInfo] = field(default_factory=dict)
     """What the bucket has already of what is to be stored."""
     budget: Budget = field(default_factory=lambda: Budget(_IN_MEMORY))
+    buffers: Buffers = field(default_factory=Buffers)
     opened: list[BinaryIO] = field(default_factory=list)
 
     def file(self, item: _Item, part_bytes: int) -> Iterable[Job]:
@@ -148,14 +149,14 @@ class _Batch:
         key, source = item.file.key, item.source
         give_back = self.budget.take(source.bytes)
         try:
-            with item.file.source.open("rb", buffering=0) as file:
-                content = _read(file.fileno(), source.bytes, 0, item.file.source)
-            item.sha256 = hashlib.sha256(content).hexdigest()
-            if there is not None and there.bytes == len(content) and there.etag == _md5(content):
-                etag = there.etag
-            else:
-                self.pace.take(len(content))
-                etag = self.bulk.put(key, content)
+            with self.buffers.borrow(source.bytes) as content:
+                _fill(content, item.file.source)
+                item.sha256 = hashlib.sha256(content).hexdigest()
+                if there is not None and there.bytes == len(content) and there.etag == _md5(content):
+                    etag = there.etag
+                else:
+                    self.pace.take(len(content))
+                    etag = self.bulk.put(key, content)
         finally:
             give_back()
         self.journal.note_stored(key, Stored(source, item.sha256, etag))
@@ -264,11 +265,22 @@ def _read(handle: int, count: int, start: int, path: Path) -> bytes:
     return content
 
 
+def _fill(content: memoryview, path: Path) -> None:
+    """Read a file that has exactly so many bytes; raises StoreError where it has become shorter."""
+    with path.open("rb", buffering=0) as file:
+        done = 0
+        while done < len(content):
+            count = file.readinto(content[done:])
+            if not count:
+                raise _changed(path)
+            done += count
+
+
 def _changed(path: Path) -> StoreError:
     return StoreError(f"{path} changed while it was uploaded", hint="run the command again")
 
 
-def _md5(content: bytes) -> str:
+def _md5(content: bytes | memoryview) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
