@@ -8,10 +8,13 @@ compares it on the way down (HASHES: a JSON file of name → sha256); boto3 does
 import json
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+if TYPE_CHECKING:
+    from ups.stores.s3_settings import BucketSettings
 
 BOTO3_LANES = 16
 
@@ -31,9 +34,9 @@ def ours(direction: str, folder: Path, url: str, hashes: Path) -> None:
 
 
 def boto3(direction: str, folder: Path, url: str, hashes: Path) -> None:
-    """Move the folder with boto3's transfer manager, several files at once."""
+    """Move the folder with one transfer manager of boto3, several files at once."""
     import boto3 as sdk
-    from boto3.s3.transfer import TransferConfig
+    from boto3.s3.transfer import TransferConfig, create_transfer_manager
     from botocore.config import Config
 
     from ups.stores.s3_settings import bucket_settings
@@ -43,27 +46,26 @@ def boto3(direction: str, folder: Path, url: str, hashes: Path) -> None:
         "s3", endpoint_url=settings.endpoint, region_name=settings.region,
         aws_access_key_id=settings.credentials.key_id, aws_secret_access_key=settings.credentials.secret,
         config=Config(
-            s3={"addressing_style": "path"}, max_pool_connections=4 * BOTO3_LANES,
+            s3={"addressing_style": "path"}, max_pool_connections=BOTO3_LANES,
             request_checksum_calculation="when_required", response_checksum_validation="when_required",
         ),
     )  # fmt: skip
     config = TransferConfig(
-        max_concurrency=4, multipart_threshold=128 * 2**20, preferred_transfer_client="classic"
+        max_concurrency=BOTO3_LANES, multipart_threshold=128 * 2**20, preferred_transfer_client="classic"
     )
     names = _names(folder) if direction == "up" else list(json.loads(hashes.read_text()))
-
-    def move(name: str) -> None:
-        key = settings.prefix + name
-        if direction == "up":
-            client.upload_file(str(folder / name), settings.bucket, key, Config=config)
-        else:
-            client.download_file(settings.bucket, key, str(folder / name), Config=config)
-
     for parent in {(folder / name).parent for name in names}:
         parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(BOTO3_LANES) as threads:
-        for _ in threads.map(move, names):
-            pass
+    with create_transfer_manager(client, config) as manager:
+        begin = manager.upload if direction == "up" else manager.download
+        for future in [begin(*_ends(direction, settings, folder, name)) for name in names]:
+            future.result()
+
+
+def _ends(direction: str, settings: "BucketSettings", folder: Path, name: str) -> tuple[str, str, str]:
+    """What the transfer manager wants to know of one file, in its order."""
+    path, bucket, key = str(folder / name), settings.bucket, settings.prefix + name
+    return (path, bucket, key) if direction == "up" else (bucket, key, path)
 
 
 def _names(folder: Path) -> list[str]:

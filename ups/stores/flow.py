@@ -10,6 +10,10 @@ from contextlib import contextmanager
 
 from ups.store import Progress
 
+_LARGE_AT_ONCE = 8
+_SMALL_FOR_LARGE = 4
+"""Small objects that may be under way instead of a large one."""
+
 
 class Pace:
     """A cap on bytes a second over all threads; without a rate it does nothing."""
@@ -53,6 +57,39 @@ class Budget:
         with self._changed:
             self._free += count
             self._changed.notify_all()
+
+
+class Admission:
+    """How many objects are fetched at once: few large ones, which fill the line, or many small ones.
+
+    An object whose size is not known yet is taken for one like that before it.
+    """
+
+    def __init__(self, largest: int) -> None:
+        """Args:
+        largest: bytes that are asked for at a time.
+        """
+        self._last = largest
+        self._least = max(1, largest // _SMALL_FOR_LARGE)
+        self._budget = Budget(_LARGE_AT_ONCE * largest)
+
+    @contextmanager
+    def of_size(self, size: int) -> Iterator[None]:
+        """Wait until so much may be asked for."""
+        give_back = self._budget.take(max(size, self._least))
+        try:
+            yield
+        finally:
+            give_back()
+
+    @contextmanager
+    def of_unknown_size(self) -> Iterator[Callable[[int], None]]:
+        """The same; call what it returns with the size once it is known."""
+        with self.of_size(self._last):
+            yield self._note
+
+    def _note(self, size: int) -> None:
+        self._last = size
 
 
 class Buffers:

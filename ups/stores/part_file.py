@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +42,7 @@ def locked_part(target: Path) -> BinaryIO:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            if _inode(path) == os.fstat(file.fileno()).st_ino:
                 return file
         except BlockingIOError:
             file.close()
@@ -51,6 +51,13 @@ def locked_part(target: Path) -> BinaryIO:
             file.close()
             raise
         file.close()  # the process before us was just done with it
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 class PartFile:
@@ -88,7 +95,7 @@ class PartFile:
         """Bytes that are not there."""
         return self.size - self._journal.ranges.bytes
 
-    def write(self, begin: int, chunks: Iterator[bytes]) -> int:
+    def write(self, begin: int, chunks: Iterable[bytes | memoryview]) -> int:
         """Put chunks at `begin`, one after the other, and note them; where they end."""
         noted = end = begin
         try:

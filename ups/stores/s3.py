@@ -86,7 +86,7 @@ class S3Store:
 
     def read_bytes(self, key: str) -> bytes:
         checked_key(key)
-        return persistently(self._settings.patience, lambda: b"".join(self._bulk.get(key).chunks))
+        return persistently(self._settings.patience, lambda: bytes(self._bulk.get(key).whole()))
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
         checked_key(key)
@@ -94,7 +94,7 @@ class S3Store:
             return b""
         try:
             return persistently(
-                self._settings.patience, lambda: b"".join(self._bulk.get_range(key, start, end).chunks)
+                self._settings.patience, lambda: bytes(self._bulk.get_range(key, start, end).whole())
             )
         except PastEndError:
             return b""

@@ -44,6 +44,8 @@ class Answer:
     """Bytes of the whole object."""
     etag: str
     chunks: Iterator[bytes]
+    whole: Callable[[], memoryview]
+    """All of it at once, instead of `chunks`."""
 
 
 class Bulk:
@@ -76,19 +78,24 @@ class Bulk:
     def get(self, key: str) -> Answer:
         """Ask for an object; raises NotFoundError, StoreError."""
         with _explained(self._settings, "read", key):
-            answer = obstore.get(self._reader, self._key(key))
-        meta = answer.meta
-        return Answer(int(meta["size"]), (meta["e_tag"] or "").strip('"'), self._chunks(key, answer))
+            return self._answer(key, obstore.get(self._reader, self._key(key)))
 
     def get_range(self, key: str, start: int, end: int) -> Answer:
         """Ask for bytes [start, end) of it; raises NotFoundError, PastEndError, StoreError."""
         try:
             with _explained(self._settings, "read", key):
                 answer = obstore.get(self._reader, self._key(key), options={"range": (start, end)})
+                return self._answer(key, answer)
         except NotPartialError:
             return self._ranges(key, start, end)
+
+    def _answer(self, key: str, answer: "GetResult") -> Answer:
+        def whole() -> memoryview:
+            with _explained(self._settings, "read", key):
+                return memoryview(answer.bytes())
+
         meta = answer.meta
-        return Answer(int(meta["size"]), (meta["e_tag"] or "").strip('"'), self._chunks(key, answer))
+        return Answer(int(meta["size"]), (meta["e_tag"] or "").strip('"'), self._chunks(key, answer), whole)
 
     def _chunks(self, key: str, answer: "GetResult") -> Iterator[bytes]:
         with _explained(self._settings, "read", key):

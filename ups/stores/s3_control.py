@@ -143,7 +143,10 @@ class Control:
             raise StoreError(
                 f"{self._settings.endpoint} does not send parts of objects", hint="use another S3 server"
             )
-        return Answer(int(placed.group(2)), answer["ETag"].strip('"'), self._streamed(key, answer["Body"]))
+        chunks = self._streamed(key, answer["Body"])
+        return Answer(
+            int(placed.group(2)), answer["ETag"].strip('"'), chunks, lambda: memoryview(b"".join(chunks))
+        )
 
     def _streamed(self, key: str, body: Any) -> Iterator[bytes]:
         with _explained(self._settings, "read", key):

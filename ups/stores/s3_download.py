@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from ups.errors import NotFoundError, StoreError
 from ups.store import Download, Progress, file_sha256, free_bytes, store_error
 from ups.stores.crew import Crew, Job
-from ups.stores.flow import Pace, Tally
+from ups.stores.flow import Admission, Pace, Tally
 from ups.stores.part_file import PartFile, journal_path, locked_part, part_path
-from ups.stores.s3_bulk import Answer, Bulk
+from ups.stores.s3_bulk import STREAMED, Answer, Bulk
 from ups.stores.s3_errors import CutError, cut_short, is_full, persistently, wrong_content
 from ups.stores.s3_settings import BucketSettings
 from ups.stores.s3_upload import Lanes
@@ -42,8 +42,9 @@ class Downloader:
         tally = Tally(sum(info.bytes for info in sizes.values()), progress)
         crew = Crew(self._lanes.lanes)
         batch = _Batch(
-            self._settings, self._control, self._bulk, self._pace, tally, crew, self._lanes.part_bytes
-        )
+            self._settings, self._control, self._bulk, self._pace, tally, crew, self._lanes.part_bytes,
+            Admission(self._lanes.part_bytes),
+        )  # fmt: skip
         for folder in {file.target.parent for file in files}:
             folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -64,6 +65,7 @@ class _Batch:
     tally: Tally
     crew: Crew
     piece: int
+    admission: Admission
     unfinished: list[PartFile] = field(default_factory=list)
     """Large objects, whether they are complete by now or not."""
 
@@ -82,7 +84,8 @@ class _Batch:
             return ()
         part = locked_part(file.target)
         try:
-            if journal_path(file.target).exists():
+            begun = journal_path(file.target).exists()
+            if begun:
                 found = self.control().find(file.key)
                 if found is None:
                     raise NotFoundError(f"{self.settings.url} has no {file.key}")
@@ -91,6 +94,8 @@ class _Batch:
             large = persistently(self.settings.patience, lambda: self._small(file, part))
             if large is not None:
                 return _Large.begun(self, file, part, large.size, large.etag).jobs()
+            if begun:
+                journal_path(file.target).unlink(missing_ok=True)
         except BaseException:
             if not journal_path(file.target).exists():
                 part_path(file.target).unlink(missing_ok=True)
@@ -101,15 +106,23 @@ class _Batch:
 
     def _small(self, file: Download, part: BinaryIO) -> Answer | None:
         """Fetch an object with one request; where it is too large for that, say what it is."""
-        answer = self.bulk.get(file.key)
-        if answer.size > self.piece:
-            return answer
-        journal_path(file.target).unlink(missing_ok=True)
+        with self.admission.of_unknown_size() as noted:
+            answer = self.bulk.get(file.key)
+            noted(min(answer.size, self.piece))
+            if answer.size > self.piece:
+                return answer
+            self._take(file, part, answer)
+            return None
+
+    def _take(self, file: Download, part: BinaryIO, answer: Answer) -> None:
+        """Write an answer, prove it, and give the file its name."""
         part.seek(0)
         part.truncate()
         digest, got = hashlib.sha256(), 0
+        chunks: Iterable[bytes | memoryview]
+        chunks = [answer.whole()] if answer.size <= STREAMED else answer.chunks
         try:
-            for chunk in self.paced(answer.chunks):
+            for chunk in self.paced(chunks):
                 part.write(chunk)
                 digest.update(chunk)
                 got += len(chunk)
@@ -121,9 +134,8 @@ class _Batch:
         if digest.hexdigest() != file.sha256:
             raise wrong_content(self.settings, file.key)
         part_path(file.target).replace(file.target)
-        return None
 
-    def paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def paced(self, chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         """The chunks, no faster than allowed, counted, until somebody stops."""
         for chunk in chunks:
             self.crew.check()
@@ -179,6 +191,10 @@ class _Large:
             self._fill(*gap)
 
     def _fill(self, begin: int, end: int) -> None:
+        with self._batch.admission.of_size(end - begin):
+            self._receive(begin, end)
+
+    def _receive(self, begin: int, end: int) -> None:
         answer = self._batch.bulk.get_range(self._file.key, begin, end)
         if (answer.size, answer.etag) != (self._part.size, self._part.version):
             raise self._replaced()

@@ -31,12 +31,15 @@ _MOST_PARTS = 10_000
 _IN_MEMORY = 512 * 1024 * 1024
 """Bytes of parts that are being sent."""
 
+_HASHED = 512 * 1024
+"""Bytes that are hashed at a time, while the processor still has what was read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
     """How transfers are cut and how many run at once."""
 
-    lanes: int = 32
+    lanes: int = 16
     """Requests at once: a bucket far away answers late, and small objects wait for nothing else."""
     part_bytes: int = 64 * 1024 * 1024
     """Of large objects; smaller ones are moved whole."""
@@ -150,8 +153,7 @@ class _Batch:
         give_back = self.budget.take(source.bytes)
         try:
             with self.buffers.borrow(source.bytes) as content:
-                _fill(content, item.file.source)
-                item.sha256 = hashlib.sha256(content).hexdigest()
+                item.sha256 = _fill(content, item.file.source)
                 if there is not None and there.bytes == len(content) and there.etag == _md5(content):
                     etag = there.etag
                 else:
@@ -265,15 +267,21 @@ def _read(handle: int, count: int, start: int, path: Path) -> bytes:
     return content
 
 
-def _fill(content: memoryview, path: Path) -> None:
-    """Read a file that has exactly so many bytes; raises StoreError where it has become shorter."""
+def _fill(content: memoryview, path: Path) -> str:
+    """Read a file that has exactly so many bytes; its sha256.
+
+    Raises:
+        StoreError: it has become shorter.
+    """
+    digest, done = hashlib.sha256(), 0
     with path.open("rb", buffering=0) as file:
-        done = 0
         while done < len(content):
-            count = file.readinto(content[done:])
+            count = file.readinto(content[done : done + _HASHED])
             if not count:
                 raise _changed(path)
+            digest.update(content[done : done + count])
             done += count
+    return digest.hexdigest()
 
 
 def _changed(path: Path) -> StoreError:
