@@ -40,8 +40,8 @@ _FASTEST = (
     "--s3-chunk-size=64M", "--s3-upload-cutoff=200M", "--multi-thread-streams=0",
 )  # fmt: skip
 _KEPT_BYTES = 500_000_000
-"""A copy up to this size stays until the end: ext4 makes new files several times more slowly for minutes after
-many were removed."""
+"""A copy up to this size stays until the end: for minutes after many files were removed, ext4 makes new ones
+several times more slowly."""
 _SUPPORT = Path(__file__).parent / "support"
 
 
