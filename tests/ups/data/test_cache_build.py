@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from tests.ups.converted import write_advection, write_darcy
-from ups.data import crew
+from ups.data import cache_build, crew
 from ups.data.cache_build import CacheBuild, CacheFile, plan
 from ups.data.cached_fields import COLUMNS_FILE, CachedFields
 from ups.data.fields import FieldArray, Fields
@@ -183,6 +183,25 @@ class TestHowItIsBuilt:
         work.finish()
         assert sum(done) == 9
         assert contents(together) == contents(alone)
+
+    @pytest.mark.parametrize("name", ["trajectories", "pairs"])
+    @pytest.mark.parametrize("block_bytes", [1, 700, 5000])
+    def test_the_bytes_do_not_depend_on_how_much_is_encoded_at_a_time(
+        self,
+        name: str,
+        block_bytes: int,
+        request: pytest.FixtureRequest,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        file = request.getfixturevalue(name)
+        large, small = tmp_path / "large", tmp_path / "small"
+        large.mkdir()
+        small.mkdir()
+        build(file, large, "float16")
+        monkeypatch.setattr(cache_build, "_BLOCK_BYTES", block_bytes)  # less than a sample: frame by frame
+        build(file, small, "float16")
+        assert contents(small) == contents(large)
 
     def test_a_file_that_was_being_written_is_no_shard(self, trajectories: Path, tmp_path: Path) -> None:
         build(trajectories, tmp_path)
