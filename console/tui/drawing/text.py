@@ -31,6 +31,11 @@ def clip(text: str, width: int) -> str:
     return kept if kept.rstrip() == text.rstrip() else set_cell_size(text, width - 1) + "…"
 
 
+def clip_start(text: str, width: int) -> str:
+    """The end of `text` in at most `width` cells, with an ellipsis where its beginning was cut."""
+    return text if cell_len(text) <= width else clip(text[::-1], width)[::-1]
+
+
 def fit(text: str, width: int, align: str = "left") -> str:
     """`text` in exactly `width` cells."""
     text = clip(text, width)

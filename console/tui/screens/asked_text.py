@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from console.tui.drawing.text import Row
+from console.tui.drawing.text import Row, clip_start
 from console.tui.widgets.text import TextPanel
 
 
@@ -28,7 +28,10 @@ class AskedText(ModalScreen[str | None]):
         yield TextPanel(heading=self.heading, id="asked")
 
     def on_mount(self) -> None:
-        self._show()
+        self.call_after_refresh(self._show)  # once the panel has its width
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "enter":
@@ -55,12 +58,13 @@ class AskedText(ModalScreen[str | None]):
         self.dismiss(None)
 
     def _show(self) -> None:
+        panel = self.query_one(TextPanel)
+        room = max(panel.inner_size.width - 3, 1)  # the margins and the cursor
         rows: list[Row] = [
             [(self.question, "text")],
+            [(clip_start(self.typed, room), "muted" if self._proposed else "title"), ("▏", "title")],
             [],
-            [(self.typed, "muted" if self._proposed else "title"), ("▏", "title"),
-             ("   enter takes it, esc leaves", "muted")],
-        ]  # fmt: skip
-        panel = self.query_one(TextPanel)
+            [("enter takes it, esc leaves", "muted")],
+        ]
         panel.show(rows)
         panel.repaint()

@@ -3,6 +3,7 @@ import pytest
 from console.tui.drawing.text import (
     ago,
     clip,
+    clip_start,
     count,
     drop_spans,
     duration,
@@ -76,3 +77,11 @@ def test_words_wrap_and_keep_their_ink() -> None:
     rows = wrap_row([("one two", "good"), (" three", "bad")], 8)
     assert ["".join(text for text, _ in row) for row in rows] == ["one two", "three"]
     assert rows[1] == [("three", "bad")]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [("/home/me", 8, "/home/me"), ("/home/me", 5, "…e/me"), ("/home/me", 1, "…"), ("数据集", 5, "…据集")],
+)
+def test_a_long_text_that_is_being_typed_shows_its_end(text: str, width: int, shown: str) -> None:
+    assert clip_start(text, width) == shown
