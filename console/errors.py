@@ -9,6 +9,18 @@ class ProviderError(UpsError):
     code, exit_code = "provider", 5
 
 
+class LostAnswerError(ProviderError):
+    """The answer to a create call was lost: it may have rented an instance."""
+
+
+class OfferGoneError(ProviderError):
+    """Somebody else has rented the offer; nothing was rented."""
+
+
+class LoginError(ProviderError):
+    """The provider does not accept the key."""
+
+
 class RunFailedError(UpsError):
     """The run ended as failed, or was lost."""
 

@@ -16,7 +16,7 @@ from console.api import (
     RunStatus,
 )
 from console.context import Context
-from console.fleet.model import Offer
+from console.fleet.model import Offer, OfferQuery
 from ups.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RunOperations(Context):
 
     def offers(self, provider: str = "local") -> list[Offer]:
         """What may be rented, the cheapest first."""
-        return self.provider(provider).offers()
+        return self.provider(provider).offers(OfferQuery())
 
     def _launcher(self, provider: str) -> "Launcher":
         from console.runs.launch import Launcher

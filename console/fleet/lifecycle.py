@@ -12,7 +12,7 @@ from pathlib import Path
 from console.errors import ProviderError, TeardownNotVerifiedError
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.locks import FileLock
-from console.fleet.model import InstanceState, Label, Offer
+from console.fleet.model import InstanceSpec, InstanceState, Label, Offer
 from console.fleet.providers.base import Provider
 from ups.errors import UpsError
 
@@ -56,7 +56,7 @@ def rent(ledger: Ledger, provider: Provider, offer: Offer, terms: RentTerms, loc
         )
         ledger.move(str(label), InstanceState.REQUESTED, f"offer {offer.id}")
         try:
-            instance = provider.create(offer, str(label), grace_s=terms.grace_s)
+            instance = provider.create(InstanceSpec(offer, str(label), terms.grace_s))
         except UpsError as error:
             ledger.move(str(label), InstanceState.REFUSED, error.message)
             raise

@@ -84,6 +84,28 @@ class ProviderState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OfferQuery:
+    """What a job needs of a machine, and what its user will pay."""
+
+    gpus: tuple[str, ...] = ()
+    """The wanted model and then its fallbacks, as in `RTX_4090`; empty: any, also none."""
+    num_gpus: int = 1
+    min_vram_gb: float = 0.0
+    """Of each GPU."""
+    disk_gb: float = 128.0
+    min_network_mbps: float = 0.0
+    min_reliability: float = 0.95
+    """Share of time that the host was up; hosts of which nobody knows it pass."""
+    cuda: float | None = None
+    """The CUDA release of the image, which the host's driver must support."""
+    region: str | None = None
+    """Country or data centre as the provider writes it, in any case."""
+    max_usd_per_hour: float | None = None
+    spot: bool = False
+    """Bid for machines that may be taken away again, which are cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """Something a provider would rent."""
 
@@ -102,6 +124,43 @@ class Offer:
     reliability: float | None
     """Share of time that the host was up, 0 … 1."""
     region: str
+    machine: str | None = None
+    """The host behind it, which keeps its name from offer to offer."""
+    cuda: float | None = None
+    """The newest CUDA release that its driver supports."""
+    spot: bool = False
+    usd_per_gb: float = 0.0
+    """Of traffic to the box, beyond the hourly price."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """All that a provider is told of an instance to create."""
+
+    offer: Offer
+    label: str
+    grace_s: float
+    """The box waits so long after its run's end before it ends itself."""
+    image: str = ""
+    """Docker image, or the provider's id of an operating system; empty: the provider's default."""
+    disk_gb: float = 128.0
+    public_key: str = ""
+    """OpenSSH line of the key that opens the box; it is registered before the create."""
+    onstart: str = ""
+    """Shell script that the box runs first. The provider shows it to whoever may list: no secret is in it."""
+    volume_gb: float | None = None
+    """A block volume of this size is made and attached, where the provider has them."""
+    keep_volume: bool = False
+    """The volume outlives the instance, and goes on costing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SshAddress:
+    """Where a box listens."""
+
+    host: str
+    port: int = 22
+    user: str = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +175,28 @@ class RemoteInstance:
     what: str
     """Hardware, for people."""
     created: float
+    """Unix seconds."""
+    status: str = ""
+    """The provider's own words on how it stands, such as why it does not start."""
+    ssh: SshAddress | None = None
+    """None until it has an address."""
+    machine: str | None = None
+    """The host that it is on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Block storage that costs money with or without an instance."""
+
+    id: str
+    provider: str
+    label: str
+    size_gb: float
+    usd_per_hour: float
+    instance: str | None
+    """It is attached to this instance."""
+    created: float
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from console.errors import ProviderError
 from console.fleet import money
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.lifecycle import RentTerms, destroy, rent
-from console.fleet.model import InstanceState, Offer
+from console.fleet.model import InstanceState, Offer, OfferQuery
 from console.fleet.providers.base import Provider
 from console.runs import configs, data, runtime
 from console.runs.registry import Registry, RunHandle
@@ -272,7 +272,7 @@ def choose_offer(provider: Provider, offer_id: str | None) -> Offer:
     Raises:
         ProviderError: there is none.
     """
-    offers = provider.offers()
+    offers = provider.offers(OfferQuery())
     chosen = [offer for offer in offers if offer_id in (None, offer.id)]
     if not chosen:
         wanted = f"no offer {offer_id}" if offer_id else "no offers"

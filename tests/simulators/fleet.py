@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from console.errors import ProviderError
-from console.fleet.model import Offer, ProviderState, RemoteInstance
+from console.fleet.model import InstanceSpec, Offer, OfferQuery, ProviderState, RemoteInstance, Volume
 from console.fleet.providers.base import Capabilities
 from console.runs.transport import Transport
 
@@ -29,14 +29,14 @@ class SimulatedProvider:
         self.calls: list[str] = []
         self._ghosts: dict[str, RemoteInstance] = {}
 
-    def offers(self) -> Sequence[Offer]:
+    def offers(self, query: OfferQuery) -> Sequence[Offer]:
         return [offer()]
 
-    def create(self, offer: Offer, label: str, *, grace_s: float) -> str:
+    def create(self, spec: InstanceSpec) -> str:
         self.calls.append("create")
         if self.refuse:
             raise ProviderError(self.refuse)
-        return self.add(label)
+        return self.add(spec.label)
 
     def add(self, label: str, *, state: ProviderState = ProviderState.RUNNING) -> str:
         identifier = str(18000 + len(self.instances) + len(self._ghosts))
@@ -70,4 +70,13 @@ class SimulatedProvider:
         raise ProviderError(f"{instance} cannot be reached")
 
     def logs(self, instance: str, *, tail: int = 200) -> Sequence[str]:
+        return []
+
+    def attach_key(self, public_key: str) -> None:
+        self.calls.append("attach_key")
+
+    def balance(self) -> float | None:
+        return 10.0
+
+    def volumes(self) -> Sequence[Volume]:
         return []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from console.fleet.model import Offer, RemoteInstance
+from console.fleet.model import InstanceSpec, Offer, OfferQuery, RemoteInstance, Volume
 from console.runs.transport import Transport
 
 
@@ -33,17 +33,22 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def offers(self) -> list[Offer]:
-        """What may be rented now, the cheapest first. Retryable."""
+    def offers(self, query: OfferQuery) -> list[Offer]:
+        """What may be rented now, the cheapest first; `usd_per_hour` includes the disk asked for. Retryable.
+
+        A provider narrows its market by the GPU, their number and `spot` and no further:
+        `console.fleet.offers.rank` does the rest, and says why an offer was passed over.
+        """
         ...
 
-    def create(self, offer: Offer, label: str, *, grace_s: float) -> str:
-        """Rent `offer` under `label` and return the instance's id.
+    def create(self, spec: InstanceSpec) -> str:
+        """Rent `spec.offer` under `spec.label` and return the instance's id.
 
-        Not retryable: a lost answer may have rented. The label's deadline and `grace_s` (seconds
-        that the box waits after its run's end before it ends itself) go to the box's watchdog.
+        Sent once, whatever happens: a lost answer may have rented.
 
         Raises:
+            LostAnswerError: nobody knows whether it was rented.
+            OfferGoneError: another one was quicker; nothing was rented.
             ProviderError: refused; nothing was rented.
         """
         ...
@@ -65,7 +70,23 @@ class Provider(Protocol):
         ...
 
     def transport(self, instance: str) -> Transport:
-        """Commands and files on the instance."""
+        """Commands and files on the instance. Called at every look: what is slow about it is kept.
+
+        Raises:
+            ProviderError: there is no such instance, or it cannot be reached (yet): says why.
+        """
+        ...
+
+    def attach_key(self, public_key: str) -> None:
+        """Make this key (an OpenSSH line) open the instances that are created from now on; idempotent."""
+        ...
+
+    def balance(self) -> float | None:
+        """Dollars that are left to spend; None where the provider bills afterwards."""
+        ...
+
+    def volumes(self) -> Sequence[Volume]:
+        """All block volumes, complete or not at all, as `list` does."""
         ...
 
     def logs(self, instance: str, *, tail: int = 200) -> Sequence[str]:

@@ -16,7 +16,7 @@ import psutil
 
 from console.errors import ProviderError
 from console.fleet import processes
-from console.fleet.model import Label, Offer, ProviderState, RemoteInstance
+from console.fleet.model import InstanceSpec, Label, Offer, OfferQuery, ProviderState, RemoteInstance, Volume
 from console.fleet.providers.base import Capabilities
 from console.runs.transport import LocalTransport
 from ups.errors import StoreError
@@ -37,7 +37,7 @@ class LocalProvider:
         self._root = root
         self._python = python
 
-    def offers(self) -> list[Offer]:
+    def offers(self, query: OfferQuery) -> list[Offer]:
         root = self._root
         while not root.exists():
             root = root.parent
@@ -58,14 +58,15 @@ class LocalProvider:
             )
         ]
 
-    def create(self, offer: Offer, label: str, *, grace_s: float) -> str:
+    def create(self, spec: InstanceSpec) -> str:
+        label = spec.label
         parsed = Label.parse(label)
         if parsed is None:
             raise ProviderError(f"{label!r} is no label")
         box = self._root / label
         try:
             box.mkdir(parents=True)
-            self._write_box(box, label, parsed.deadline, grace_s)
+            self._write_box(box, label, parsed.deadline, spec.grace_s)
             leader = self._start_leader(box, label)
             (box / _LEADER_FILE).write_bytes(leader.to_json())
         except OSError as error:
@@ -149,6 +150,15 @@ class LocalProvider:
     def logs(self, instance: str, *, tail: int = 200) -> Sequence[str]:
         log = self._root / _label_of(self._root, instance) / "watchdog.log"
         return log.read_text(errors="replace").splitlines()[-tail:] if log.exists() else []
+
+    def attach_key(self, public_key: str) -> None:
+        """Nothing opens a box on this machine but its user."""
+
+    def balance(self) -> float | None:
+        return None
+
+    def volumes(self) -> Sequence[Volume]:
+        return []
 
 
 def _id_of(label: str) -> str:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from console.fleet import processes
-from console.fleet.model import Label, ProviderState
+from console.fleet.model import InstanceSpec, Label, OfferQuery, ProviderState
 from console.fleet.providers.local import MARKER, LocalProvider
 from console.runs.transport import LocalTransport
 
@@ -31,7 +31,7 @@ def label() -> str:
 
 
 def rent(provider: LocalProvider, label: str, grace_s: float = 60.0) -> str:
-    return provider.create(provider.offers()[0], label, grace_s=grace_s)
+    return provider.create(InstanceSpec(provider.offers(OfferQuery())[0], label, grace_s))
 
 
 def start_sleeper(provider: LocalProvider, instance: str) -> psutil.Process:
