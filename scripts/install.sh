@@ -36,7 +36,7 @@ progress() {
 }
 echo "installing into $venv (log: $log)"
 if ! "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off "${index[@]+"${index[@]}"}" \
-    -e '.[train,dev,bench]' 2>&1 | tee "$log" | progress; then
+    -e '.[train,vast,dev,bench]' 2>&1 | tee "$log" | progress; then
     echo "error: pip failed; the last lines of $log:" >&2
     tail -n 15 "$log" >&2
     exit 1
