@@ -71,8 +71,11 @@ def identify(pid: int) -> Identity | None:
 def marked(key: str, value: str) -> list[psutil.Process]:
     """Living processes whose environment has `key=value`; those of other users are not seen."""
     found = []
-    for process in psutil.process_iter():
+    # `psutil.process_iter` keeps what it saw before: of a pid that was used again it would give the
+    # process that is dead, and signals to that one are not sent.
+    for pid in psutil.pids():
         try:
+            process = psutil.Process(pid)
             if process.environ().get(key) == value and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):
