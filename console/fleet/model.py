@@ -105,6 +105,10 @@ class OfferQuery:
     """Bid for machines that may be taken away again, which are cheaper."""
 
 
+ANY_MACHINE = OfferQuery()
+"""No wishes beyond the defaults."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Something a provider would rent."""
@@ -182,6 +186,12 @@ class RemoteInstance:
     """None until it has an address."""
     machine: str | None = None
     """The host that it is on."""
+    image_problem: str = ""
+    """Why its image cannot be had, on this machine or any other; empty: nothing is known against it."""
+
+
+VOLUME_PENDING = "/run/ups-volume-pending"
+"""Exists on a box until its block volume is mounted: whoever writes there waits until it is gone."""
 
 
 @dataclass(frozen=True, slots=True)

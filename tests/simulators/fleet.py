@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from console.errors import ProviderError
+from console.errors import LostAnswerError, ProviderError
 from console.fleet.model import InstanceSpec, Offer, OfferQuery, ProviderState, RemoteInstance, Volume
 from console.fleet.providers.base import Capabilities
 from console.runs.transport import Transport
+from ups.errors import NotFoundError
 
 
 def offer(usd_per_hour: float = 0.30) -> Offer:
@@ -15,12 +16,19 @@ def offer(usd_per_hour: float = 0.30) -> Offer:
 
 
 class SimulatedProvider:
-    """Instances in memory; `lingering` lists still show a destroyed instance, `broken` ones raise."""
+    """Instances in memory; `lingering` lists still show a destroyed instance,
+    `broken` ones raise, `empty` ones lie.
+    """
 
-    name = "simulated"
     capabilities = Capabilities()
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "simulated") -> None:
+        self.name = name
+        self.empty = 0
+        self.rows_of_nonsense = False
+        self.lose_answers = 0
+        self.swallow = False
+        self.failing_destroys = 0
         self.instances: dict[str, RemoteInstance] = {}
         self.refuse: str | None = None
         self.lingering = 0
@@ -36,7 +44,11 @@ class SimulatedProvider:
         self.calls.append("create")
         if self.refuse:
             raise ProviderError(self.refuse)
-        return self.add(spec.label)
+        instance = "" if self.swallow else self.add(spec.label)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise LostAnswerError("timed out")
+        return instance
 
     def add(self, label: str, *, state: ProviderState = ProviderState.RUNNING) -> str:
         identifier = str(18000 + len(self.instances) + len(self._ghosts))
@@ -49,6 +61,7 @@ class SimulatedProvider:
         self.instances[instance] = replace(self.instances[instance], state=ProviderState.STOPPED)
 
     def get(self, instance: str) -> RemoteInstance | None:
+        self.calls.append("get")
         return self.instances.get(instance)
 
     def list(self) -> Sequence[RemoteInstance]:
@@ -56,6 +69,11 @@ class SimulatedProvider:
         if self.broken:
             self.broken -= 1
             raise ProviderError("the list came without its end")
+        if self.rows_of_nonsense:
+            raise KeyError("actual_status")
+        if self.empty:
+            self.empty -= 1
+            return []
         if self.lingering and self._ghosts:
             self.lingering -= 1
             return [*self.instances.values(), *self._ghosts.values()]
@@ -63,6 +81,9 @@ class SimulatedProvider:
 
     def destroy(self, instance: str) -> None:
         self.calls.append("destroy")
+        if self.failing_destroys:
+            self.failing_destroys -= 1
+            raise ProviderError("500 locked")
         if not self.ignores_destroy and instance in self.instances:
             self._ghosts[instance] = self.instances.pop(instance)
 
@@ -80,3 +101,6 @@ class SimulatedProvider:
 
     def volumes(self) -> Sequence[Volume]:
         return []
+
+    def delete_volume(self, volume: str) -> None:
+        raise NotFoundError(f"there is no volume {volume}")

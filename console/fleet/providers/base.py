@@ -16,12 +16,23 @@ from console.runs.transport import Transport
 class Capabilities:
     """What differs between providers, as data instead of `if provider == …`."""
 
+    rented: bool = False
+    """Its instances are other machines, opened by SSH and paid by the hour."""
     spot: bool = False
     private_network: bool = False
-    scoped_key: bool = False
-    """A key exists that may destroy just its own instance."""
+    volumes: bool = False
+    """Block volumes are made beside its instances, and outlive them where nobody deletes them."""
+    box_api: str = ""
+    """The API's address, without a path, that takes an instance's own key; empty: there are no such keys."""
     immediate_list: bool = False
     """`list` reads the truth itself (a process table), so that one look proves an absence."""
+    pace: float = 1.0
+    """Every interval and patience of the fleet times this: below 1 against a simulator only."""
+
+    @property
+    def scoped_key(self) -> bool:
+        """Whether a key exists that may destroy just its own instance."""
+        return bool(self.box_api)
 
 
 class Provider(Protocol):
@@ -51,6 +62,10 @@ class Provider(Protocol):
             OfferGoneError: another one was quicker; nothing was rented.
             ProviderError: refused; nothing was rented.
         """
+        ...
+
+    def preview(self, spec: InstanceSpec) -> str:
+        """The request that `create` would send, with secrets masked, for people; nothing is sent."""
         ...
 
     def get(self, instance: str) -> RemoteInstance | None:
@@ -87,6 +102,15 @@ class Provider(Protocol):
 
     def volumes(self) -> Sequence[Volume]:
         """All block volumes, complete or not at all, as `list` does."""
+        ...
+
+    def delete_volume(self, volume: str) -> None:
+        """Detach a block volume and delete it, with all that is on it. Retryable.
+
+        Raises:
+            NotFoundError: there is no such volume (any more).
+            ProviderError: it may still exist, and still cost money.
+        """
         ...
 
     def logs(self, instance: str, *, tail: int = 200) -> Sequence[str]:

@@ -19,7 +19,7 @@ from console.fleet import processes
 from console.fleet.model import InstanceSpec, Label, Offer, OfferQuery, ProviderState, RemoteInstance, Volume
 from console.fleet.providers.base import Capabilities
 from console.runs.transport import LocalTransport
-from ups.errors import StoreError
+from ups.errors import NotFoundError, StoreError
 
 MARKER = "UPS_INSTANCE"
 _PATIENCE_S = 10.0
@@ -108,6 +108,10 @@ class LocalProvider:
             )
         return identity
 
+    def preview(self, spec: InstanceSpec) -> str:
+        box = self._root / spec.label
+        return f"mkdir {box}\n{self._python} -m remote watchdog {box}"
+
     def get(self, instance: str) -> RemoteInstance | None:
         return next((found for found in self.list() if found.id == instance), None)
 
@@ -128,7 +132,7 @@ class LocalProvider:
             state=ProviderState.RUNNING if alive else ProviderState.STOPPED,
             usd_per_hour=0.0,
             what=f"{os.cpu_count()} cores",
-            created=box.stat().st_mtime,
+            created=leader.start_time if leader is not None else box.stat().st_mtime,
         )
 
     def destroy(self, instance: str) -> None:
@@ -159,6 +163,9 @@ class LocalProvider:
 
     def volumes(self) -> Sequence[Volume]:
         return []
+
+    def delete_volume(self, volume: str) -> None:
+        raise NotFoundError(f"there is no volume {volume}: this machine has none")
 
 
 def _id_of(label: str) -> str:

@@ -53,6 +53,16 @@ def test_an_instance_is_a_directory_and_a_watchdog(provider: LocalProvider, labe
     assert len(processes.marked(MARKER, label)) == 1
 
 
+def test_an_instance_keeps_its_age_whatever_is_written_there(
+    provider: LocalProvider, label: str, tmp_path: Path
+) -> None:
+    instance = rent(provider, label)
+    before = provider.get(instance)
+    (tmp_path / "instances" / label / "new").write_text("")
+    os.utime(tmp_path / "instances" / label, (2e9, 2e9))
+    assert provider.get(instance) == before
+
+
 def test_destroy_ends_every_process_and_the_directory(
     provider: LocalProvider, label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,3 +111,22 @@ def test_a_run_that_dies_at_once_is_gone_not_forgotten(tmp_path: Path) -> None:
     assert transport.process_of("runs/r") is None
     assert transport.read("runs/r/run.log") == b"boom\n"
     assert transport.size("runs/r/run.pid")
+
+
+def test_a_process_with_a_pid_that_was_used_before_is_ended_too() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, MARKER: "reused"}
+    )
+    try:
+        # Somebody looked through the processes while that pid was another one's.
+        for seen in psutil.process_iter():
+            if seen.pid == child.pid:
+                seen._create_time = seen.create_time() - 3600
+                seen._ident = (child.pid, seen._create_time)
+        found = processes.marked(MARKER, "reused")
+        assert [process.pid for process in found] == [child.pid]
+        processes.end(found, patience_s=5)
+        child.wait(5)
+    finally:
+        child.kill()
+        child.wait()
