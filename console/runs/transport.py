@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from console.errors import ProviderError
 from console.fleet.processes import Identity, boot_id, identify
 from ups.errors import StoreError
 
@@ -22,6 +23,34 @@ class RemoteFile:
     path: str
     """Relative to the directory that was listed, POSIX."""
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that has ended."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of a file that are wanted."""
+
+    path: str
+    offset: int
+    limit: int
+    """At most so many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a file held of a span."""
+
+    size: int | None
+    """Bytes of the whole file at that time; None where there is none."""
+    content: bytes
 
 
 class Transport(Protocol):
@@ -56,6 +85,10 @@ class Transport(Protocol):
         """Bytes from `offset`; b"" where the file does not exist or ends there."""
         ...
 
+    def pieces(self, spans: Sequence[Span]) -> Sequence[Piece]:
+        """A piece for each span, in one round trip: what it takes to follow files that grow."""
+        ...
+
     def list(self, directory: str) -> list[RemoteFile]:
         """All files below a directory; [] where there is none."""
         ...
@@ -70,6 +103,21 @@ class Transport(Protocol):
 
     def absolute(self, path: str) -> str:
         """The path as processes on the instance see it."""
+        ...
+
+    def run(self, argv: Sequence[str], *, input: bytes | None = None, timeout_s: float) -> Completed:  # noqa: A002
+        """Run a command in the box's directory, and wait for its end.
+
+        Never sent twice: after a cut nobody knows whether it has run.
+
+        Raises:
+            ProviderError: it took longer than `timeout_s`; it has been ended.
+            UnreachableError: the instance cannot be reached, or not any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; the next use makes new ones."""
         ...
 
 
@@ -133,6 +181,14 @@ class LocalTransport:
         except FileNotFoundError:
             return b""
 
+    def pieces(self, spans: Sequence[Span]) -> Sequence[Piece]:
+        found = []
+        for span in spans:
+            size = self.size(span.path)
+            limit = min(span.limit, max(0, (size or 0) - span.offset))
+            found.append(Piece(size, self.read(span.path, span.offset, limit) if limit else b""))
+        return found
+
     def list(self, directory: str) -> list[RemoteFile]:
         top = self._box / directory
         found = []
@@ -154,3 +210,23 @@ class LocalTransport:
             return False
         os.kill(process.pid, signal.SIGTERM)
         return True
+
+    def run(self, argv: Sequence[str], *, input: bytes | None = None, timeout_s: float) -> Completed:  # noqa: A002
+        try:
+            done = subprocess.run(
+                list(argv),
+                cwd=self._box,
+                env={**os.environ, **self._marker},
+                input=input or b"",
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ProviderError(f"{argv[0]} took longer than {timeout_s:.0f} s") from error
+        except FileNotFoundError as error:  # as a shell says it
+            return Completed(127, b"", f"{error}\n".encode())
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def close(self) -> None:
+        """Nothing is open."""
