@@ -10,6 +10,7 @@ import sys
 _USAGE = """usage: python -m remote COMMAND …
 
   run RUN_DIR                      execute a run: hydrate, precompute, train, evaluate, publish
+  publish RUN_DIR                  publish what there is of a run that has died
   make TASK… --store URL           generate datasets with the reference solvers
   import TASK FILE… --store URL    convert raw PDEBench-layout files into the store
   preprocess --tasks A,B --store URL

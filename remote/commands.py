@@ -67,6 +67,31 @@ def _run(options: Options, output: Output) -> int:
     return execute(options.run_dir, as_json=output.as_json)
 
 
+# --- publish --------------------------------------------------------------------------------
+
+
+def _declare_publish(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a directory with a run.yaml")
+
+
+def _publish(options: Options, output: Output) -> int:
+    """What a run that died, or was ended, could not do itself; costs nothing where it did."""
+    from remote.environment import sole_process
+    from remote.publish import Publisher
+    from ups.rundir import RunDirectory
+    from ups.store import open_store
+
+    directory = RunDirectory(options.run_dir.absolute())
+    spec = directory.read_spec()
+    with sole_process(directory.root):
+        publisher = Publisher(open_store(spec.store), spec, directory, lambda path, where, sha256: None)
+        uploaded = publisher.publish(
+            lambda done, total: output.progress("results", done, total, unit="bytes")
+        )
+    output.done(f"{uploaded} files published to {spec.store}", files=uploaded)
+    return 0
+
+
 # --- make, import ---------------------------------------------------------------------------
 
 
@@ -364,6 +389,9 @@ def _table(report: dict[str, object]) -> str:
 
 COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
+    "publish": Command(
+        "Publish what there is of a run that does not do it itself.", _declare_publish, _publish
+    ),
     "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
     "import": Command("Convert raw files of a task into the store.", _declare_import, _import),
     "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),
