@@ -38,10 +38,27 @@ class FileLock:
             self._handle = None
 
     def __enter__(self) -> "FileLock":
-        self._acquire(fcntl.LOCK_EX)
+        if not self.held:
+            self._acquire(fcntl.LOCK_EX)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process, or another part of this one, holds the lock right now."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        return not lock.try_acquire()
+    finally:
+        lock.release()
+
+
+def lock_path(locks: Path, label: str) -> Path:
+    """The file by which one actor at a time changes an instance."""
+    return locks / f"{label}.lock"

@@ -1,4 +1,7 @@
+import contextlib
+import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -6,8 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from console.errors import OverBudgetError
-from console.fleet import money
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import LIVING, TRANSITIONS, IllegalTransitionError, InstanceState, Label
 from ups.errors import NotFoundError, StoreError
@@ -43,6 +44,61 @@ def test_unknown_names_are_not_found(tmp_path: Path) -> None:
         ledger.find("18342")
 
 
+OLD = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE instances (label TEXT PRIMARY KEY, provider TEXT NOT NULL, provider_id TEXT, what TEXT NOT NULL,
+    state TEXT NOT NULL, run TEXT, attempt INTEGER, usd_per_hour REAL NOT NULL, cap_usd REAL NOT NULL,
+    keep INTEGER NOT NULL, created REAL NOT NULL, ended REAL);
+CREATE TABLE transitions (id INTEGER PRIMARY KEY, t REAL NOT NULL, label TEXT NOT NULL, before TEXT,
+    after TEXT NOT NULL, cause TEXT NOT NULL);
+INSERT INTO meta VALUES ('console_id', 'c0ffee00');
+INSERT INTO instances VALUES
+    ('ups-c0ffee00-0123456789ab-1900000000', 'local', 'local-0123456789ab', '2 cores', 'lost', 'r1', 1, 0.3,
+     1.0, 0, 1700000000.0, NULL);
+INSERT INTO transitions (t, label, before, after, cause) VALUES
+    (1700000000.0, 'ups-c0ffee00-0123456789ab-1900000000', NULL, 'intended', 'launch'),
+    (1700000600.0, 'ups-c0ffee00-0123456789ab-1900000000', 'running', 'stopping', 'teardown'),
+    (1700000700.0, 'ups-c0ffee00-0123456789ab-1900000000', 'stopping', 'lost', 'still listed');
+"""
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.executescript(OLD)
+    for _ in range(2):
+        ledger = Ledger(tmp_path / "ledger.db")
+        (entry,) = ledger.entries()
+        assert ledger.console_id == "c0ffee00"
+        assert (entry.deadline, entry.changed) == (1_900_000_000.0, 1_700_000_700.0)
+        assert (entry.ending, entry.was, entry.machine) == ("teardown", InstanceState.STOPPING, None)
+    intend(ledger)
+    assert len(ledger.entries()) == 2
+
+
+def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+    with pytest.raises(StoreError, match="version 99") as raised:
+        Ledger(tmp_path / "ledger.db")
+    assert "newer ups-console" in raised.value.hint
+
+
+def test_consoles_that_open_a_new_ledger_at_once_agree_on_their_id(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(lambda _: Ledger(tmp_path / "ledger.db").console_id, range(8)))
+    assert len(ids) == 1
+
+
+def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    entry = intend(ledger)
+    assert not entry.kept(0.0)
+    ledger.hold(entry.label, 900.0)
+    held = ledger.entry(entry.label)
+    assert (held.kept(899.0), held.kept(900.0)) == (True, False)
+
+
 def test_a_home_that_may_not_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="may not be written"):
@@ -57,29 +113,6 @@ def test_threads_share_one_ledger(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(ledger.entries()) == 8
-
-
-def test_money_counts_from_the_intent_to_the_observed_end(tmp_path: Path) -> None:
-    now = [1000.0]
-    ledger = Ledger(tmp_path / "ledger.db", clock=lambda: now[0])
-    entry = intend(ledger, usd_per_hour=3.6)
-    ledger.move(entry.label, InstanceState.REQUESTED, "")
-    now[0] += 500
-    assert money.usd_so_far(ledger.entry(entry.label), now[0]) == pytest.approx(0.5)
-    ledger.move(entry.label, InstanceState.STOPPING, "")
-    now[0] += 500
-    ledger.move(entry.label, InstanceState.DESTROYED, "")
-    now[0] += 9999
-    assert money.usd_so_far(ledger.entry(entry.label), now[0]) == pytest.approx(1.0)
-    assert money.usd_per_hour(ledger.entries()) == 0.0
-
-
-def test_caps_refuse_before_anything_is_rented() -> None:
-    with pytest.raises(OverBudgetError, match="its cap is"):
-        money.check_caps([], 0.0, expected_usd=2.0, cap_run_usd=1.0, cap_day_usd=25.0)
-    with pytest.raises(OverBudgetError, match="a day"):
-        money.check_caps([], 0.0, expected_usd=26.0, cap_run_usd=None, cap_day_usd=25.0)
-    money.check_caps([], 0.0, expected_usd=0.5, cap_run_usd=1.0, cap_day_usd=25.0)
 
 
 class LedgerMachine(RuleBasedStateMachine):
