@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export VENV PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help install console test lint bench docs
+.PHONY: help install console test lint bench docs demo-cloud
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ bench: install ## all benchmarks at small sizes; BENCH_ARGS= for full size
 	@bash scripts/bench.sh $(BENCH_ARGS)
 
 BENCH_ARGS ?= --quick
+
+demo-cloud: install ## the whole job in a cloud that is simulated on this machine; DEMO_ARGS=--console opens it
+	@$(BIN)/python -m tests.simulators.demo $(DEMO_ARGS)
 
 docs: install ## write docs/configs.md anew from the schema
 	@$(BIN)/python -m ups.config_docs docs/configs.md

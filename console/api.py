@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from console.fleet.model import InstanceKind, InstanceState
+from console.fleet.model import ANY_MACHINE, InstanceKind, InstanceState, Offer, OfferQuery
 from ups.events import Event
 
 DEFAULT_MAX_HOURS = 12.0
@@ -180,6 +180,47 @@ class GarbageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RentOptions:
+    """Where something shall run, how long, and what it may cost."""
+
+    provider: str = "local"
+    query: OfferQuery = ANY_MACHINE
+    """What the machine must have; the local provider takes no notice."""
+    offer_id: str | None = None
+    """This very offer; None: the cheapest that can do the job."""
+    instance: str | None = None
+    """Run on this kept instance instead of a new one."""
+    keep: bool = False
+    """Do not tear the instance down when the run ends."""
+    hold_on_failure_s: float = 0.0
+    """A run that failed leaves its box alone for so long, for a look."""
+    max_hours: float = DEFAULT_MAX_HOURS
+    """Deadline: after so many hours the instance ends, whatever runs."""
+    budget_usd: float | None = None
+    """Cap of this run."""
+    image: str = ""
+    """Docker image, or the provider's id of an operating system; empty: the provider's default."""
+    volume_gb: float | None = None
+    """Make and attach a block volume of this size, where the provider has them."""
+    keep_volume: bool = False
+    """The volume outlives the instance, and goes on costing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What one provider would rent, or why it could not be asked."""
+
+    provider: str
+    offers: tuple[Offer, ...]
+    """Those that will do, the best first."""
+    passed_over: tuple[tuple[Offer, str], ...] = ()
+    """The others, each with the reason."""
+    problem: str = ""
+    """Why there is none: the provider did not answer, or every offer was passed over."""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchRequest:
     """What the user asks to be run, and where."""
 
@@ -190,16 +231,7 @@ class LaunchRequest:
     """Only this stage."""
     overrides: tuple[str, ...] = ()
     """`key.path=value`."""
-    provider: str = "local"
-    offer_id: str | None = None
-    instance: str | None = None
-    """Run on this kept instance instead of a new one."""
-    keep: bool = False
-    """Do not tear the instance down when the run ends."""
-    max_hours: float = DEFAULT_MAX_HOURS
-    """Deadline: after so many hours the instance ends, whatever runs."""
-    budget_usd: float | None = None
-    """Cap of this run."""
+    rent: RentOptions = RentOptions()
     precompute: bool | None = None
     """Train from a latent cache, which is built where the store lacks it; None: the environment decides."""
     cache_version: str | None = None
@@ -247,6 +279,8 @@ class Level(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
+    DANGER = "danger"
+    """It may be done, and the user should know what it can cost."""
     FAILED = "failed"
 
 
@@ -276,6 +310,14 @@ class Preflight:
     @property
     def ok(self) -> bool:
         return all(check.level is not Level.FAILED for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class DryStep:
+    """A request, script or file that a launch would send, with its secrets masked."""
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +364,56 @@ class InstanceRow:
     deadline: float
     last_sign: float | None
     """Unix seconds of the run's newest event that was mirrored."""
+    status: str = ""
+    """The provider's own words, such as why it does not start."""
+    gpu_percent: float | None = None
+    """Mean use of its GPUs, as the run told last."""
+    keep: bool = False
+    """It stays when its run is over."""
+    usd_to_end: float = 0.0
+    """Dollars from now to its deadline, or its cap."""
+    cap_usd: float = 0.0
+    """Of its run; 0: none."""
+    alarm: str = ""
+    """Why it is to be shown in red; empty: all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRow:
+    """A block volume, which costs with or without an instance."""
+
+    id: str
+    provider: str
+    label: str
+    size_gb: float
+    usd_per_hour: float
+    created: float
+    """Unix seconds."""
+    instance: str | None
+    """It is attached to this instance."""
+    ours: bool
+    """Its label says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderProblem:
+    """A provider that did not answer; what is said of its instances is as old as its last answer."""
+
+    provider: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """Everything that is rented, as one look at all providers found it."""
+
+    instances: tuple[InstanceRow, ...]
+    """Orphans first, then the living, then what is gone."""
+    volumes: tuple[VolumeRow, ...]
+    problems: tuple[ProviderProblem, ...]
+    read: float
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +437,8 @@ class Money:
     running: int
     """Living instances of ours."""
     orphans: int
+    usd_to_end: float = 0.0
+    """What all living instances cost until their deadlines, or caps."""
 
 
 @dataclass(frozen=True, slots=True)

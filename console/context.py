@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from console.fleet.ledger import Entry, Ledger
     from console.fleet.providers.base import Provider
     from console.home import Home
+    from console.runs.doors import Doors
     from console.runs.registry import Registry
+    from console.runs.sites import Site
     from console.runs.teardown import Teardown
-    from console.settings import Settings
+    from console.settings import Account, Settings
     from ups.store import ObjectStore
 
 
@@ -50,19 +52,66 @@ class Context:
 
     @cached_property
     def providers(self) -> "dict[str, Provider]":
-        """The configured providers by name."""
+        """The configured providers by name: this machine, and those with an account."""
         from console.fleet.providers.local import LocalProvider
 
-        local: Provider = LocalProvider(self.home.instances)
-        return {local.name: local}
+        found: dict[str, Provider] = {"local": LocalProvider(self.home.instances)}
+        for name, account in self.settings.accounts.items():
+            found[name] = self._rented(name, account)
+        return found
+
+    def _rented(self, name: str, account: "Account") -> "Provider":
+        pace = self.settings.fleet_pace
+        if name == "vast":
+            from console.fleet.providers.vast import URL as VAST
+            from console.fleet.providers.vast import VastProvider
+
+            return VastProvider(account.key, account.url or VAST, open_transport=self.doors.open, pace=pace)
+        from console.fleet.providers.vultr import VultrProvider
+        from console.fleet.providers.vultr_api import URL
+
+        return VultrProvider(account.key, account.url or URL, open_transport=self.doors.open, pace=pace)
+
+    @cached_property
+    def doors(self) -> "Doors":
+        """The way into rented boxes."""
+        from console.runs.doors import Doors
+
+        return Doors(self.home, self.settings.box, self.ledger.console_id)
 
     def provider(self, name: str) -> "Provider":
-        """Raises UsageError where no such provider is available."""
-        try:
+        """The provider of that name.
+
+        Raises:
+            LoginError: it needs an account, and none is configured.
+            UsageError: there is no such provider.
+        """
+        from console.errors import LoginError
+        from console.settings import RENTING
+
+        if name in self.providers:
             return self.providers[name]
-        except KeyError:
-            known = ", ".join(self.providers)
-            raise UsageError(f"provider {name!r} is not available", hint=f"available: {known}") from None
+        if name in RENTING:
+            variable = f"{name.upper()}_API_KEY"
+            raise LoginError(f"no account at {name} is configured",
+                             hint=f"set {variable} in the environment or in .env")  # fmt: skip
+        raise UsageError(f"there is no provider {name!r}", hint=f"there are: local, {', '.join(RENTING)}")
+
+    def site(self, provider: str) -> "Site":
+        """Where runs land at that provider; raises like `provider`."""
+        from console.runs.local_site import LocalSite
+        from console.runs.rented_site import RentedSite
+
+        found = self.provider(provider)
+        if not found.capabilities.rented:
+            return LocalSite(found, self.settings, self.registry)
+        return RentedSite(found, self.settings, self.doors, self.home, self.ledger)
+
+    def start_guard(self) -> None:
+        """Have a detached guard that watches what is rented, also when this console is gone."""
+        from console.fleet.watch import start_detached
+
+        start_detached(self.home.root, self.home.watch_lock, self.home.watch_log)
 
     def teardown_of(self, entry: "Entry") -> "Teardown":
         from console.runs.teardown import Teardown

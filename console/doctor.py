@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def examine(operations: "Operations") -> list[Check]:
     """One check after another; a failed one hides none of the others."""
     checks: list[Check] = []
-    for examination in (_home, _store, _runtime, _instances):
+    for examination in (_home, _store, _runtime, _accounts, _instances):
         try:
             checks.extend(examination(operations))
         except UpsError as error:
@@ -50,6 +50,27 @@ def _runtime(operations: "Operations") -> Iterator[Check]:
                     "pip install 'ups-console[train]' to train on this machine")  # fmt: skip
     else:
         yield Check(Level.OK, "the runtime is installed: this machine can train")
+
+
+def _accounts(operations: "Operations") -> Iterator[Check]:
+    """Each provider that needs an account: whether there is one, and whether it is accepted."""
+    from console.settings import RENTING
+
+    missing = [name for name in RENTING if name not in operations.providers]
+    for name, provider in operations.providers.items():
+        if not provider.capabilities.rented:
+            continue
+        try:
+            balance = provider.balance()
+        except UpsError as error:
+            yield Check(Level.FAILED, f"{name}: {error.message}", error.hint, error.code)
+            continue
+        left = "" if balance is None else f", ${balance:.2f} left"
+        enough = balance is None or balance > 0
+        yield Check(Level.OK if enough else Level.WARNING, f"{name}: the key is accepted{left}")
+    if missing:
+        variables = " or ".join(f"{name.upper()}_API_KEY" for name in missing)
+        yield Check(Level.OK, f"no account at {', '.join(missing)}", f"{variables} configures one")
 
 
 def _instances(operations: "Operations") -> Iterator[Check]:

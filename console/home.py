@@ -43,6 +43,25 @@ class Home:
         return self.root / "cache" / "locks"
 
     @property
+    def wheels(self) -> Path:
+        """The runtimes that were shipped; a resumed run asks for its own."""
+        return self.root / "cache" / "wheels"
+
+    @property
+    def watch_lock(self) -> Path:
+        """Held by the detached guard."""
+        return self.locks / "watch.lock"
+
+    @property
+    def watch_log(self) -> Path:
+        return self.root / "watch.log"
+
+    @property
+    def watch_pid(self) -> Path:
+        """Which process the guard is."""
+        return self.root / "cache" / "watch.pid"
+
+    @property
     def manifests(self) -> Path:
         """What was last read of each store; may be deleted at any time."""
         return self.root / "cache" / "manifests"
@@ -51,3 +70,13 @@ class Home:
     def downloads(self) -> Path:
         """Raw files, until they are converted."""
         return self.root / "cache" / "raw"
+
+    @property
+    def keys(self) -> Path:
+        """The console's own SSH key."""
+        return self.root / "keys"
+
+    @property
+    def known_hosts(self) -> Path:
+        """What each rented box has shown as its host key."""
+        return self.root / "known_hosts"

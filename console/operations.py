@@ -20,7 +20,13 @@ from console.api import (
     DatasetRow as DatasetRow,
 )
 from console.api import (
+    DryStep as DryStep,
+)
+from console.api import (
     FetchResult as FetchResult,
+)
+from console.api import (
+    FleetState as FleetState,
 )
 from console.api import (
     FollowBatch as FollowBatch,
@@ -44,6 +50,9 @@ from console.api import (
     Level as Level,
 )
 from console.api import (
+    Market as Market,
+)
+from console.api import (
     Money as Money,
 )
 from console.api import (
@@ -54,6 +63,12 @@ from console.api import (
 )
 from console.api import (
     Progress as Progress,
+)
+from console.api import (
+    ProviderProblem as ProviderProblem,
+)
+from console.api import (
+    RentOptions as RentOptions,
 )
 from console.api import (
     RunRow as RunRow,
@@ -72,6 +87,9 @@ from console.api import (
 )
 from console.api import (
     Transition as Transition,
+)
+from console.api import (
+    VolumeRow as VolumeRow,
 )
 from console.data_operations import DataOperations
 from console.fleet.model import InstanceKind as InstanceKind

@@ -1,13 +1,13 @@
 """From what the parts know to the rows that a user reads."""
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from console.api import CacheRow, DatasetRow, InstanceRow, SplitInfo, Transition
-from console.fleet.ledger import TransitionRow
-from console.fleet.model import InstanceKind, InstanceState, Label, ProviderState
-from console.fleet.money import SECONDS_PER_HOUR, usd_so_far
+from console.api import CacheRow, DatasetRow, InstanceRow, SplitInfo, Transition, VolumeRow
+from console.fleet.ledger import Entry, TransitionRow
+from console.fleet.model import InstanceKind, InstanceState, Label, ProviderState, Volume
+from console.fleet.money import SECONDS_PER_HOUR, usd_so_far, usd_to_end
 from console.fleet.reconcile import Sighting
 from console.storage import SECONDS_PER_MONTH, usd_per_month
 
@@ -133,7 +133,10 @@ def instance_row(sighting: Sighting, registry: "Registry") -> InstanceRow:
             created=remote.created,
             deadline=float(label.deadline) if label else 0.0,
             last_sign=None,
+            status=remote.status,
+            alarm=_alarm_of_unknown(sighting, now),
         )
+    system = registry.last_system(entry.run, entry.attempt) if entry.run and entry.attempt else None
     return InstanceRow(
         instance=entry.provider_id or "",
         provider=entry.provider,
@@ -147,4 +150,51 @@ def instance_row(sighting: Sighting, registry: "Registry") -> InstanceRow:
         created=entry.created,
         deadline=entry.deadline,
         last_sign=registry.last_sign(entry.run, entry.attempt) if entry.run and entry.attempt else None,
+        status=remote.status if remote is not None else "",
+        gpu_percent=_gpu_percent(system) if entry.living else None,
+        keep=entry.keep,
+        usd_to_end=usd_to_end(entry, now),
+        cap_usd=entry.cap_usd,
+        alarm=_alarm_of_ours(entry, now),
     )
+
+
+def _gpu_percent(system: Mapping[str, Any] | None) -> float | None:
+    """Mean use in a `system` event's fields; None where it tells of no GPU."""
+    gpus = (system or {}).get("gpu")
+    used = [gpu.get("util") for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else []
+    known = [float(value) for value in used if isinstance(value, (int, float))]
+    return sum(known) / len(known) if known else None
+
+
+def volume_row(volume: Volume) -> VolumeRow:
+    """A volume's line; those that outlive their instance have a label that begins like one of ours."""
+    return VolumeRow(
+        id=volume.id,
+        provider=volume.provider,
+        label=volume.label,
+        size_gb=volume.size_gb,
+        usd_per_hour=volume.usd_per_hour,
+        created=volume.created,
+        instance=volume.instance,
+        ours=volume.label.startswith("ups-"),
+    )
+
+
+def _alarm_of_ours(entry: Entry, now: float) -> str:
+    if not entry.living:
+        return ""
+    if entry.state is InstanceState.LOST:
+        told = entry.was in (InstanceState.STOPPING, InstanceState.DESTROYED)
+        return "told to go, and may still cost" if told else "no sign of life"
+    if entry.state is InstanceState.STOPPED:
+        return "stopped, and goes on costing"
+    return "past its deadline" if now >= entry.deadline else ""
+
+
+def _alarm_of_unknown(sighting: Sighting, now: float) -> str:
+    if sighting.kind is InstanceKind.ORPHAN:
+        return "no ledger knows it"
+    label = Label.parse(sighting.remote.label) if sighting.remote is not None else None
+    past = sighting.kind is InstanceKind.OTHER_CONSOLE and label is not None and now >= label.deadline
+    return "another console's, past its deadline" if past else ""

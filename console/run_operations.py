@@ -1,28 +1,41 @@
 """What a user can do with configs and runs."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.api import (
     ConfigEntry,
+    DryStep,
     FollowBatch,
     Launched,
     LaunchRequest,
+    Market,
     Preflight,
     Progress,
+    RentOptions,
     RunRow,
     RunStatus,
 )
 from console.context import Context
-from console.fleet.model import Offer, OfferQuery
-from ups.errors import NotFoundError, UsageError
+from console.errors import ProviderError
+from console.fleet.model import ANY_MACHINE, InstanceState, OfferQuery
+from ups.errors import NotFoundError, UpsError, UsageError
 
 if TYPE_CHECKING:
+    from console.fleet.ledger import Entry
     from console.runs.follow import Follower
     from console.runs.launch import Launcher
     from console.runs.registry import RunHandle
+
+
+Say = Callable[[str], None]
+"""Told of each step of a launch."""
+
+
+def _unheard(text: str) -> None:
+    """Nobody listens."""
 
 
 class RunOperations(Context):
@@ -48,26 +61,62 @@ class RunOperations(Context):
 
         return configs.validate(config, overrides)
 
-    def offers(self, provider: str = "local") -> list[Offer]:
-        """What may be rented, the cheapest first."""
-        return self.provider(provider).offers(OfferQuery())
+    def offers(self, provider: str = "local", query: OfferQuery = ANY_MACHINE) -> Market:
+        """What a provider would rent, the best first, and why the rest was passed over.
+
+        Raises:
+            ProviderError: it could not be asked.
+        """
+        ranking = self.site(provider).rank(RentOptions(provider=provider, query=query))
+        problem, hint = (ranking.problem.message, ranking.problem.hint) if ranking.problem else ("", "")
+        return Market(provider, ranking.chosen, ranking.passed_over, problem, hint)
+
+    def markets(self, query: OfferQuery = ANY_MACHINE) -> list[Market]:
+        """The same of every configured provider; one that fails says why and hides no other."""
+        found = []
+        for name in self.providers:
+            try:
+                found.append(self.offers(name, query))
+            except UpsError as error:
+                found.append(Market(name, (), (), error.message, error.hint))
+        return found
 
     def _launcher(self, provider: str) -> "Launcher":
         from console.runs.launch import Launcher
 
-        return Launcher(self.ledger, self.registry, self.provider(provider), self.settings, self.home.locks)
+        site = self.site(provider)
+        return Launcher(self.ledger, self.registry, self.settings, site, self.home.locks, self.start_guard)
 
     def preflight(self, request: LaunchRequest) -> Preflight:
         """Everything that can be known before paying; changes and spends nothing."""
-        return self._launcher(request.provider).preflight(request, self._durations(request))
+        return self._launcher(request.rent.provider).preflight(request, self._durations(request))
 
-    def launch(self, request: LaunchRequest) -> Launched:
+    def dry_run(self, request: LaunchRequest) -> list[DryStep]:
+        """The requests, scripts and files of a launch, with secrets masked; nothing is sent.
+
+        Raises:
+            UpsError: the first failed check.
+        """
+        return self._launcher(request.rent.provider).dry_run(request, self._durations(request))
+
+    def launch(self, request: LaunchRequest, say: Say = _unheard, named: Say = _unheard) -> Launched:
         """Rent, ship and start; returns once the run's process was started.
+
+        Args:
+            request: what shall run, and where.
+            say: told of each step.
+            named: told the run's id before anything is rented.
 
         Raises:
             UpsError: the first failed check, or what the provider refused; nothing stays rented.
         """
-        return self._launcher(request.provider).launch(request, self._durations(request))
+        return self._launcher(request.rent.provider).launch(request, self._durations(request), say, named)
+
+    def abandon_launch(self, run: str) -> None:
+        """Ask whoever launches a run to stop and to destroy what was rented for it; waits for nothing."""
+        for entry in self.ledger.of_run(run):
+            if entry.living and entry.state is not InstanceState.RUNNING:
+                self.ledger.ask_to_end(entry.label, "the launch was left")
 
     def _durations(self, request: LaunchRequest) -> list[float]:
         from console.runs import history
@@ -105,11 +154,14 @@ class RunOperations(Context):
 
     def status(self, handle: "RunHandle") -> RunStatus:
         """How a run stands, from its mirror, the ledger and, where one can look, its process."""
+        from console.fleet.locks import is_locked
+        from console.runs.launch import launch_lock
         from console.runs.registry import instance_of, status_of
 
         entry = instance_of(self.ledger, handle.run)
         if entry is None:
-            return status_of(handle.latest, None, process_alive=None, now=time.time())
+            launching = is_locked(launch_lock(self.home.locks, handle.run))
+            return status_of(handle.latest, None, process_alive=None, now=time.time(), launching=launching)
         return self._follower(handle.run).catch_up(handle)
 
     def runs(self) -> list[RunRow]:
@@ -153,8 +205,8 @@ class RunOperations(Context):
         ):
             raise NotFoundError(f"run {handle.run} is not running")
 
-    def resume(self, run: str) -> Launched:
-        """Go on with a run from its last checkpoint.
+    def resume(self, run: str, say: Say = _unheard) -> Launched:
+        """Go on with a run from its last checkpoint, wherever that is: on its box, here, in the store.
 
         Raises:
             UsageError: it is running, or it succeeded.
@@ -171,7 +223,71 @@ class RunOperations(Context):
             for _ in self.teardown_of(entry).steps(entry, "resumed elsewhere"):
                 pass
             entry = self.ledger.entry(entry.label)
-        return self._launcher(entry.provider if entry else "local").resume(handle, entry, status)
+        self._recall(handle)
+        if self.status(handle) is RunStatus.SUCCEEDED:
+            raise UsageError(f"run {handle.run} has succeeded while nobody looked; its results are here now",
+                             hint=f"`ups-console report {handle.run}` shows them")  # fmt: skip
+        return self._launcher(entry.provider if entry else "local").resume(handle, entry, say)
+
+    def provider_log(self, name: str, *, tail: int = 200) -> Sequence[str]:
+        """What the provider itself logged of a run's box, or of an instance.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        entry = self._instance(name)
+        assert entry.provider_id is not None
+        return self.provider(entry.provider).logs(entry.provider_id, tail=tail)
+
+    def ssh_command(self, name: str, *, ports: Sequence[int] = (), command: Sequence[str] = ()) -> list[str]:
+        """The command that opens the user's own ssh client on the box of a run, or on an instance.
+
+        Args:
+            name: run or instance.
+            ports: of the box, brought to the same ports here.
+            command: run there instead of a shell.
+
+        Raises:
+            NotFoundError: there is no such instance, or it is gone.
+            ProviderError: it has no address.
+            UsageError: it is this machine.
+        """
+        from console.runs.ssh_client import ssh_argv
+
+        entry = self._instance(name)
+        provider = self.provider(entry.provider)
+        if not provider.capabilities.rented:
+            raise UsageError(f"{entry.provider_id} is this machine", hint="its files are below the home")
+        remote = provider.get(str(entry.provider_id))
+        if remote is None or remote.ssh is None:
+            raise ProviderError(f"{entry.provider_id} has no address to connect to",
+                                hint=f"`ups-console logs {name} --provider-log` shows why")  # fmt: skip
+        return ssh_argv(
+            remote.ssh,
+            key=self.doors.key.private,
+            known_hosts=self.doors.known_hosts(entry.label),
+            ports=ports,
+            command=command,
+        )
+
+    def _instance(self, name: str) -> "Entry":
+        """The living instance of a run, or of that id or label."""
+        from console.runs.registry import instance_of
+
+        try:
+            entry: Entry | None = self.ledger.find(name)
+        except NotFoundError:
+            entry = instance_of(self.ledger, self.registry.find(name).run)
+        if entry is None or not entry.living or entry.provider_id is None:
+            raise NotFoundError(f"{name} has no living instance", hint="`ups-console fleet` lists them")
+        return entry
+
+    def _recall(self, handle: "RunHandle") -> None:
+        """Fetch what the box has published since it was last mirrored."""
+        from console.runs.artifacts import recall
+
+        local = handle.latest
+        recall(self.store(), local, f"runs/{handle.run}/{local.root.name}")
 
     def evaluate(
         self,

@@ -3,15 +3,22 @@
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from console.fleet.model import ANY_MACHINE, OfferQuery
 from console.home import Home
 from console.storage import StorageTerms
 from ups.errors import ConfigError
 
 DEFAULT_CAP_USD_PER_DAY = 25.0
+RENTING = ("vast", "vultr")
+"""Providers that need an account: `{NAME}_API_KEY`, and `{NAME}_URL` where it is not the provider's own."""
+PACE_VARIABLE = "UPS_FLEET_PACE"
+"""For tests and demonstrations against a simulator; refused where an account is a real one."""
 _STORE_VARIABLES = (
     "B2_KEY_ID", "B2_APP_KEY", "B2_S3_ENDPOINT", "B2_S3_REGION",
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
@@ -19,6 +26,27 @@ _STORE_VARIABLES = (
     "UPS_BANDWIDTH", "UPS_SCRATCH",
 )  # fmt: skip
 """What `ups.store.open_store` reads from an environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account at a provider."""
+
+    key: str = field(repr=False)
+    url: str | None
+    """Of its API; None: the provider's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxTerms:
+    """How a rented box is set up, where the defaults do not fit."""
+
+    workdir: str = "/workspace/ups"
+    """Boxes live below it, each in a directory of its own."""
+    python: str | None = None
+    """The interpreter whose torch is inherited; None: the image's is looked for."""
+    device: str | None = None
+    """`cpu` allows a box without a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +64,15 @@ class Settings:
     """What a bucket costs."""
     store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What opens the store, keys among it, for other processes: by their environment, never an argument."""
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    """Provider → the account that was configured for it."""
+    offers: OfferQuery = ANY_MACHINE
+    """What the Launch screen asks the providers for, until its user says otherwise."""
+    box: BoxTerms = BoxTerms()
+    box_store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What opens the store for a rented box: the narrower key, where one is given."""
+    fleet_pace: float = 1.0
+    """Every interval and patience of the fleet times this; below 1 where all accounts are simulated only."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -58,6 +95,8 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
         raise ConfigError(f"{home.config}: caps.usd_per_day must be a number of dollars, not {cap!r}")
     store, origin = _store(home, variables)
     theme = content.get("theme")
+    accounts = dict(_accounts(variables))
+    opening = {name: variables[name] for name in _STORE_VARIABLES if variables.get(name)}
     return Settings(
         store_url=store,
         store_origin=origin,
@@ -65,7 +104,16 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
         theme=str(theme) if theme else None,
         keymap={str(k): str(v) for k, v in _section(content, "keymap", home.config).items()},
         storage=StorageTerms.parse(_section(content, "storage", home.config), str(home.config)),
-        store_environment={name: variables[name] for name in _STORE_VARIABLES if variables.get(name)},
+        store_environment=opening,
+        accounts=accounts,
+        offers=_offers(_section(content, "offers", home.config), home.config),
+        box=BoxTerms(
+            workdir=variables.get("UPS_REMOTE_WORKDIR") or BoxTerms().workdir,
+            python=variables.get("UPS_REMOTE_PYTHON") or None,
+            device=variables.get("UPS_REMOTE_DEVICE") or None,
+        ),
+        box_store_environment={**opening, **_box_key(variables)},
+        fleet_pace=_fleet_pace(variables.get(PACE_VARIABLE, ""), accounts),
         warnings=tuple(_lone_keys(store, variables)),
     )
 
@@ -77,6 +125,70 @@ def _store(home: Home, variables: Mapping[str, str]) -> tuple[str, str]:
     if bucket := variables.get("B2_BUCKET"):
         return f"s3://{bucket}/{variables.get('B2_PREFIX', '').strip('/')}".rstrip("/"), "B2_BUCKET"
     return f"dir:{home.store}", "default"
+
+
+def _offers(section: Mapping[str, Any], path: Path) -> OfferQuery:
+    """The table [offers]: the fields of `OfferQuery`."""
+    if not section:
+        return ANY_MACHINE
+    from pydantic import TypeAdapter, ValidationError
+
+    known = [option.name for option in fields(OfferQuery)]
+    for name in section:
+        if name not in known:
+            raise ConfigError(f"{path}: offers.{name} is unknown", hint=f"there are: {', '.join(known)}")
+    try:
+        return TypeAdapter(OfferQuery).validate_python(dict(section))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: offers.{where}: {first['msg']}") from None
+
+
+def _accounts(variables: Mapping[str, str]) -> Iterator[tuple[str, Account]]:
+    for provider in RENTING:
+        if key := variables.get(f"{provider.upper()}_API_KEY", "").strip():
+            yield provider, Account(key, variables.get(f"{provider.upper()}_URL", "").rstrip("/") or None)
+
+
+def _fleet_pace(value: str, accounts: Mapping[str, Account]) -> float:
+    """The factor; quick looks prove little, so that no real provider is judged by them.
+
+    Raises:
+        ConfigError: it is none, or an account is not on loopback.
+    """
+    if not value.strip():
+        return 1.0
+    try:
+        pace = float(value)
+    except ValueError:
+        pace = 0.0
+    if not 0.0 < pace <= 1.0:
+        raise ConfigError(f"{PACE_VARIABLE} must be a factor above 0 and at most 1, not {value!r}")
+    real = [name for name, account in accounts.items() if not _is_loopback(account.url)]
+    if pace < 1.0 and real:
+        raise ConfigError(
+            f"{PACE_VARIABLE} is for simulated providers on this machine, and {', '.join(real)} is not one",
+            hint=f"unset {PACE_VARIABLE}",
+        )
+    return pace
+
+
+def _is_loopback(url: str | None) -> bool:
+    try:
+        host = urlsplit(url or "").hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _box_key(variables: Mapping[str, str]) -> dict[str, str]:
+    """A key for boxes alone, which may be bound to a prefix."""
+    names = {"UPS_BOX_B2_KEY_ID": "B2_KEY_ID", "UPS_BOX_B2_APP_KEY": "B2_APP_KEY"}
+    found = {name: variables[given] for given, name in names.items() if variables.get(given)}
+    if len(found) == 1:
+        raise ConfigError("UPS_BOX_B2_KEY_ID and UPS_BOX_B2_APP_KEY belong together; one is missing")
+    return found
 
 
 def _lone_keys(store: str, variables: Mapping[str, str]) -> Iterator[str]:

@@ -1,47 +1,81 @@
 """Commands over instances and money."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from console.api import InstanceRow
 from console.cli.app import Session, command
 from console.cli.render import MARKS, duration, table
-from console.fleet.model import LIVING, InstanceKind
+from console.cli.renting import machine_options, read_query
+from console.fleet.model import LIVING, InstanceKind, Offer
 from ups.errors import UpsError, UsageError
+
+_VERIFY_PATIENCE_S = 300.0
 
 
 def register(cli: click.Group) -> None:
     """Add the commands of this module."""
 
     @command(cli, "offers")
-    @click.option("--provider", default="local", show_default=True)
-    def offers(session: Session, provider: str) -> None:
-        """What may be rented, the cheapest first."""
-        rows = session.operations.offers(provider)
-        lines = [
-            [offer.id, f"{offer.usd_per_hour:.2f}", offer.gpu, str(offer.cpu_cores), f"{offer.ram_gb:g} GB",
-             f"{offer.disk_gb:g} GB", offer.region]
-            for offer in rows
-        ]  # fmt: skip
-        session.answer(
-            [asdict(offer) for offer in rows],
-            table(["offer", "$/h", "GPU", "cores", "memory", "disk", "where"], lines, right=(1, 3, 4, 5)),
-        )
+    @machine_options
+    @click.option("--why", is_flag=True, help="Also what was passed over, and why.")
+    def offers(session: Session, provider: str, why: bool, **options: Any) -> None:
+        """What may be rented and will do, the best first."""
+        market = session.operations.offers(provider, read_query(options))
+        passed_over = [{**asdict(offer), "reason": reason} for offer, reason in market.passed_over]
+        text = market.problem or _offers_table(market.offers)
+        if why:
+            lines = [[offer.id, f"{offer.usd_per_hour:.2f}", offer.gpu, offer.region, reason]
+                     for offer, reason in market.passed_over]  # fmt: skip
+            text += "\n\npassed over:\n" + table(["offer", "$/h", "GPU", "where", "why"], lines, right=(1,))
+        elif passed_over:
+            text += f"\n{len(passed_over)} more were passed over; --why says why"
+        rows = [asdict(offer) for offer in market.offers]
+        session.answer({"offers": rows, "passed_over": passed_over} if why else rows, text)
 
     @command(cli, "fleet")
     def fleet(session: Session) -> None:
         """Every instance: what it is, what it costs, and why."""
         rows = session.operations.fleet()
+        for name, problem in session.operations.provider_problems().items():
+            session.say(f"! {name} cannot be asked: {problem.message}")
         session.answer([instance_json(row) for row in rows], _fleet_table(rows))
 
     @command(cli, "reconcile")
     def reconcile(session: Session) -> None:
         """Hold the ledger against the providers; finish teardowns that were left undone."""
-        moves = session.operations.reconcile()
+        moves = session.operations.reconcile(patience_s=_VERIFY_PATIENCE_S, say=session.say)
         text = "\n".join(f"{move.label}  {move.before or ''} → {move.after}  {move.cause}" for move in moves)
         session.answer([asdict(move) for move in moves], text or "the ledger and the providers agree")
+
+    @command(cli, "watch")
+    @click.option(
+        "--labels-only",
+        is_flag=True,
+        help="Destroy what is past the deadline in its label, without a ledger; for any host.",
+    )
+    @click.option("--once", is_flag=True, help="With --labels-only: look once.")
+    @click.option("--linger", type=float, default=0.0, help="Seconds to wait for the first instance.")
+    def watch(session: Session, labels_only: bool, once: bool, linger: float) -> None:
+        """Guard: destroy what has no purpose any more, until nothing lives."""
+
+        def say(text: str) -> None:
+            now = time.time()
+            if session.as_json:
+                session.line({"t": round(now, 3), "text": text})
+            else:
+                click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))}  {text}")
+
+        if once and not labels_only:
+            raise UsageError("--once goes with --labels-only", hint="`ups-console reconcile` looks once")
+        if labels_only:
+            session.operations.watch_labels(say, once=once)
+        else:
+            session.operations.watch(say, linger_s=linger)
 
     @command(cli, "destroy")
     @click.argument("instances", nargs=-1)
@@ -53,7 +87,7 @@ def register(cli: click.Group) -> None:
             raise UsageError("name instances, or --all", hint="`ups-console fleet` lists them")
         if everything:
             instances = tuple(
-                row.label
+                row.instance if row.kind is InstanceKind.ORPHAN else row.label
                 for row in session.operations.fleet()
                 if row.kind is InstanceKind.ORPHAN or (row.kind is InstanceKind.OURS and row.state in LIVING)
             )
@@ -81,6 +115,21 @@ def register(cli: click.Group) -> None:
             for check in checks
         )
         session.answer([asdict(check) for check in checks], text)
+
+
+def _offers_table(offers: Sequence[Offer]) -> str:
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1%}"
+
+    lines = [
+        [offer.id, f"{offer.usd_per_hour:.2f}", f"{offer.num_gpus} × {offer.gpu}".removeprefix("0 × "),
+         f"{offer.vram_gb:.0f} GB" if offer.vram_gb else "–", str(offer.cpu_cores), f"{offer.ram_gb:g} GB",
+         f"{offer.disk_gb:g} GB", f"{offer.network_mbps:.0f} Mb/s" if offer.network_mbps else "–",
+         share(offer.reliability), offer.region]
+        for offer in offers
+    ]  # fmt: skip
+    header = ["offer", "$/h", "GPU", "VRAM", "cores", "memory", "disk", "network", "reliable", "where"]
+    return table(header, lines, right=(1, 3, 4, 5, 6, 7, 8))
 
 
 def instance_json(row: InstanceRow) -> dict[str, object]:

@@ -8,7 +8,7 @@ import click
 
 from console.api import KILOBYTES, Level
 
-MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILED: "✗"}
+MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.DANGER: "‼", Level.FAILED: "✗"}
 """How a check's level is shown."""
 
 

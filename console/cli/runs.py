@@ -1,17 +1,20 @@
 """Commands over configs and runs."""
 
+import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from console.api import FollowBatch, LaunchRequest, Level, Preflight, RunRow, RunStatus
+from console.api import Check, DryStep, FollowBatch, LaunchRequest, Level, Preflight, RunRow, RunStatus
 from console.cli.app import Session, command, listing_group
 from console.cli.narrate import Narrator, report_text
 from console.cli.render import MARKS, ProgressLine, duration, number, table
+from console.cli.renting import read_rent, rent_options
 from console.errors import RunFailedError
 from console.operations import Operations
 from ups.errors import NotFoundError, UsageError
@@ -42,13 +45,7 @@ def _register_launching(cli: click.Group) -> None:
     @click.option("--tasks", help="Comma-separated tasks instead of the config's.")
     @click.option("--stage", type=click.Choice(["operator", "diff_residual", "consistency_distill"]))
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
-    @click.option("--provider", default="local", show_default=True)
-    @click.option("--offer-id", help="Rent this offer.")
-    @click.option("--instance", help="Run on this kept instance.")
-    @click.option("--keep/--auto-shutdown", help="Keep the instance when the run has ended.")
-    @click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), default=12.0, show_default=True,
-                  help="After so many hours the instance ends, whatever runs.")  # fmt: skip
-    @click.option("--budget", type=click.FloatRange(min=0), help="Cap of this run in USD.")
+    @rent_options
     @click.option(
         "--precompute/--no-precompute",
         default=None,
@@ -67,7 +64,6 @@ def _register_launching(cli: click.Group) -> None:
         session: Session,
         tasks: str | None,
         overrides: tuple[str, ...],
-        budget: float | None,
         skip_nonfinite: int | None,
         dry_run: bool,
         detach: bool,
@@ -79,11 +75,14 @@ def _register_launching(cli: click.Group) -> None:
             raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
         if skip_nonfinite is not None:
             overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
-        request = LaunchRequest(tasks=chosen, overrides=overrides, budget_usd=budget, **options)
+        rent = read_rent(options)
+        request = LaunchRequest(tasks=chosen, overrides=overrides, rent=rent, **options)
         if dry_run:
-            _answer_preflight(session, session.operations.preflight(request))
+            preflight = session.operations.preflight(request)
+            steps = session.operations.dry_run(request) if preflight.ok else []
+            _answer_preflight(session, preflight, steps)
             return
-        launched = session.operations.launch(request)
+        launched = session.operations.launch(request, session.say)
         if detach:
             session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
             return
@@ -94,7 +93,7 @@ def _register_launching(cli: click.Group) -> None:
     @click.option("--detach", is_flag=True, help="Return when the run goes on.")
     def resume(session: Session, run: str, detach: bool) -> None:
         """Go on with RUN from its last checkpoint."""
-        launched = session.operations.resume(run)
+        launched = session.operations.resume(run, session.say)
         if detach:
             session.answer(asdict(launched), f"run {launched.run} goes on, on {launched.instance}")
             return
@@ -129,11 +128,47 @@ def _register_reading(cli: click.Group) -> None:
     @command(cli, "logs")
     @_RUN
     @click.option("-f", "--follow", is_flag=True, help="Wait for more.")
-    def logs(session: Session, run: str, follow: bool) -> None:
+    @click.option(
+        "--provider-log",
+        is_flag=True,
+        help="The provider's own log: all there is of a box that never opens SSH.",
+    )
+    @click.option(
+        "--tail",
+        type=click.IntRange(min=1),
+        default=200,
+        show_default=True,
+        help="Lines of the provider's log.",
+    )
+    def logs(session: Session, run: str, follow: bool, provider_log: bool, tail: int) -> None:
         """The log of RUN."""
+        if provider_log:
+            lines = list(session.operations.provider_log(run, tail=tail))
+            session.answer(lines, "\n".join(lines))
+            return
         for batch in _batches(session.operations, run, follow):
             sys.stdout.buffer.write(batch.log)
             sys.stdout.flush()
+
+    @command(cli, "ssh")
+    @_RUN
+    @click.option(
+        "-L",
+        "--forward",
+        "ports",
+        multiple=True,
+        type=click.IntRange(1, 65535),
+        metavar="PORT",
+        help="Also bring this port of the box here, such as TensorBoard's 6006.",
+    )
+    @click.argument("words", nargs=-1, metavar="[COMMAND…]")
+    def ssh(session: Session, run: str, ports: tuple[int, ...], words: tuple[str, ...]) -> None:
+        """Open your own ssh client on the box of RUN."""
+        argv = session.operations.ssh_command(run, ports=ports, command=words)
+        if session.as_json:
+            session.answer({"argv": argv}, "")
+            return
+        os.execvp(argv[0], argv)
 
     @command(cli, "report")
     @_RUN
@@ -250,22 +285,28 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
             session.say(step.text)
 
 
-def _answer_preflight(session: Session, preflight: Preflight) -> None:
-    lines = [
-        f"{MARKS[check.level]} {check.text}" + (f"  ({check.hint})" if check.hint else "")
-        for check in preflight.checks
-    ]
+def _answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
+    lines = [_check_line(check) for check in preflight.checks]
     expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     lines.append(
         f"expected {duration(preflight.expected_seconds)}, {expected}; cap ${preflight.cap_usd:.2f}; "
         f"deadline {preflight.deadline_hours:g} h"
     )
-    session.answer({**asdict(preflight), "ok": preflight.ok}, "\n".join(lines))
+    lines += [f"\n--- {step.title}\n{step.text.rstrip()}" for step in steps]
+    sent = [asdict(step) for step in steps]
+    session.answer({**asdict(preflight), "ok": preflight.ok, "steps": sent}, "\n".join(lines))
     if not preflight.ok:
         from console.runs.runtime import error_of
 
         failed = next(check for check in preflight.checks if check.level is Level.FAILED)
         raise error_of(failed.code, failed.text, failed.hint)
+
+
+def _check_line(check: Check) -> str:
+    text = f"{MARKS[check.level]} {check.text}"
+    if check.level is Level.DANGER:
+        text = click.style(text, fg="red", bold=True)
+    return text + (f"  ({check.hint})" if check.hint else "")
 
 
 def _show_text(row: RunRow, directories: list[str]) -> str:

@@ -4,26 +4,29 @@ Any number of followers may look at one run. One of them, the holder of the mirr
 the others read the copy. When the holder dies, the next one takes over.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from console.api import FollowBatch, RunStatus
+from console.errors import UnreachableError
 from console.fleet.ledger import Entry, Ledger
-from console.fleet.locks import FileLock
+from console.fleet.locks import FileLock, is_locked
 from console.fleet.providers.base import Provider
 from console.rows import transition
-from console.runs.launch import remote_directory
+from console.runs.launch import LAUNCH_LOG, launch_lock, remote_directory, rent_options
 from console.runs.mirror import Mirror
-from console.runs.registry import RunHandle, instance_of, status_of
+from console.runs.registry import RunHandle, instance_of, last_event, status_of
 from console.runs.teardown import Teardown
 from console.runs.transport import Transport
 from ups.errors import UpsError
-from ups.events import EventReader
-from ups.rundir import RunDirectory
+from ups.events import LOST_AFTER_SECONDS, EventReader
 
 _LOG_CHUNK = 1 << 20
+UNREACHABLE_PATIENCE_S = 3600.0
+"""A box that nobody can reach is given up after so long without a sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,27 @@ class Follower:
         finally:
             lock.release()
 
+    def is_over(self, handle: RunHandle, *, patience_s: float = UNREACHABLE_PATIENCE_S) -> bool:
+        """Whether a run has ended for certain, or gave no sign of life for `patience_s` seconds.
+
+        A box that cannot be reached for a while may be at work all the same: that is no end.
+        """
+        entry = instance_of(self.ledger, handle.run)
+        try:
+            status = self.catch_up(handle)
+            if status is not RunStatus.LOST:
+                return status.ended
+            transport = self.transport_of(entry)
+            if transport is not None and entry is not None:
+                return transport.process_of(remote_directory(handle.run, entry.attempt or 1)) is None
+        except UpsError:
+            pass
+        if entry is None:
+            return True
+        event = last_event(handle.latest.events_path)
+        sign = max(entry.changed, event.t if event is not None else 0.0)
+        return self.ledger.now() - sign >= patience_s
+
     def look(self, handle: RunHandle, lock: FileLock, mirrors: dict[int, Mirror]) -> RunStatus:
         """Copy what is new, if the mirror is ours to copy, and say how the run stands.
 
@@ -87,14 +111,24 @@ class Follower:
         number = entry.attempt or 1
         if number not in mirrors:
             mirrors[number] = Mirror(transport, remote_directory(handle.run, number), handle.attempt(number))
-        while mirrors[number].pull():
-            pass
+        mirrors[number].transport = transport
+        try:
+            while mirrors[number].pull() and status.ended:
+                pass  # while a run goes on, what is waiting comes with the next look
+        except UnreachableError:  # what is missing comes with a later look
+            return status
         # Once its process is gone a run writes no more: what `done` it left is in the mirror now.
         return self.status(handle, entry, transport) if status.ended else status
 
     def _end(self, handle: RunHandle, cursor: "Cursor", status: RunStatus) -> Iterator[FollowBatch]:
         entry = instance_of(self.ledger, handle.run)
-        if entry is not None and entry.living and not entry.keep:
+        if entry is None or not entry.living:
+            yield cursor.read(status)
+            return
+        hold_s = rent_options(handle, entry).hold_on_failure_s
+        if hold_s and status in (RunStatus.FAILED, RunStatus.LOST) and entry.keep_until is None:
+            self.ledger.hold(entry.label, self.ledger.now() + hold_s)  # the guard ends it then
+        elif not entry.kept(self.ledger.now()):
             for _ in self.teardown.steps(entry, f"run {status}"):
                 yield cursor.read(status)
         yield cursor.read(status)
@@ -112,8 +146,17 @@ class Follower:
         """How the run's newest attempt stands."""
         alive: bool | None = None
         if transport is not None and entry is not None:
-            alive = transport.process_of(remote_directory(handle.run, entry.attempt or 1)) is not None
-        return status_of(handle.latest, entry, process_alive=alive, now=time.time())
+            with contextlib.suppress(UnreachableError):
+                alive = transport.process_of(remote_directory(handle.run, entry.attempt or 1)) is not None
+        rented = self.provider.capabilities.rented
+        return status_of(
+            handle.latest,
+            entry,
+            process_alive=alive,
+            now=time.time(),
+            launching=is_locked(launch_lock(self.locks, handle.run)),
+            patience_s=UNREACHABLE_PATIENCE_S if rented else LOST_AFTER_SECONDS,
+        )
 
 
 class Cursor:
@@ -131,20 +174,21 @@ class Cursor:
         for directory in self._handle.attempts():
             reader = self._readers.setdefault(directory.root, EventReader(directory.events_path))
             batch.events.extend(reader.read())
-            batch.log += self._read_log(directory)
+            for log in (directory.root / LAUNCH_LOG, directory.log_path):
+                batch.log += self._read_log(log)
         for entry in reversed(self._ledger.of_run(self._handle.run)):
             for row in self._ledger.history(entry.label, after=self._transitions.get(entry.label, 0)):
                 self._transitions[entry.label] = row.id
                 batch.transitions.append(transition(row))
         return batch
 
-    def _read_log(self, directory: RunDirectory) -> bytes:
-        offset = self._log_offsets.get(directory.root, 0)
+    def _read_log(self, log: Path) -> bytes:
+        offset = self._log_offsets.get(log, 0)
         try:
-            with directory.log_path.open("rb") as file:
+            with log.open("rb") as file:
                 file.seek(offset)
                 content = file.read(_LOG_CHUNK)
         except FileNotFoundError:
             return b""
-        self._log_offsets[directory.root] = offset + len(content)
+        self._log_offsets[log] = offset + len(content)
         return content

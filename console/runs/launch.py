@@ -1,23 +1,33 @@
-"""From a request to a running run: what is checked before paying, and the steps after it."""
+"""From a request to a running run: the steps after what was checked before paying."""
 
-import json
 import os
-import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.api import DEFAULT_MAX_HOURS, Check, Launched, LaunchRequest, Level, Preflight, RunStatus
-from console.errors import ProviderError
-from console.fleet import money
+from pydantic import TypeAdapter, ValidationError
+
+from console.api import DryStep, Launched, LaunchRequest, Level, Preflight, RentOptions
+from console.errors import (
+    AskedTooOftenError,
+    LostAnswerError,
+    NeverStartsError,
+    OfferGoneError,
+    ProviderError,
+    StoppedError,
+    UnreachableError,
+)
 from console.fleet.ledger import Entry, Ledger
-from console.fleet.lifecycle import RentTerms, destroy, rent
-from console.fleet.model import InstanceState, Offer, OfferQuery
-from console.fleet.providers.base import Provider
-from console.runs import configs, data, runtime
+from console.fleet.lifecycle import RentTerms, destroy, renting
+from console.fleet.locks import FileLock
+from console.fleet.model import InstanceSpec, InstanceState, Label, Offer
+from console.runs import data, runtime
+from console.runs.preflight import Examiner, before_paying, candidates, cap_usd, check_day_cap, resolve
 from console.runs.registry import Registry, RunHandle
+from console.runs.sites import Purpose, Say, Site
 from console.runs.transport import Transport
 from console.settings import Settings
 from ups.dataset_keys import KEY_VARIABLE
@@ -35,10 +45,14 @@ from ups.rundir import (
 if TYPE_CHECKING:
     from ups.config import TrainConfig
 
-GRACE_S = 2.0
-"""A box on this machine waits so long after its run: its files can be read when it is gone."""
-KEPT_GRACE_S = 10 * 365 * 86400.0
-_MINIMUM_FREE_BYTES = 1 << 30
+LAUNCH_LOG = "launch.log"
+"""In the mirror of an attempt: what was done until its run started."""
+MOST_RENTED = 3
+"""So many machines are tried, one after the other, before a launch gives up."""
+MOST_ASKED = 10
+"""So many offers may turn out to be gone."""
+_RENT_FILE = "rent.json"
+_RENT_OPTIONS = TypeAdapter(RentOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,143 +61,212 @@ class Launcher:
 
     ledger: Ledger
     registry: Registry
-    provider: Provider
     settings: Settings
+    site: Site
     locks: Path
-
-    # --- before paying ------------------------------------------------------------------------
+    guard: Callable[[], None]
+    """Starts the detached guard, before anything is paid for."""
 
     def preflight(self, request: LaunchRequest, history: Sequence[float]) -> Preflight:
-        """Check everything that can be known; changes and spends nothing.
+        """Check everything that can be known; changes and spends nothing."""
+        examiner = Examiner(self.ledger, self.registry, self.settings, self.site)
+        return examiner.preflight(request, history, precompute=_precomputes(request))
 
-        Args:
-            request: what shall run.
-            history: seconds that earlier runs of the same config took here.
-        """
-        checks: list[Check] = []
-        tasks: tuple[str, ...] = request.tasks
-        config = None
-        try:
-            path, config = _resolve(request)
-            tasks = config.data.task
-            checks.append(Check(Level.OK, f"config {path.stem} valid, {len(tasks)} tasks"))
-        except UpsError as error:
-            checks.append(_failed(error))
-        if config is not None:
-            checks.extend(_supported(config))
-            checks.extend(self._data_checks(config, request))
-        checks.extend(self._machine_checks())
-        offer = self._offer(request, checks)
-        price = offer.usd_per_hour if offer else 0.0
-        expected = statistics.median(history) if history else None
-        expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
-        if price == 0.0:
-            expected_usd = 0.0
-        try:
-            money.check_caps(
-                self.ledger.entries(),
-                time.time(),
-                expected_usd=expected_usd or 0.0,
-                cap_run_usd=request.budget_usd,
-                cap_day_usd=self.settings.cap_usd_per_day,
-            )
-        except UpsError as error:
-            checks.append(_failed(error))
-        return Preflight(
-            checks=tuple(checks),
-            tasks=tasks,
-            usd_per_hour=price,
-            expected_seconds=expected,
-            expected_usd=expected_usd,
-            cap_usd=request.budget_usd if request.budget_usd is not None else 3 * (expected_usd or 0.0),
-            deadline_hours=request.max_hours,
-        )
-
-    def _data_checks(self, config: "TrainConfig", request: LaunchRequest) -> Iterator[Check]:
-        from ups.store import open_store
-
-        try:
-            store = open_store(self.settings.store_url, self.settings.store_environment)
-        except UpsError as error:
-            yield _failed(error)
-            return
-        yield from data.checks(store, config.data.task)
-        if _precomputes(request) or request.cache_version is not None:
-            yield from data.cache_checks(store, config, request)
-
-    def _machine_checks(self) -> Iterator[Check]:
-        from ups.store import free_bytes
-
-        missing = runtime.missing_modules()
-        if missing:
-            yield Check(Level.FAILED, f"{', '.join(missing)} not installed here",
-                        hint="pip install 'ups-console[train]'", code="config")  # fmt: skip
-        try:
-            self.registry.check_writable()
-        except StoreError as error:
-            yield _failed(error)
-            return
-        free = free_bytes(self.registry.root)
-        if free < _MINIMUM_FREE_BYTES:
-            yield Check(Level.FAILED, f"only {free / 2**20:.0f} MB of disk are free",
-                        hint="free some, or set UPS_HOME elsewhere", code="store")  # fmt: skip
-        else:
-            yield Check(Level.OK, f"{free / 2**30:.0f} GB of disk free")
-
-    def _offer(self, request: LaunchRequest, checks: list[Check]) -> Offer | None:
-        try:
-            offer = choose_offer(self.provider, request.offer_id)
-        except UpsError as error:
-            checks.append(_failed(error))
-            return None
-        checks.append(Check(Level.OK, f"{offer.provider}: {offer.gpu}, {offer.cpu_cores} cores, "
-                                      f"${offer.usd_per_hour:.2f}/h"))  # fmt: skip
-        return offer
-
-    # --- after it -----------------------------------------------------------------------------
-
-    def launch(self, request: LaunchRequest, history: Sequence[float]) -> Launched:
-        """Rent, ship, start.
+    def dry_run(self, request: LaunchRequest, history: Sequence[float]) -> list[DryStep]:
+        """What `launch` would send, in its order, with secrets masked; changes and spends nothing.
 
         Raises:
-            UpsError: the first failed check, or what the provider refused; nothing stays rented.
+            UpsError: the first failed check.
         """
+        preflight = self._passed(request, history)
+        path, config = resolve(request)
+        spec = self._spec("0000-dry", path.stem, config, request)
+        steps: list[DryStep] = []
+        label = Label.new(self.ledger.console_id, time.time() + request.rent.max_hours * 3600)
+        if request.rent.instance is None:
+            offer = candidates(self.site.rank(request.rent), request.rent)[0]
+            purpose = Purpose(
+                float(label.deadline), preflight.cap_usd, offer.usd_per_hour, request.rent.keep,
+                request.rent.hold_on_failure_s,
+            )  # fmt: skip
+            steps += self.site.preview(self.site.spec(str(label), offer, request.rent), purpose)
+        steps.append(DryStep("run.yaml", render_spec(spec)))
+        command = ["python", "-m", "remote", "run", remote_directory(spec.run, spec.attempt)]
+        names = sorted({*self.site.environment(), *_passed_on()})
+        steps.append(DryStep("run", "\n".join([" ".join(command), *(f"{name}=•••" for name in names)])))
+        return steps
+
+    def _passed(self, request: LaunchRequest, history: Sequence[float]) -> Preflight:
         preflight = self.preflight(request, history)
         for check in preflight.checks:
             if check.level is Level.FAILED:
                 raise runtime.error_of(check.code, check.text, check.hint)
-        path, config = _resolve(request)
+        return preflight
+
+    def launch(
+        self,
+        request: LaunchRequest,
+        history: Sequence[float],
+        say: Say,
+        named: Say = lambda run: None,
+    ) -> Launched:
+        """Rent, ship, start; `named` is told the run's id before anything is rented.
+
+        Raises:
+            UpsError: the first failed check, or what the provider refused; nothing stays rented.
+        """
+        preflight = self._passed(request, history)
+        path, config = resolve(request)
         handle = self.registry.new()
         spec = self._spec(handle.run, path.stem, config, request)
         local = handle.attempt(1)
-        _write(local.spec_path, render_spec(spec))
+        write_text(local.spec_path, render_spec(spec))
+        write_text(handle.root / _RENT_FILE, _RENT_OPTIONS.dump_json(request.rent).decode())
         if request.note:
-            _write(handle.note_path, request.note)
-        entry = self._instance(request, handle, preflight)
-        return self.start(entry, spec, local)
+            write_text(handle.note_path, request.note)
+        named(handle.run)
+        if self.site.provider.capabilities.rented:
+            for line in before_paying(preflight):
+                say(line)
+        with FileLock(launch_lock(self.locks, handle.run)):
+            return self._land(spec, local, request.rent, preflight.cap_usd, say)
 
-    def _instance(self, request: LaunchRequest, handle: RunHandle, preflight: Preflight) -> Entry:
-        if request.instance is not None:
-            entry = self.ledger.find(request.instance)
-            if entry.state is not InstanceState.RUNNING or not entry.keep:
-                raise NotFoundError(f"{request.instance} is no kept instance that runs",
-                                    hint="`ups-console fleet` lists them")  # fmt: skip
-            self.ledger.assign(entry.label, handle.run, 1)
-            return self.ledger.entry(entry.label)
-        return rent(
-            self.ledger,
-            self.provider,
-            choose_offer(self.provider, request.offer_id),
-            RentTerms(
-                run=handle.run,
-                attempt=1,
-                deadline=time.time() + request.max_hours * 3600,
-                cap_usd=preflight.cap_usd,
-                keep=request.keep,
-                grace_s=KEPT_GRACE_S if request.keep else GRACE_S,
-            ),
-            self.locks,
+    def resume(self, handle: RunHandle, entry: Entry | None, say: Say) -> Launched:
+        """Go on from the last checkpoint: in place where the box lives, else as a new attempt.
+
+        The datasets, config and seed stay those that the first attempt pinned; so does what was asked of
+        the machine.
+        """
+        previous = handle.latest
+        spec = previous.read_spec()
+        options = rent_options(handle, entry)
+        with FileLock(launch_lock(self.locks, handle.run)):
+            if entry is not None and entry.state is InstanceState.RUNNING and entry.keep:
+                return self._start(entry, spec, RunDirectory(previous.root), options, say)
+            number = spec.attempt + 1
+            local = handle.attempt(number)
+            spec = spec.model_copy(update={"attempt": number, "created": time.time()})
+            write_text(local.spec_path, render_spec(spec))
+            _link_checkpoints(previous, local)
+            price = candidates(self.site.rank(options), options)[0].usd_per_hour
+            cap = entry.cap_usd if entry is not None else cap_usd(options, price, None)
+            check_day_cap(self.ledger, self.settings, options, price, None)
+            return self._land(spec, local, options, cap, say)
+
+    # --- the steps ----------------------------------------------------------------------------
+
+    def _land(
+        self, spec: RunSpec, local: RunDirectory, options: RentOptions, cap: float, say: Say
+    ) -> Launched:
+        """Find an instance that works, and start the run there."""
+        say = _logged(say, local.root / LAUNCH_LOG) if self.site.provider.capabilities.rented else _unheard
+        if options.instance is not None:
+            entry = self._kept(options.instance, spec)
+            return self._start(entry, spec, local, options, say)
+        failure: UpsError | None = None
+        rented = 0
+        for offer in candidates(self.site.rank(options), options)[:MOST_ASKED]:
+            try:
+                with self._renting(offer, spec, options, cap, say) as entry:
+                    return self._start(entry, spec, local, options, say)
+            except OfferGoneError as error:
+                say(f"offer {offer.id} is gone: {error.message}")
+                failure = error
+                continue
+            except LostAnswerError as error:
+                say(error.message)
+                newest = self.ledger.of_run(spec.run)[0]
+                if newest.state is not InstanceState.REFUSED:
+                    raise  # it may have been rented: nothing else is before that is known
+                failure = error
+                continue
+            except AskedTooOftenError as error:  # the provider's next call waits until it may
+                say(error.message)
+                failure = error
+                continue
+            except (UnreachableError, NeverStartsError) as error:
+                say(f"that machine cannot be reached: {error.message}")
+                failure = error
+            rented += 1
+            if rented >= MOST_RENTED:
+                break
+        raise failure or ProviderError(f"{options.provider} has no offers")
+
+    def _kept(self, instance: str, spec: RunSpec) -> Entry:
+        entry = self.ledger.find(instance)
+        if entry.state is not InstanceState.RUNNING or not entry.keep:
+            raise NotFoundError(f"{instance} is no kept instance that runs",
+                                hint="`ups-console fleet` lists them")  # fmt: skip
+        self.ledger.assign(entry.label, spec.run, spec.attempt)
+        return self.ledger.entry(entry.label)
+
+    def _renting(
+        self, offer: Offer, spec: RunSpec, options: RentOptions, cap: float, say: Say
+    ) -> AbstractContextManager[Entry]:
+        say(f"renting {offer.gpu} of {offer.provider} at ${offer.usd_per_hour:.2f}/h (offer {offer.id})")
+        if offer.usd_per_hour:
+            self.guard()
+        terms = RentTerms(
+            run=spec.run,
+            attempt=spec.attempt,
+            deadline=time.time() + options.max_hours * 3600,
+            cap_usd=cap,
+            keep=options.keep,
         )
+        provider = self.site.provider
+
+        def spec_of(label: str) -> InstanceSpec:
+            told = self.site.spec(label, offer, options)
+            if told.public_key:
+                provider.attach_key(told.public_key)
+            return told
+
+        return renting(self.ledger, provider, offer, terms, self.locks, spec_of=spec_of)
+
+    def _start(
+        self, entry: Entry, spec: RunSpec, local: RunDirectory, options: RentOptions, say: Say
+    ) -> Launched:
+        """Open an instance, ship the run directory there and start the runtime in it."""
+        try:
+            transport = self.site.open(entry, say)
+            entry = self._advance(entry, InstanceState.STARTING, InstanceState.REACHABLE, "transport open")
+            remote = remote_directory(spec.run, spec.attempt)
+            self.site.bring_data(spec, transport, say)
+            _ship(transport, local, remote, self.site.for_box(spec, transport))
+            purpose = Purpose(
+                entry.deadline, entry.cap_usd, entry.usd_per_hour, entry.keep, options.hold_on_failure_s
+            )
+            self.site.tell(transport, remote, entry, purpose)
+            transport.start(
+                [transport.python, "-m", "remote", "run", transport.absolute(remote)],
+                remote,
+                environment={"PYTHONUNBUFFERED": "1", **self.site.environment(), **_passed_on()},
+            )
+            self._advance(entry, InstanceState.REACHABLE, InstanceState.RUNNING, f"run {spec.run} started")
+        except (UpsError, KeyboardInterrupt):
+            if options.instance is not None:
+                raise  # it was there before, and stays
+            say("that failed: tearing down what was rented")
+            for text in destroy(
+                self.ledger, self.site.provider, self.ledger.entry(entry.label), cause="start failed"
+            ):
+                say(text)
+            raise
+        say(f"run {spec.run} started on {entry.provider_id}")
+        return Launched(spec.run, str(entry.provider_id))
+
+    def _advance(self, entry: Entry, before: InstanceState, after: InstanceState, cause: str) -> Entry:
+        """Note how far an instance is; a kept one is further already.
+
+        Raises:
+            StoppedError: somebody tore it down meanwhile.
+        """
+        now = self.ledger.entry(entry.label)
+        if now.state is before:
+            return self.ledger.move(entry.label, after, cause)
+        if now.state not in (InstanceState.REACHABLE, InstanceState.RUNNING):
+            raise StoppedError(f"{entry.provider_id} is {now.state}: it was torn down while it started")
+        return now
 
     def _spec(self, run: str, name: str, config: "TrainConfig", request: LaunchRequest) -> RunSpec:
         from ups.store import open_store
@@ -210,79 +293,42 @@ class Launcher:
             cache_dtype=request.cache_dtype,
         )
 
-    def start(self, entry: Entry, spec: RunSpec, local: RunDirectory) -> Launched:
-        """Ship a run directory to an instance and start the runtime in it."""
-        assert entry.provider_id is not None
-        try:
-            transport = self.provider.transport(entry.provider_id)
-            if entry.state is InstanceState.STARTING:
-                entry = self.ledger.move(entry.label, InstanceState.REACHABLE, "transport open")
-            remote = remote_directory(spec.run, spec.attempt)
-            _ship(transport, local, remote)
-            _tell_watchdog(transport, remote)
-            transport.start(
-                [transport.python, "-m", "remote", "run", transport.absolute(remote)],
-                remote,
-                environment={"PYTHONUNBUFFERED": "1", **self.settings.store_environment, **_passed_on()},
-            )
-            if entry.state is InstanceState.REACHABLE:
-                self.ledger.move(entry.label, InstanceState.RUNNING, f"run {spec.run} started")
-        except UpsError:
-            for _ in destroy(
-                self.ledger, self.provider, self.ledger.entry(entry.label), cause="start failed"
-            ):
-                pass
-            raise
-        return Launched(spec.run, str(entry.provider_id))
 
-    def resume(self, handle: RunHandle, entry: Entry | None, status: RunStatus) -> Launched:
-        """Go on from the last checkpoint: in place where the box lives, else as a new attempt.
-
-        The datasets, config and seed stay those that the first attempt pinned.
-        """
-        previous = handle.latest
-        spec = previous.read_spec()
-        if entry is not None and entry.state is InstanceState.RUNNING and entry.keep:
-            return self.start(entry, spec, RunDirectory(previous.root))
-        number = spec.attempt + 1
-        local = handle.attempt(number)
-        spec = spec.model_copy(update={"attempt": number, "created": time.time()})
-        _write(local.spec_path, render_spec(spec))
-        _link_checkpoints(previous, local)
-        new = rent(
-            self.ledger,
-            self.provider,
-            choose_offer(self.provider, None),
-            RentTerms(
-                run=handle.run,
-                attempt=number,
-                deadline=time.time() + DEFAULT_MAX_HOURS * 3600,
-                cap_usd=entry.cap_usd if entry is not None else 0.0,
-                keep=entry.keep if entry is not None else False,
-                grace_s=GRACE_S,
-            ),
-            self.locks,
-        )
-        return self.start(new, spec, local)
-
-
-def choose_offer(provider: Provider, offer_id: str | None) -> Offer:
-    """The offer of that id, or the cheapest.
-
-    Raises:
-        ProviderError: there is none.
-    """
-    offers = provider.offers(OfferQuery())
-    chosen = [offer for offer in offers if offer_id in (None, offer.id)]
-    if not chosen:
-        wanted = f"no offer {offer_id}" if offer_id else "no offers"
-        raise ProviderError(f"{provider.name} has {wanted}", hint="`ups-console offers` lists them")
-    return chosen[0]
+def launch_lock(locks: Path, run: str) -> Path:
+    """Held by whoever is renting, shipping or starting this run."""
+    return locks / f"launch-{run}.lock"
 
 
 def remote_directory(run: str, attempt: int) -> str:
     """Where a run lives on its box, relative to the box's directory."""
     return f"runs/{run}/attempt-{attempt}"
+
+
+def rent_options(handle: RunHandle, entry: Entry | None) -> RentOptions:
+    """What was asked of the machine when the run was launched; the very offer is gone by now."""
+    try:
+        stored = _RENT_OPTIONS.validate_json((handle.root / _RENT_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        stored = RentOptions(
+            provider=entry.provider if entry is not None else "local",
+            keep=entry.keep if entry is not None else False,
+        )
+    return replace(stored, offer_id=None, instance=None)
+
+
+def _unheard(text: str) -> None:
+    """On this machine nothing is waited for."""
+
+
+def _logged(say: Say, path: Path) -> Say:
+    """Also write what is said into the mirror, so that every follower can read it."""
+
+    def both(text: str) -> None:
+        say(text)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+    return both
 
 
 def _passed_on() -> dict[str, str]:
@@ -297,23 +343,6 @@ def _precomputes(request: LaunchRequest) -> bool:
     return os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
 
 
-def _failed(error: UpsError) -> Check:
-    return Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
-
-
-def _resolve(request: LaunchRequest) -> "tuple[Path, TrainConfig]":
-    return configs.load(request.config, tasks=request.tasks, stage=request.stage, overrides=request.overrides)
-
-
-def _supported(config: "TrainConfig") -> Iterator[Check]:
-    from ups.capabilities import unsupported
-
-    for problem in unsupported(config):
-        yield Check(Level.FAILED, problem, hint="`--stage operator` runs that stage alone", code="config")
-    if config.logging.wandb.enabled:
-        yield Check(Level.WARNING, "W&B is not available in this version: metrics stay here")
-
-
 def _threads() -> int:
     try:
         return len(os.sched_getaffinity(0))
@@ -321,7 +350,8 @@ def _threads() -> int:
         return os.cpu_count() or 1
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file of the mirror, with its parents. Raises StoreError where that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -332,19 +362,13 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _ship(transport: Transport, local: RunDirectory, remote: str) -> None:
-    transport.put(local.spec_path.read_bytes(), f"{remote}/run.yaml")
+def _ship(transport: Transport, local: RunDirectory, remote: str, spec: RunSpec) -> None:
+    transport.put(render_spec(spec).encode(), f"{remote}/run.yaml")
     if local.datasets_path.exists():
         transport.put_file(local.datasets_path, f"{remote}/{local.datasets_path.name}")
     for path in sorted(local.checkpoints.rglob("*")):
         if path.is_file():
             transport.put_file(path, f"{remote}/{path.relative_to(local.root).as_posix()}")
-
-
-def _tell_watchdog(transport: Transport, remote: str) -> None:
-    box = json.loads(transport.read("box.json"))
-    box["run_dir"] = transport.absolute(remote)
-    transport.put(json.dumps(box).encode(), "box.json", mode=0o600)
 
 
 def _link_checkpoints(previous: RunDirectory, local: RunDirectory) -> None:

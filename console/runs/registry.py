@@ -7,8 +7,10 @@ runs/{run}/note.txt        the user's note
 import secrets
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from console.api import RunStatus
 from console.fleet.ledger import Entry, Ledger
@@ -26,7 +28,7 @@ _BEFORE_RUNNING = (
     InstanceState.REACHABLE,
 )
 _STARTUP_S = 120.0
-"""A run that wrote nothing for so long after its instance became reachable is lost."""
+"""A run that wrote nothing for so long, and that nobody is launching any more, is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,12 @@ class Registry:
         event = last_event(self.root / run / f"attempt-{attempt}" / "events.jsonl")
         return event.t if event else None
 
+    def last_system(self, run: str, attempt: int) -> Mapping[str, Any] | None:
+        """Fields of the newest mirrored `system` event of an attempt, None where its end holds none."""
+        path = self.root / run / f"attempt-{attempt}" / "events.jsonl"
+        found = (event.fields for event in newest_events(path) if event.type == EventType.SYSTEM)
+        return next(found, None)
+
     def find(self, name: str) -> RunHandle:
         """Raises NotFoundError where no run, or more than one, has that id or beginning."""
         handles = self.all()
@@ -108,14 +116,19 @@ class Registry:
 
 def last_event(path: Path) -> Event | None:
     """The newest whole event of an events.jsonl, read from its end."""
+    return next(newest_events(path), None)
+
+
+def newest_events(path: Path) -> Iterator[Event]:
+    """The events at the end of an events.jsonl, the newest first."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, 2)
             file.seek(max(0, end - 65536))
             lines = file.read().split(b"\n")
     except FileNotFoundError:
-        return None
-    return next((event for event in map(decode, reversed(lines)) if event is not None), None)
+        return
+    yield from (event for event in map(decode, reversed(lines)) if event is not None)
 
 
 def status_of(
@@ -124,6 +137,8 @@ def status_of(
     *,
     process_alive: bool | None,
     now: float,
+    launching: bool = False,
+    patience_s: float = LOST_AFTER_SECONDS,
 ) -> RunStatus:
     """How an attempt stands. Only a `done` event makes a success.
 
@@ -132,10 +147,14 @@ def status_of(
         entry: its instance in the ledger, None where it is not known here.
         process_alive: whether the run's process lives; None where that cannot be seen.
         now: Unix seconds.
+        launching: somebody is renting, shipping or starting it right now.
+        patience_s: how long nothing may be heard of it where its process cannot be seen.
     """
     event = last_event(directory.events_path)
     if event is not None and event.type == EventType.DONE:
         return _DONE.get(str(event.fields.get("status")), RunStatus.FAILED)
+    if launching:
+        return RunStatus.PENDING
     if event is None and entry is not None and entry.state in _BEFORE_RUNNING:
         return RunStatus.PENDING if now - entry.created < _STARTUP_S else RunStatus.LOST
     if entry is None or not entry.living:
@@ -145,8 +164,9 @@ def status_of(
         return RunStatus.RUNNING if event is not None else RunStatus.PENDING
     if process_alive is False:
         return RunStatus.LOST
-    last = event.t if event is not None else entry.created
-    if now - last > LOST_AFTER_SECONDS:
+    # By the mirror's age, not the event's time: the clocks of box and laptop may differ.
+    last = directory.events_path.stat().st_mtime if event is not None else entry.created
+    if now - last > patience_s:
         return RunStatus.LOST
     return RunStatus.RUNNING if event is not None else RunStatus.PENDING
 

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.api import TeardownStep
+from console.errors import TeardownNotVerifiedError
 from console.fleet.ledger import Entry, Ledger
-from console.fleet.lifecycle import destroy, lock_path
-from console.fleet.locks import FileLock
-from console.fleet.model import InstanceState
+from console.fleet.lifecycle import ABSENCE_TIMEOUT_S, destroy
+from console.fleet.locks import FileLock, lock_path
+from console.fleet.model import RemoteInstance
 from console.fleet.providers.base import Provider
+from console.fleet.reconcile import ABSENCE_INTERVAL_S
+from console.runs.artifacts import publish
 from console.runs.launch import remote_directory
 from console.runs.mirror import Mirror
 from console.runs.registry import Registry
 from console.runs.transport import Transport
 from ups.errors import UpsError
-from ups.rundir import RunDirectory
-from ups.store import ObjectStore, file_sha256
+from ups.store import ObjectStore
 
 STOP_PATIENCE_S = 45.0
 """A run that is told to stop may take so long to write its checkpoint and publish."""
+FETCH_PATIENCE_S = 900.0
+"""Fetching what a box still has may take so long; it costs money meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +47,27 @@ class Teardown:
             TeardownNotVerifiedError: the instance may still exist.
         """
         yield TeardownStep("sync", f"tearing down {entry.provider_id or entry.label}")
-        with FileLock(lock_path(self.locks, entry.label)):
+        lock = FileLock(lock_path(self.locks, entry.label))
+        if not lock.try_acquire():
+            self.ledger.ask_to_end(entry.label, cause)
+            yield TeardownStep("sync", "somebody is at work on it: asked to end, and waiting")
+        with lock:
             entry = self.ledger.entry(entry.label)
-            if entry.state is not InstanceState.DESTROYED and entry.run and entry.attempt:
-                yield from self._sync(entry)
+            if entry.living:
+                yield from self.save(entry)
             for text in destroy(self.ledger, self.provider, entry, cause=cause):
                 yield TeardownStep("destroy" if text.startswith("destroy") else "verify", text)
         yield TeardownStep("destroyed", f"{entry.provider_id or entry.label} is gone", done=True)
 
-    def _sync(self, entry: Entry) -> Iterator[TeardownStep]:
-        assert entry.run is not None
-        assert entry.attempt is not None
-        local = self.registry.find(entry.run).attempt(entry.attempt)
+    def save(self, entry: Entry) -> Iterator[TeardownStep]:
+        """Stop the run of an instance, fetch what it has and publish that, as far as it goes."""
+        if entry.run is None or entry.attempt is None:
+            return
+        try:
+            local = self.registry.find(entry.run).attempt(entry.attempt)
+        except UpsError as error:
+            yield TeardownStep("sync", f"! nothing is fetched: {error.message}")
+            return
         try:
             if entry.provider_id is None:
                 return
@@ -62,8 +75,11 @@ class Teardown:
             remote = remote_directory(entry.run, entry.attempt)
             yield from _stop_run(transport, remote)
             mirror = Mirror(transport, remote, local)
+            until = time.monotonic() + FETCH_PATIENCE_S
             while mirror.pull():
-                pass
+                if time.monotonic() > until:
+                    yield TeardownStep("sync", "! fetching takes too long: the rest is lost")
+                    break
         except UpsError as error:
             yield TeardownStep("sync", f"! not everything could be fetched: {error.message}")
         try:
@@ -71,6 +87,39 @@ class Teardown:
             yield TeardownStep("sync", f"artifacts are in the store: {count} files, {size / 1e6:.1f} MB")
         except UpsError as error:
             yield TeardownStep("sync", f"! the store failed, artifacts stay in {local.root}: {error.message}")
+
+
+def destroy_orphan(
+    provider: Provider, remote: RemoteInstance, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[TeardownStep]:
+    """Destroy an instance that the ledger does not know, and see that it is gone.
+
+    Raises:
+        TeardownNotVerifiedError: it may still exist, and still cost money.
+    """
+    pace = provider.capabilities.pace
+    interval = 0.2 if provider.capabilities.immediate_list else ABSENCE_INTERVAL_S * pace
+    problem, absent, waited = "", 0, 0.0
+    while waited <= ABSENCE_TIMEOUT_S * pace:
+        try:
+            if absent == 0:
+                provider.destroy(remote.id)
+                yield TeardownStep("destroy", f"destroy sent to {remote.id}")
+            listed = any(row.id == remote.id for row in provider.list())
+            absent = 0 if listed or provider.get(remote.id) is not None else absent + 1
+            problem = "it is still listed"
+        except UpsError as error:
+            problem = error.message
+        if absent >= (1 if provider.capabilities.immediate_list else 2):
+            yield TeardownStep("destroyed", f"{remote.id} is gone", done=True)
+            return
+        yield TeardownStep("verify", f"waiting until {provider.name} no longer has {remote.id}")
+        sleep(interval)
+        waited += interval
+    raise TeardownNotVerifiedError(
+        f"{remote.id} was told to go; {problem}",
+        hint="destroy it again, or in the provider's own console",
+    )
 
 
 def _stop_run(transport: Transport, remote: str) -> Iterator[TeardownStep]:
@@ -83,23 +132,3 @@ def _stop_run(transport: Transport, remote: str) -> Iterator[TeardownStep]:
             yield TeardownStep("sync", "! it does not stop by itself: its last epoch is lost")
             return
         time.sleep(0.1)
-
-
-def publish(store: ObjectStore, local: RunDirectory, prefix: str) -> tuple[int, int]:
-    """Bring the store's copy of a run directory up to date; returns (files, bytes) it then has.
-
-    The box publishes by itself; this covers what it could not, and costs nothing where it did.
-    """
-    present = {info.key: info for info in store.list(f"{prefix}/")}
-    count = total = 0
-    for path in sorted(local.root.rglob("*")):
-        if not path.is_file() or path.name.startswith("."):
-            continue
-        key = f"{prefix}/{path.relative_to(local.root).as_posix()}"
-        size = path.stat().st_size
-        there = present.get(key)
-        copy = store.local_path(key) if there is not None and there.bytes == size else None
-        if copy is None or file_sha256(copy) != file_sha256(path):
-            store.upload(path, key)
-        count, total = count + 1, total + size
-    return count, total

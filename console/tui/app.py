@@ -22,9 +22,10 @@ from console.tui.theme import THEMES, variable_defaults
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from console.operations import Money, Operations
+    from console.tui.drawing.text import Row
     from console.tui.screens.base import ConsoleScreen
 
 SCREEN_CLASSES: dict[str, str] = {
@@ -83,8 +84,6 @@ class UpsConsole(BackgroundApp):
         self.money: Money | None = None
         self.money_read_at = 0.0
         self.money_stale_since: float | None = None
-        self.selected_run: str | None = None
-        """The run that Live shows and `x` acts on."""
         self._asked_to_leave_at = -_LEAVE_AGAIN_SECONDS
 
     # --- start ------------------------------------------------------------------------------
@@ -154,6 +153,12 @@ class UpsConsole(BackgroundApp):
 
         self.push_screen(HelpScreen(self.screen))
 
+    def show_text(self, heading: str, rows: "Sequence[Row]") -> None:
+        """Show a page to read over the screen."""
+        from console.tui.screens.text_page import TextPage
+
+        self.push_screen(TextPage(heading, rows))
+
     def get_system_commands(self, screen: Screen[Any]) -> "Iterable[SystemCommand]":
         yield from super().get_system_commands(screen)
         for number, name in enumerate(SCREEN_CLASSES, 1):
@@ -170,6 +175,13 @@ class UpsConsole(BackgroundApp):
             self.money_stale_since = self.money_read_at or time.time()
             self._show_top()
         self.notice(f"{message.what}: {message.text}", message.hint, "bad")
+
+    async def follow_launch(self) -> None:
+        """Bring Live to the front, unless the user is at something else already."""
+        from console.tui.screens.launch import LaunchScreen
+
+        if isinstance(self.screen, LaunchScreen):
+            await self.action_show("live")
 
     # --- the top line -------------------------------------------------------------------------
 
@@ -210,17 +222,33 @@ class UpsConsole(BackgroundApp):
             self._asked_to_leave_at = time.monotonic()
             self.notice(reason, "q again leaves all the same")
             return
+        self._leave_launch()
         self.exit(message=self._parting_words())
+
+    def _leave_launch(self) -> None:
+        """Stop a launch: it destroys what it has rented before the process ends."""
+        self.launching.left.set()
+        run = self.launching.run if self.launching.busy else None
+        if run is not None:
+            attempt("leaving the launch", lambda: self.operations.abandon_launch(run))
 
     def _reason_to_stay(self) -> str:
         if self.teardowns.waiting:
             return f"{', '.join(self.teardowns.waiting)} is not torn down yet"
         if self.teardowns.running:
             return f"{self.teardowns.running[0]} is being torn down: leaving waits for the step at work"
+        if self.launching.busy:
+            rented = ", and waits until what it rented is destroyed" if self.launching.rented else ""
+            return f"a launch is under way: leaving stops it{rented}"
         return f"{self.work_shown[0]} stops when you leave" if self.work_shown[0] else ""
 
     def _parting_words(self) -> str | None:
         money = self.money
+        if self.launching.busy and self.launching.rented:
+            return (
+                f"The launch of {self.launching.what} was stopped, and what it rented told to go; "
+                "`ups-console fleet` shows that it is gone, and what else goes on."
+            )
         if money is None or not money.running:
             return None
         noun = "instance goes" if money.running == 1 else "instances go"

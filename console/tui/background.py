@@ -1,6 +1,6 @@
-"""What goes on behind all screens: one data command at a time, and teardowns with their window.
+"""What goes on behind all screens: one launch, one data command at a time, and teardowns with their window.
 
-Both belong to the app: switching screens neither hides nor stops them.
+All belong to the app: switching screens neither hides nor stops them.
 """
 
 from typing import TYPE_CHECKING, TypeVar
@@ -11,10 +11,15 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
+from console.tui.launching import Launching, until_left
 from console.tui.messages import (
     DataChanged,
     DataProgressed,
+    LaunchFailed,
+    LaunchNamed,
+    LaunchStepped,
     OperationFailed,
+    RunLaunched,
     TeardownEnded,
     TeardownStepped,
 )
@@ -24,7 +29,7 @@ from ups.errors import UpsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from console.operations import Operations
+    from console.operations import LaunchRequest, Operations
     from console.tui.data_commands import DataCommand
 
 Shown = TypeVar("Shown", bound=Widget)
@@ -42,6 +47,9 @@ class BackgroundApp(App[None]):
         self.work_shown: tuple[str, int, int] = ("", 0, 0)
         """What a data command is doing, how much of how much; empty while none runs."""
         self.teardowns = Teardowns()
+        self.launching = Launching()
+        self.selected_run: str | None = None
+        """The run that Live shows and `x` acts on."""
 
     def notice(self, text: str, hint: str = "", ink: str = "warn") -> None:
         """One line at the foot of the screen in front."""
@@ -104,6 +112,77 @@ class BackgroundApp(App[None]):
 
         for bar in self.in_front(WorkBar):
             bar.show(what, done, total)
+
+    # --- launch -------------------------------------------------------------------------------
+
+    def launch(self, request: "LaunchRequest", what: str) -> None:
+        """Rent, ship and start in the background; one launch at a time.
+
+        Args:
+            request: what was checked.
+            what: the same in words.
+        """
+        self.launching.begin(what, rented=request.rent.provider != "local")
+        self.show_launch()
+        self.set_timer(1.0, self._tick_launch)
+        self._launch(request)
+
+    @work(thread=True, group="launch", exit_on_error=False)
+    def _launch(self, request: "LaunchRequest") -> None:
+        def say(text: str) -> None:
+            self.post_message(LaunchStepped(text))
+
+        def named(run: str) -> None:
+            self.post_message(LaunchNamed(run))
+
+        told = until_left(say, self.launching.left)
+        message = attempt("launching", lambda: RunLaunched(self.operations.launch(request, told, named)))
+        if isinstance(message, OperationFailed):
+            message = LaunchFailed(message.text, message.hint)
+        if message is not None:
+            self.post_message(message)
+
+    @on(LaunchNamed)
+    async def _launch_named(self, message: LaunchNamed) -> None:
+        self.launching.run = self.selected_run = message.run
+        await self.follow_launch()
+
+    async def follow_launch(self) -> None:
+        """Show the run that is being launched; the console says how."""
+
+    @on(LaunchStepped)
+    def _launch_stepped(self, message: LaunchStepped) -> None:
+        self.launching.step = message.text
+        self.show_launch()
+        self.things_changed()
+
+    @on(RunLaunched)
+    def _launched(self, message: RunLaunched) -> None:
+        what = self.launching.what
+        self.launching.end()
+        self.show_launch()
+        self.notice(
+            f"{what}: run {message.launched.run} has started on {message.launched.instance}", ink="good"
+        )
+        self.things_changed()
+
+    @on(LaunchFailed)
+    def _launch_failed(self, message: LaunchFailed) -> None:
+        self.launching.end(f"{message.text}   {message.hint}".strip())
+        self.show_launch()
+        self.things_changed()
+
+    def _tick_launch(self) -> None:
+        if self.launching.busy:
+            self.show_launch()
+            self.set_timer(1.0, self._tick_launch)
+
+    def show_launch(self) -> None:
+        """Show how far the launch is."""
+        from console.tui.widgets.foot import LaunchBar
+
+        for bar in self.in_front(LaunchBar):
+            bar.show(self.launching.row())
 
     # --- teardown -----------------------------------------------------------------------------
 

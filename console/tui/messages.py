@@ -7,15 +7,17 @@ from textual.message import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from console.fleet.model import OfferQuery
     from console.operations import (
         ConfigEntry,
         DatasetRow,
-        InstanceRow,
+        DryStep,
+        FleetState,
         Inventory,
         Launched,
         LaunchRequest,
+        Market,
         Money,
-        Offer,
         Preflight,
         RunRow,
         TeardownStep,
@@ -69,11 +71,43 @@ class ConfigsRead(Message):
 
 
 class OffersRead(Message):
-    """What can be rented."""
+    """What each provider would rent."""
 
-    def __init__(self, offers: "Sequence[Offer]") -> None:
+    def __init__(self, markets: "Sequence[Market]", query: "OfferQuery") -> None:
         super().__init__()
-        self.offers = offers
+        self.markets, self.query = markets, query
+
+
+class DryRunRead(Message):
+    """What a launch would send."""
+
+    def __init__(self, steps: "Sequence[DryStep]") -> None:
+        super().__init__()
+        self.steps = steps
+
+
+class LaunchNamed(Message):
+    """The run that is being launched has its id."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self.run = run
+
+
+class LaunchFailed(Message):
+    """A launch ended without a run."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__()
+        self.text, self.hint = text, hint
+
+
+class LaunchStepped(Message):
+    """A launch did something."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
 
 
 class DataRead(Message):
@@ -152,19 +186,43 @@ class ReportRead(Message):
 
 
 class FleetRead(Message):
-    """All instances."""
+    """All instances and volumes."""
 
-    def __init__(self, instances: "Sequence[InstanceRow]") -> None:
+    def __init__(self, state: "FleetState") -> None:
         super().__init__()
-        self.instances = instances
+        self.state = state
 
 
 class TransitionsRead(Message):
-    """The history of an instance."""
+    """The history of an instance, and who guards it."""
 
-    def __init__(self, label: str, transitions: "Sequence[Transition]") -> None:
+    def __init__(self, label: str, transitions: "Sequence[Transition]", guards: "Sequence[str]") -> None:
         super().__init__()
-        self.label, self.transitions = label, transitions
+        self.label, self.transitions, self.guards = label, transitions, guards
+
+
+class VolumeDeleted(Message):
+    """A block volume is gone."""
+
+    def __init__(self, volume: str) -> None:
+        super().__init__()
+        self.volume = volume
+
+
+class PageRead(Message):
+    """Lines to be read on a page of their own."""
+
+    def __init__(self, heading: str, lines: "Sequence[str]") -> None:
+        super().__init__()
+        self.heading, self.lines = heading, lines
+
+
+class ShellReady(Message):
+    """The command that opens a shell on a box."""
+
+    def __init__(self, argv: "Sequence[str]") -> None:
+        super().__init__()
+        self.argv = list(argv)
 
 
 class RunChanged(Message):

@@ -10,6 +10,7 @@ import pytest
 from console.home import Home
 from console.runs import runtime
 from console.settings import read_settings
+from ups.errors import ConfigError
 
 KEYS = {"B2_KEY_ID": "004key", "B2_APP_KEY": "K004secret", "B2_S3_ENDPOINT": "s3.us-west-004.backblazeb2.com"}
 
@@ -71,3 +72,37 @@ def test_keys_reach_the_runtime_by_its_environment_alone(
     assert record["key"] == "K004secret"
     assert "K004secret" not in json.dumps(record["argv"])
     assert "B2_APP_KEY" not in os.environ
+
+
+SIMULATED = {"VAST_API_KEY": "key", "VAST_URL": "http://127.0.0.1:8080"}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:80/"])
+def test_a_simulated_provider_may_be_hurried(home: Home, url: str) -> None:
+    assert read_settings(home, environment=SIMULATED).fleet_pace == 1.0
+    variables = {**SIMULATED, "VAST_URL": url, "UPS_FLEET_PACE": "0.02"}
+    assert read_settings(home, environment=variables).fleet_pace == 0.02
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        {"VAST_URL": ""},
+        {"VAST_URL": "https://console.vast.ai"},
+        {"VAST_URL": "https://127.0.0.1.example.org"},
+        {"VAST_URL": "https://127.0.0.1@example.org"},
+        {"VULTR_API_KEY": "real"},
+    ],
+)
+def test_a_real_provider_is_never_hurried(home: Home, account: dict[str, str]) -> None:
+    variables = {**SIMULATED, **account}
+    with pytest.raises(ConfigError, match="is for simulated providers") as caught:
+        read_settings(home, environment={**variables, "UPS_FLEET_PACE": "0.5"})
+    assert "unset" in caught.value.hint
+    assert read_settings(home, environment={**variables, "UPS_FLEET_PACE": "1"}).fleet_pace == 1.0
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "2", "nan", "quick"])
+def test_a_pace_is_a_factor_that_shortens(home: Home, value: str) -> None:
+    with pytest.raises(ConfigError, match="UPS_FLEET_PACE must be"):
+        read_settings(home, environment={**SIMULATED, "UPS_FLEET_PACE": value})

@@ -13,7 +13,7 @@ from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
 from console.tui.drawing.text import Row
-from console.tui.widgets.foot import KeyBar, NoticeBar, TeardownBar, WorkBar
+from console.tui.widgets.foot import KeyBar, LaunchBar, NoticeBar, TeardownBar, WorkBar
 from console.tui.widgets.panel import Panel
 from console.tui.widgets.top import TopBar
 
@@ -79,6 +79,7 @@ class ConsoleScreen(Screen[None]):
         with Vertical(id="foot"):
             yield NoticeBar()
             yield TeardownBar()
+            yield LaunchBar()
             yield WorkBar()
             yield KeyBar()
         yield from self.body()
@@ -93,6 +94,7 @@ class ConsoleScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.query_one(TopBar).show(self.ups.money, self.ups.money_stale_since)
         self.query_one(TeardownBar).show(self.ups.teardowns.rows())
+        self.query_one(LaunchBar).show(self.ups.launching.row())
         self.query_one(WorkBar).show(*self.ups.work_shown)
         self.query_one(KeyBar).gather()
         self.refresh_data()

@@ -1,29 +1,38 @@
 """Fleet: what am I paying for, and why?"""
 
+import subprocess
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from console.api import InstanceRow, Transition
-from console.fleet.model import LIVING, InstanceKind, InstanceState
-from console.tui.drawing.text import Row, ago, clock, duration, usd
-from console.tui.messages import FleetRead, TransitionsRead
+from console.api import FleetState, InstanceRow, VolumeRow
+from console.fleet.model import LIVING, InstanceKind
+from console.tui.drawing.text import Row, usd
+from console.tui.messages import (
+    FleetRead,
+    PageRead,
+    ShellReady,
+    TransitionsRead,
+    VolumeDeleted,
+)
 from console.tui.screens.base import ConsoleScreen
-from console.tui.widgets.table import Cell, Column, Table, TableRow
+from console.tui.screens.fleet_rows import details, instance_cells, volume_cells, volume_details
+from console.tui.widgets.foot import WrappedBar
+from console.tui.widgets.table import Column, Table
 from console.tui.widgets.text import TextPanel
 
-if TYPE_CHECKING:
-    from console.tui.drawing.text import Ink
-
 _POLL_SECONDS = 5.0
+_ASK_SECONDS = 60.0
+"""Between two questions to the providers; in between the ledger is read."""
+_VOLUME = "volume:"
 
 
 class FleetScreen(ConsoleScreen):
-    """All instances, and the history of the one under the cursor."""
+    """All instances and volumes, and what is known of the one under the cursor."""
 
     NAME = "Fleet"
     CSS_PATH = "fleet.tcss"
@@ -31,18 +40,22 @@ class FleetScreen(ConsoleScreen):
         Binding("x", "tear_down", "Teardown", id="fleet.teardown"),
         Binding("X", "tear_down_all", "Teardown all", id="fleet.teardown_all"),
         Binding("r", "reread", "Ask again", id="fleet.reread"),
+        Binding("l", "provider_log", "Provider's log", id="fleet.log"),
+        Binding("s", "shell", "Shell", id="fleet.shell"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.instances: dict[str, InstanceRow] = {}
+        self.volumes: dict[str, VolumeRow] = {}
 
     def body(self) -> Iterable[Widget]:
+        yield WrappedBar(id="problems")
         yield Table(
-            [Column("instance", most=24), Column("where", optional=70), Column("what", flex=True),
-             Column("state"), Column("age", align="right"), Column("$/h", align="right"),
-             Column("spent", align="right"),
-             Column("run", most=28, optional=80), Column("last sign", optional=96)],
+            [Column("instance", most=24), Column("where", optional=90), Column("what", flex=True),
+             Column("state"), Column("age", align="right", optional=84), Column("$/h", align="right"),
+             Column("spent", align="right"), Column("GPU", align="right", optional=104),
+             Column("run", most=28, optional=66), Column("last sign", optional=112)],
             title="instances", empty="nothing is rented, and nothing ever was from here", id="instances",
         )  # fmt: skip
         yield TextPanel(heading="history", id="details")
@@ -52,32 +65,47 @@ class FleetScreen(ConsoleScreen):
         self.set_interval(_POLL_SECONDS, self._poll)
 
     def refresh_data(self) -> None:
-        self.operate("asking the providers", lambda ops: ops.fleet(), FleetRead, group="fleet")
+        self._look(0.0)
+
+    def _look(self, oldest_s: float) -> None:
+        """Read the fleet; what the providers said may be so many seconds old."""
+        self.operate(
+            "asking the providers", lambda ops: ops.fleet_state(oldest_s=oldest_s), FleetRead, group="fleet"
+        )
         self._read_transitions()
 
     def _poll(self) -> None:
         if self.is_active:
-            self.refresh_data()
+            self._look(_ASK_SECONDS)
 
     # --- what was read -----------------------------------------------------------------------
 
     @on(FleetRead)
     def _show_fleet(self, message: FleetRead) -> None:
-        self.instances = {row.label: row for row in message.instances}
+        state = message.state
+        self.instances = {row.label: row for row in state.instances}
+        self.volumes = {_VOLUME + row.id: row for row in state.volumes}
         table, now = self.query_one(Table), time.time()
-        table.set_rows(instance_cells(row, now) for row in message.instances)
-        living = [row for row in message.instances if row.state in LIVING]
-        rate = sum(row.usd_per_hour for row in living if row.kind is not InstanceKind.FOREIGN)
-        table.note = [(f"{len(living)} living, {usd(rate)}/h", "muted")]
+        rows = [(_urgency_of_instance(row), instance_cells(row, now)) for row in state.instances] + [
+            (_urgency_of_volume(row), volume_cells(key, row, now)) for key, row in self.volumes.items()
+        ]
+        table.set_rows(row for _, row in sorted(rows, key=lambda pair: pair[0]))
+        table.note = _note(state)
+        table.changed()
+        self.query_one("#problems", WrappedBar).show(_problems(state))
 
     @on(Table.Moved)
     def _read_transitions(self) -> None:
-        label = self.query_one(Table).cursor_key
-        if label is not None:
+        key = self.query_one(Table).cursor_key
+        if key in self.volumes:
+            volume = self.volumes[key]
+            heading: Row = [("volume ", "muted"), (volume.id, "title")]
+            self.query_one("#details", TextPanel).show(volume_details(volume), heading)
+        elif key is not None:
             self.operate(
                 "reading the history",
-                lambda ops: ops.transitions(label),
-                lambda rows: TransitionsRead(label, rows),
+                lambda ops: (ops.transitions(key), ops.guards(key)),
+                lambda found: TransitionsRead(key, *found),
                 group="transitions",
             )
 
@@ -87,8 +115,8 @@ class FleetScreen(ConsoleScreen):
         if row is None or message.label != self.query_one(Table).cursor_key:
             return
         heading: Row = [("history of ", "muted"), (row.instance or row.label, "title")]
-        rows = [deadline_row(row, time.time()), *(transition_cells(t) for t in message.transitions)]
-        self.query_one("#details", TextPanel).show([*rows, [(row.label, "muted")]], heading)
+        rows = details(row, message.transitions, message.guards, time.time())
+        self.query_one("#details", TextPanel).show(rows, heading)
 
     # --- keys --------------------------------------------------------------------------------
 
@@ -97,12 +125,21 @@ class FleetScreen(ConsoleScreen):
         self.refresh_data()
 
     def action_tear_down(self) -> None:
-        """Tear down the instance under the cursor."""
-        row = self.instances.get(self.query_one(Table).cursor_key or "")
-        if row is None:
+        """Tear down the instance, or delete the volume, under the cursor."""
+        key = self.query_one(Table).cursor_key or ""
+        row = self.instances.get(key)
+        if key in self.volumes:
+            self._ask_to_delete(self.volumes[key])
+        elif row is None:
             self.ups.notice("there is no instance here")
         elif row.kind is InstanceKind.FOREIGN:
             self.ups.notice("that is somebody else's: it is never touched")
+        elif row.kind is InstanceKind.OTHER_CONSOLE:
+            self._ask_word(
+                f"{row.instance} was rented by another console: a second laptop, or a home that was lost",
+                "destroy",
+                lambda: self.ups.tear_down([row.instance or row.label], "nothing is fetched"),
+            )
         elif row.state not in LIVING:
             self.ups.notice(f"it is {row.state} already")
         else:
@@ -115,79 +152,100 @@ class FleetScreen(ConsoleScreen):
         if not ours:
             self.ups.notice("nothing of ours lives")
             return
-        from console.tui.screens.typed_word import TypedWord
-
         rate = sum(row.usd_per_hour for row in ours)
-        question = f"tears down {len(ours)} instance{'s' * (len(ours) != 1)}, {usd(rate)}/h in all"
-        self.app.push_screen(
-            TypedWord(question, "destroy"), lambda typed: self._all_confirmed(ours, bool(typed))
+        names = [row.instance or row.label for row in ours]
+        self._ask_word(
+            f"tears down {len(ours)} instance{'s' * (len(ours) != 1)}, {usd(rate)}/h in all",
+            "destroy",
+            lambda: self.ups.tear_down(names, "artifacts are fetched first"),
         )
 
-    def _all_confirmed(self, rows: list[InstanceRow], typed: bool) -> None:
-        if typed:
-            self.ups.tear_down([row.instance or row.label for row in rows], "artifacts are fetched first")
+    def _ask_word(self, question: str, word: str, then: Callable[[], None]) -> None:
+        from console.tui.screens.typed_word import TypedWord
+
+        self.app.push_screen(TypedWord(question, word), lambda typed: then() if typed else None)
+
+    def _ask_to_delete(self, volume: VolumeRow) -> None:
+        if not volume.ours:
+            self.ups.notice("that volume is somebody else's: it is never touched")
+            return
+
+        def delete() -> None:
+            self.operate(
+                "deleting the volume",
+                lambda ops: ops.delete_volume(volume.provider, volume.id),
+                lambda _: VolumeDeleted(volume.id),
+                group="volume",
+            )
+
+        question = f"deletes the volume {volume.id}, {volume.size_gb:.0f} GB, with all that is on it"
+        self._ask_word(question, "delete", delete)
+
+    @on(VolumeDeleted)
+    def _volume_deleted(self, message: VolumeDeleted) -> None:
+        self.ups.notice(f"the volume {message.volume} is gone", ink="good")
+        self.refresh_data()
+
+    def action_provider_log(self) -> None:
+        """Show the provider's own log: all there is of a box that never opens SSH."""
+        row = self._living_row()
+        if row is not None:
+            self.operate(
+                "reading the provider's log",
+                lambda ops: ops.provider_log(row.label),
+                lambda lines: PageRead(f"{row.provider}'s log of {row.instance}", lines),
+                group="provider-log",
+            )
+
+    @on(PageRead)
+    def _show_page(self, message: PageRead) -> None:
+        self.ups.show_text(message.heading, [[(line, "text")] for line in message.lines])
+
+    def action_shell(self) -> None:
+        """Open the user's own ssh client on the box; the console waits."""
+        row = self._living_row()
+        if row is not None:
+            self.operate("opening a shell", lambda ops: ops.ssh_command(row.label), ShellReady, group="shell")
+
+    @on(ShellReady)
+    def _open_shell(self, message: ShellReady) -> None:
+        with self.app.suspend():
+            subprocess.run(message.argv, check=False)
+        self.refresh()
+
+    def _living_row(self) -> InstanceRow | None:
+        row = self.instances.get(self.query_one(Table).cursor_key or "")
+        if row is None or row.state not in LIVING:
+            self.ups.notice("there is no living instance here")
+            return None
+        return row
 
 
 _TORN_DOWN_BY_ALL = (InstanceKind.OURS, InstanceKind.ORPHAN)
 
 
-def instance_cells(row: InstanceRow, now: float) -> TableRow:
-    """The table row of an instance."""
-    living = row.state in LIVING
-    mark, ink = _mark(row, living)
-    run: Cell = row.run or ""
+def _urgency_of_instance(row: InstanceRow) -> int:
+    """What leaks money comes first, then what lives, then what is gone."""
     if row.kind is InstanceKind.ORPHAN:
-        run = ("none: orphan, x destroys it", "bad")
-    elif row.kind is InstanceKind.FOREIGN:
-        run = ("not ours, left alone", "muted")
-    elif row.kind is InstanceKind.OTHER_CONSOLE:
-        run = ("another console's", "bad" if row.deadline < now else "muted")
-    cells: list[Cell] = [
-        [(f"{mark} ", ink), (row.instance or row.label, "text" if living else "muted")],
-        row.provider,
-        row.what,
-        (str(row.state), ink),
-        duration(now - row.created) if living else "",
-        f"{row.usd_per_hour:.2f}",
-        usd(row.usd),
-        run,
-        ago(now - row.last_sign) if row.last_sign else "–",
-    ]
-    return TableRow(row.label, cells, ink="text" if living else "muted")
+        return 0
+    return 2 if row.state in LIVING else 4
 
 
-def _mark(row: InstanceRow, living: bool) -> "tuple[str, Ink]":
-    if row.kind is InstanceKind.ORPHAN:
-        return "▲", "bad"
-    if row.kind is InstanceKind.FOREIGN:
-        return "○", "muted"
-    if row.state in (InstanceState.LOST, InstanceState.STOPPED, InstanceState.AMBIGUOUS):
-        return "▲", "bad"
-    if living:
-        return "●", "good"
-    return ("✓", "muted") if row.state is InstanceState.DESTROYED else ("·", "muted")
+def _urgency_of_volume(volume: VolumeRow) -> int:
+    return 1 if volume.ours and volume.instance is None else 3
 
 
-def deadline_row(row: InstanceRow, now: float) -> Row:
-    """When the instance ends whatever happens."""
-    if row.state not in LIVING:
-        return [("gone: costs nothing any more", "muted")]
-    if row.kind is InstanceKind.FOREIGN:
-        return [("somebody else's: never touched", "muted")]
-    left = row.deadline - now
-    if left <= 0:
-        return [(f"past its deadline since {duration(-left)}", "bad")]
-    return [("ends by itself when its run is over, at the latest in ", "muted"), (duration(left), "text")]
+def _problems(state: FleetState) -> Row:
+    """Which providers did not answer, and that their rows may be old."""
+    row: Row = []
+    for problem in state.problems:
+        row.append((f" ✗ {problem.provider} does not answer, its rows are as last seen: ", "bad"))
+        row += [(problem.message, "bad"), (f"  {problem.hint}", "muted")]
+    return row
 
 
-def transition_cells(transition: Transition) -> Row:
-    """One line of an instance's history."""
-    after = transition.after
-    ink = "bad" if after in (InstanceState.LOST, InstanceState.AMBIGUOUS) else "text"
-    before = f"{transition.before} → " if transition.before is not None else ""
-    return [
-        (clock(transition.t) + "  ", "muted"),
-        (before, "muted"),
-        (f"{after}  ", ink),
-        (transition.cause, "text"),
-    ]
+def _note(state: FleetState) -> Row:
+    living = [row for row in state.instances if row.state in LIVING]
+    rate = sum(row.usd_per_hour for row in living if row.kind is not InstanceKind.FOREIGN)
+    rate += sum(volume.usd_per_hour for volume in state.volumes if volume.ours)
+    return [(f"{len(living)} living, {usd(rate)}/h", "muted")]

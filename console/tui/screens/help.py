@@ -10,7 +10,8 @@ from console.tui.drawing.text import Row, fit
 from console.tui.widgets.text import TextPanel
 
 _TITLES = {"app": "everywhere", "table": "in a table", "checklist": "in a list to tick", "log": "in the log",
-           "curve": "in a chart", "rollout": "in the rollout", "text": "in a text"}  # fmt: skip
+           "curve": "in a chart", "rollout": "in the rollout", "text": "in a text",
+           "page": "on a page"}  # fmt: skip
 
 
 class HelpScreen(ModalScreen[None]):

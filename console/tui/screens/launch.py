@@ -1,33 +1,44 @@
 """Launch: what shall run, where, what will it cost and will it work?"""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Container, Horizontal
 from textual.timer import Timer
 from textual.widget import Widget
 
-from console.api import DatasetRow, LaunchRequest, Preflight
+from console.api import DatasetRow, LaunchRequest, Preflight, RentOptions
+from console.fleet.model import ANY_MACHINE
 from console.tui import data_commands
-from console.tui.drawing.text import Row, count, duration, size
+from console.tui.drawing.text import Row, count, duration, usd
 from console.tui.messages import (
     ConfigsRead,
     DataRead,
+    DryRunRead,
     OffersRead,
-    OperationFailed,
     PreflightRead,
-    RunLaunched,
 )
 from console.tui.screens.base import ConsoleScreen
+from console.tui.screens.launch_offers import (
+    LOCAL_OFFER,
+    ORDERS,
+    in_order,
+    note,
+    offer_key,
+    offer_row,
+    reasons,
+)
 from console.tui.widgets.preflight import PreflightPanel
 from console.tui.widgets.table import Cell, CheckList, Column, Table, TableRow
 
 if TYPE_CHECKING:
-    from console.api import ConfigEntry
+    from console.api import ConfigEntry, Market
     from console.fleet.model import Offer
+    from console.operations import Operations
 
 _SETTLE_SECONDS = 0.15
 _CONFIRM_SECONDS = 6.0
@@ -42,17 +53,30 @@ class LaunchScreen(ConsoleScreen):
         Binding("enter", "launch", "Launch", id="launch.launch"),
         Binding("m", "make", "Make data", id="launch.make"),
         Binding("r", "reread", "Check again", id="launch.reread"),
+        Binding("slash", "ask_gpu", "GPU", id="launch.gpu"),
+        Binding("c", "ask_cap", "Cap", id="launch.cap"),
+        Binding("o", "order", "Sort offers", id="launch.order"),
+        Binding("w", "why", "Why not", id="launch.why"),
+        Binding("d", "dry_run", "Dry run", id="launch.dry_run"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.configs: dict[str, ConfigEntry] = {}
         self.datasets: dict[str, DatasetRow] = {}
+        self.markets: Sequence[Market] = ()
         self.offers: dict[str, Offer] = {}
+        self.asked_for = ANY_MACHINE
+        """What the offers on the screen were asked for with."""
+        self.gpus: tuple[str, ...] | None = None
+        """The wanted GPU and its fallbacks; None: as configured."""
+        self.cap_usd: float | None = None
+        """Cap of the run; None: a multiple of what is expected."""
+        self.order = ORDERS[0]
         self._checked: tuple[LaunchRequest, Preflight] | None = None
         self._settling: Timer | None = None
-        self._launching = False
-        self._asked_at = -_CONFIRM_SECONDS
+        self._asked: tuple[LaunchRequest, float, float] | None = None
+        """What enter again would rent, its price by the hour, and when that was asked."""
 
     def body(self) -> Iterable[Widget]:
         with_tasks = [
@@ -60,12 +84,17 @@ class LaunchScreen(ConsoleScreen):
             Column("data"),
             Column("samples", align="right", optional=44),
         ]
-        yield Horizontal(
-            Table([Column("name", flex=True), Column("took", align="right")], title="config", header=False,
-                  empty="reading the configs", id="configs"),
-            CheckList(with_tasks, title="tasks", empty="reading the store", id="tasks"),
-            Table([Column("$/h", align="right"), Column("GPU", flex=True), Column("cores", align="right"),
-                   Column("RAM", align="right"), Column("where", optional=44)],
+        yield Container(
+            Horizontal(
+                Table([Column("name", flex=True), Column("took", align="right", optional=32)], title="config",
+                      header=False, empty="reading the configs", id="configs"),
+                CheckList(with_tasks, title="tasks", empty="reading the store", id="tasks"),
+                id="what",
+            ),
+            Table([Column("$/h", align="right"), Column("GPU", most=22), Column("VRAM", align="right"),
+                   Column("net", align="right", optional=50), Column("rel.", align="right", optional=58),
+                   Column("cores", align="right", optional=66), Column("RAM", align="right", optional=74),
+                   Column("where", flex=True, most=30)],
                   title="offers", empty="asking the providers", id="offers"),
             id="choices",
         )  # fmt: skip
@@ -82,7 +111,19 @@ class LaunchScreen(ConsoleScreen):
             DataRead,
             group="data-read",
         )
-        self.operate("asking for offers", lambda ops: ops.offers(), OffersRead, group="offers")
+        self._ask_for_offers()
+
+    def _ask_for_offers(self) -> None:
+        gpus = self.gpus
+
+        def ask(operations: "Operations") -> OffersRead:
+            query = operations.settings.offers
+            query = query if gpus is None else replace(query, gpus=gpus)
+            return OffersRead(operations.markets(query), query)
+
+        self.query_one("#offers", Table).note = [("asking", "muted")]
+        self.query_one("#offers", Table).changed()
+        self.operate("asking for offers", ask, lambda message: message, group="offers")
 
     # --- what was read -----------------------------------------------------------------------
 
@@ -104,9 +145,26 @@ class LaunchScreen(ConsoleScreen):
 
     @on(OffersRead)
     def _show_offers(self, message: OffersRead) -> None:
-        self.offers = {offer.id: offer for offer in message.offers}
-        self.query_one("#offers", Table).set_rows(_offer_row(offer) for offer in message.offers)
+        self.markets, self.asked_for = message.markets, message.query
+        self._list_offers()
         self._check_soon()
+
+    def _list_offers(self) -> None:
+        table = self.query_one("#offers", Table)
+        offers = in_order(self.markets, self.order)
+        self.offers = {offer_key(offer): offer for offer in offers}
+        table.heading = [("offers", "title")]
+        if self.asked_for.gpus:
+            table.heading.append((f"  {', else '.join(self.asked_for.gpus)}", "muted"))
+        table.empty = "none will do: w says why"
+        chosen = table.cursor_key
+        table.set_rows(offer_row(offer) for offer in offers)
+        if chosen is None or chosen not in self.offers:
+            table.move_to(LOCAL_OFFER)  # nobody shall rent what has slipped under the cursor
+            if chosen is not None and not chosen.startswith("local/"):
+                self.ups.notice(f"the offer {chosen.partition('/')[2]} is gone: this machine is chosen")
+        table.note = note(self.markets, self.order)
+        table.changed()
 
     # --- what is chosen ----------------------------------------------------------------------
 
@@ -130,8 +188,12 @@ class LaunchScreen(ConsoleScreen):
         return LaunchRequest(
             config=config.path,
             tasks=() if same else tuple(self.tasks),
-            provider=offer.provider if offer else "local",
-            offer_id=offer.id if offer else None,
+            rent=RentOptions(
+                provider=offer.provider if offer else "local",
+                query=self.asked_for,
+                offer_id=offer.id if offer else None,
+                budget_usd=self.cap_usd,
+            ),
         )
 
     def _tick_tasks_of(self, config: "ConfigEntry") -> None:
@@ -209,12 +271,67 @@ class LaunchScreen(ConsoleScreen):
         """Read configs, store and offers again."""
         self.refresh_data()
 
+    def action_ask_gpu(self) -> None:
+        """Ask which GPU is wanted, and what will do instead."""
+        from console.tui.screens.asked_text import AskedText
+
+        def take(answer: str | None) -> None:
+            if answer is not None:
+                self.gpus = tuple(name.strip() for name in answer.split(",") if name.strip(" ,*"))
+                self._ask_for_offers()
+
+        question = "GPU and its fallbacks, such as RTX_4090, H200; * for any"
+        self.app.push_screen(AskedText("offers", question, ", ".join(self.gpus or ()) or "*"), take)
+
+    def action_ask_cap(self) -> None:
+        """Ask what the run may cost at most."""
+        from console.tui.screens.asked_text import AskedText
+
+        def take(answer: str | None) -> None:
+            if answer is None:
+                return
+            try:
+                self.cap_usd = max(0.0, float(answer.strip().lstrip("$")))
+            except ValueError:
+                self.ups.notice(f"{answer!r} is no number of dollars", ink="bad")
+                return
+            self._check_soon()
+
+        checked = self._checked[1].cap_usd if self._checked else 0.0
+        question = "US dollars that this run may cost at most"
+        self.app.push_screen(AskedText("cap", question, f"{self.cap_usd or checked:.2f}"), take)
+
+    def action_order(self) -> None:
+        """Sort the offers by the next column."""
+        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
+        self._list_offers()
+
+    def action_why(self) -> None:
+        """Say why offers were passed over."""
+        self.ups.show_text("passed over", reasons(self.markets))
+
+    def action_dry_run(self) -> None:
+        """Show what a launch would send, without sending it."""
+        request = self.request()
+        if request is not None:
+            self.operate("a dry run", lambda ops: ops.dry_run(request), DryRunRead, group="dry-run")
+
+    @on(DryRunRead)
+    def _show_dry_run(self, message: DryRunRead) -> None:
+        rows: list[Row] = []
+        for step in message.steps:
+            rows += [[(step.title, "title")], *_text_rows(step.text), []]
+        self.ups.show_text("dry run: nothing is sent", rows)
+
     @on(Table.Selected)
     def action_launch(self) -> None:
-        """Launch what is chosen, when all checks are passed."""
-        if self._launching:
-            self.ups.notice("a launch is under way")
+        """Launch what is chosen, when all checks are passed; renting asks once more, with the price."""
+        if self.ups.launching.busy:
+            self.ups.notice("a launch is under way", "the next can begin when its run has started")
             return
+        if self.ups.launching.failure:
+            self.ups.launching.failure = ""
+            self.ups.show_launch()
         if self._checked is None:
             self.ups.notice("still checking: enter again in a moment")
             return
@@ -222,29 +339,38 @@ class LaunchScreen(ConsoleScreen):
         if not preflight.ok:
             self.ups.notice("something must be mended first", "see the ✗ lines above", "bad")
             return
-        if preflight.usd_per_hour and time.monotonic() - self._asked_at > _CONFIRM_SECONDS:
-            self._asked_at = time.monotonic()
-            self.ups.notice(
-                f"enter again rents at ${preflight.usd_per_hour:.2f}/h, cap ${preflight.cap_usd:.2f}"
-            )
+        if preflight.usd_per_hour and not self._is_confirmed(request, preflight.usd_per_hour):
+            self._ask_to_rent(request, preflight)
             return
-        self._launching = True
-        self.ups.notice("launching: renting, shipping, starting", ink="muted")
-        self.operate(
-            "launching", lambda ops: ops.launch(request), RunLaunched, group="launch", exclusive=False
+        self._asked = None
+        self.ups.launch(request, self._in_words(request))
+
+    def _is_confirmed(self, request: LaunchRequest, price: float) -> bool:
+        """Whether this very request was asked about at this price, a moment ago."""
+        if self._asked is None:
+            return False
+        asked, asked_price, when = self._asked
+        return asked == request and asked_price == price and time.monotonic() - when <= _CONFIRM_SECONDS
+
+    def _ask_to_rent(self, request: LaunchRequest, preflight: Preflight) -> None:
+        self._asked = (request, preflight.usd_per_hour, time.monotonic())
+        expected = f", expected {usd(preflight.expected_usd)}" if preflight.expected_usd is not None else ""
+        self.ups.notice(
+            f"enter again rents {self._machine(request)} at {usd(preflight.usd_per_hour)}/h{expected}, "
+            f"at most {usd(preflight.cap_usd)}"
         )
 
-    @on(RunLaunched)
-    async def _launched(self, message: RunLaunched) -> None:
-        self._launching = False
-        self.ups.selected_run = message.launched.run
-        self.ups.read_money()
-        await self.ups.action_show("live")
+    def _machine(self, request: LaunchRequest) -> str:
+        offer = self.offers.get(f"{request.rent.provider}/{request.rent.offer_id}")
+        return f"{offer.gpu} of {offer.provider}, {offer.region}" if offer else request.rent.provider
 
-    @on(OperationFailed)
-    def _launch_failed(self, message: OperationFailed) -> None:
-        if message.what == "launching":
-            self._launching = False
+    def _in_words(self, request: LaunchRequest) -> str:
+        where = "here" if request.rent.provider == "local" else f"on {self._machine(request)}"
+        return f"{request.config.stem} {where}"
+
+
+def _text_rows(text: str) -> list[Row]:
+    return [[(line, "text")] for line in text.splitlines()]
 
 
 def _config_row(entry: "ConfigEntry") -> TableRow:
@@ -275,12 +401,5 @@ def _task_row(row: DatasetRow) -> TableRow:
     train = row.splits.get("train")
     usable = row.state != "missing" or row.can_make
     ink = f"task:{row.task}" if usable else "muted"
-    return TableRow(row.task, [(row.task, ink), data_state(row), count(train.samples) if train else ""])
-
-
-def _offer_row(offer: "Offer") -> TableRow:
-    gpu = f"{offer.num_gpus} × {offer.gpu}" if offer.num_gpus > 1 else offer.gpu
-    vram = f" {offer.vram_gb:.0f} G" if offer.vram_gb else ""
-    price = "free" if not offer.usd_per_hour else f"{offer.usd_per_hour:.2f}"
-    cells = [price, f"{gpu}{vram}", str(offer.cpu_cores), size(offer.ram_gb * 2**30), offer.region]
-    return TableRow(offer.id, cells)
+    state = ("–", "muted") if row.state == "missing" else data_state(row)  # the panel below says what m makes
+    return TableRow(row.task, [(row.task, ink), state, count(train.samples) if train else ""])

@@ -1,6 +1,7 @@
 """Live: is it learning, is it healthy, what does it cost, what does it look like?"""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from console.operations import FollowBatch, InstanceRow, Operations, RunRow
 
 _ZOOMS = ("-zoom-curves", "-zoom-rollout", "-zoom-log")
+_FLEET_AGE_S = 60.0
+"""What the providers said may be so old."""
 _TICK_SECONDS = 1.0
+_LAUNCH_SECONDS = 0.5
+"""Between two looks at a run that has no instance yet."""
 
 
 class LiveScreen(ConsoleScreen):
@@ -82,7 +87,9 @@ class LiveScreen(ConsoleScreen):
 
     def refresh_data(self) -> None:
         self.operate("reading the runs", lambda ops: ops.runs(), RunsRead, group="runs")
-        self.operate("reading the fleet", lambda ops: ops.fleet(), FleetRead, group="fleet")
+        self.operate(
+            "reading the fleet", lambda ops: ops.fleet_state(oldest_s=_FLEET_AGE_S), FleetRead, group="fleet"
+        )
         if self.ups.selected_run is not None:
             self._follow_selected()
 
@@ -100,7 +107,7 @@ class LiveScreen(ConsoleScreen):
 
     @on(FleetRead)
     def _show_fleet(self, message: FleetRead) -> None:
-        oldest_first = sorted(message.instances, key=lambda row: row.created)
+        oldest_first = sorted(message.state.instances, key=lambda row: row.created)
         self.instances = {row.run: row for row in oldest_first if row.run is not None}
         self._show_head()
 
@@ -145,7 +152,7 @@ class LiveScreen(ConsoleScreen):
         worker = get_current_worker()
 
         def follow() -> RunChanged:
-            for batch in _batches(self.ups.operations, live.run):
+            for batch in _batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
                 if worker.is_cancelled:
                     break
                 live.directories = self.ups.operations.run_directories(live.run)
@@ -211,11 +218,13 @@ class LiveScreen(ConsoleScreen):
             else ""
         )
         with live.lock:
-            self.query_one("#headline", Line).show(headline(live, place))
+            instance = (self.instances or {}).get(live.run)
+            name = next((row.config for row in self.runs if row.run == live.run), "")
+            self.query_one("#headline", Line).show(headline(live, place, name, instance))
             self.query_one(PhaseBar).show(phases(live))
             bar = self.query_one(SystemBar)
             system = live.view.system
-            tail = money_row(live, (self.instances or {}).get(live.run))
+            tail = money_row(live, instance)
         bar.show(system, tail, list(live.cpu))
 
     def _tick(self) -> None:
@@ -343,9 +352,16 @@ class LiveScreen(ConsoleScreen):
         self.ups.tear_down([live.run], "first the artifacts are fetched: checkpoints, events, report")
 
 
-def _batches(operations: "Operations", run: str) -> "Iterable[FollowBatch]":
+def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool]) -> "Iterable[FollowBatch]":
     """The run as it grows, or, where no instance of it is known any more, as its mirror holds it."""
-    try:
-        yield from operations.follow(run)
-    except (NotFoundError, ProviderError):
-        yield from operations.read(run)
+    while True:
+        try:
+            yield from operations.follow(run)
+            return
+        except NotFoundError:
+            if is_cancelled() or operations.status(operations.registry.find(run)).ended:
+                break
+        except ProviderError:
+            break
+        time.sleep(_LAUNCH_SECONDS)  # it is being launched, and nothing is rented yet
+    yield from operations.read(run)

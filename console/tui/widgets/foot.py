@@ -127,6 +127,39 @@ class TeardownBar(Panel):
         return [[("▌", "bad"), *drop_spans(line, width - 1)] for line in self.lines[:height]]
 
 
+class WrappedBar(Panel):
+    """One row over up to three lines; hidden while it is empty."""
+
+    FRAMED: ClassVar[bool] = False
+    DEFAULT_CSS = """
+    WrappedBar { height: 1; max-height: 3; background: $panel; display: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.row: Row = []
+
+    def show(self, row: Row) -> None:
+        """Show a row; an empty one hides the bar."""
+        self.row = row
+        self.display = bool(row)
+        self._fit()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        self.styles.height = max(1, min(3, len(wrap_row(self.row, self.app.size.width))))
+        self.changed()
+
+    def draw(self, width: int, height: int) -> list[Row]:
+        return wrap_row(self.row, width)[:height]
+
+
+class LaunchBar(WrappedBar):
+    """A launch under way, or why the last one failed."""
+
+
 class WorkBar(Panel):
     """A data command at work: what, how far; hidden while there is none."""
 

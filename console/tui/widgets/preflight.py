@@ -1,10 +1,15 @@
 """What is known before paying: checks, time, money; and what to do while the store is empty."""
 
 from console.api import Check, Level, Preflight
-from console.tui.drawing.text import Row, duration, usd, wrap_row
+from console.tui.drawing.text import Row, drop_spans, duration, usd, wrap_row
 from console.tui.widgets.panel import Panel
 
-_MARKS = {Level.OK: ("✓", "good"), Level.WARNING: ("!", "warn"), Level.FAILED: ("✗", "bad")}
+_MARKS = {
+    Level.OK: ("✓", "good"),
+    Level.WARNING: ("!", "warn"),
+    Level.DANGER: ("‼", "bad"),
+    Level.FAILED: ("✗", "bad"),
+}
 
 
 class PreflightPanel(Panel):
@@ -36,24 +41,27 @@ class PreflightPanel(Panel):
         failed = sum(check.level is Level.FAILED for check in self.preflight.checks)
         if failed:
             return [(f"{failed} to mend first", "bad")]
-        return [("ready: ", "good"), ("enter", "key"), (" launches", "good")]
+        if self.preflight.usd_per_hour:
+            price = f" asks, again rents at {usd(self.preflight.usd_per_hour)}/h"
+            return [("ready: ", "good"), ("enter", "key"), (price, "good")]
+        return [("ready: ", "good"), ("enter", "key"), (" launches, free", "good")]
 
     def draw(self, width: int, height: int) -> list[Row]:
         invitation = [[(" ", "text"), *row] for row in wrap_row(self.invitation, width - 2)]
         rows: list[Row] = [*invitation, []] if self.invitation else []
         if self.preflight is None:
             return rows or [[(" checking", "muted")]]
-        money = _money_row(self.preflight)
-        room = height - len(rows) - 1
+        money = [drop_spans(_money_row(self.preflight), width)]
+        room = height - len(rows) - len(money)
         rows += check_rows(self.preflight.checks, width, max(1, room), hints=not self.invitation)
-        rows += [[] for _ in range(height - len(rows) - 1)]
-        return [*rows[: height - 1], money]
+        rows += [[] for _ in range(height - len(rows) - len(money))]
+        return [*rows[: height - len(money)], *money]
 
 
 def check_rows(checks: tuple[Check, ...], width: int, room: int, *, hints: bool = True) -> list[Row]:
-    """Failed checks first, each with its hint; then warnings; what is well side by side."""
+    """Failed checks first, each with its hint; then dangers and warnings; what is well side by side."""
     rows: list[Row] = []
-    for level in (Level.FAILED, Level.WARNING):
+    for level in (Level.FAILED, Level.DANGER, Level.WARNING):
         mark, ink = _MARKS[level]
         for check in checks:
             if check.level is level:
@@ -74,6 +82,8 @@ def check_rows(checks: tuple[Check, ...], width: int, room: int, *, hints: bool 
             used += len(check.text) + 5
     if len(well) > 1:
         rows.append(well)
+    if len(rows) > room and hints and all(check.level is not Level.FAILED for check in checks):
+        return check_rows(checks, width, room, hints=False)  # the balance matters more
     if len(rows) > room:
         hidden = len(rows) - room + 1
         return [*rows[: room - 1], [(f" … {hidden} more lines: enlarge the terminal", "muted")]]
@@ -81,14 +91,19 @@ def check_rows(checks: tuple[Check, ...], width: int, room: int, *, hints: bool 
 
 
 def _money_row(preflight: Preflight) -> Row:
-    seconds = preflight.expected_seconds
-    row: Row = [(" ", "text")]
-    if seconds is None:
-        row.append(("first run of this config here: duration unknown", "muted"))
+    """What it will cost, on what ground that is said, and what it can cost at most."""
+    seconds, price = preflight.expected_seconds, preflight.usd_per_hour
+    row: Row = [(" expected ", "muted")]
+    if not price:
+        row += [("$0.00", "text bold"), (" here", "muted")]
+    elif preflight.expected_usd is None:
+        row += [("unknown", "text bold"), (f" at {usd(price)}/h", "muted")]
     else:
-        row += [("≈ ", "muted"), (duration(seconds), "text"), (" as earlier runs took", "muted")]
-    row += [("   expected ", "muted"), (usd(preflight.expected_usd), "text bold")]
-    if preflight.usd_per_hour:
-        row.append((f" at {usd(preflight.usd_per_hour)}/h", "muted"))
-    row += [("   cap ", "muted"), (usd(preflight.cap_usd) if preflight.cap_usd else "none needed", "text")]
+        row += [(usd(preflight.expected_usd), "text bold"), (f" at {usd(price)}/h", "muted")]
+    if price:
+        row += [("   at most ", "muted"), (usd(preflight.cap_usd), "text bold")]
+    if seconds is None:
+        row.append(("   this config never ran from here", "muted"))
+    else:
+        row.append((f"   ≈ {duration(seconds)} as earlier runs took", "muted"))
     return [*row, (f"   ends after {preflight.deadline_hours:g} h whatever happens", "muted")]

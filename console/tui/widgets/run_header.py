@@ -23,14 +23,24 @@ def status_ink(status: str) -> str:
     return _STATUS_INKS.get(status, "text")
 
 
-def headline(live: "LiveRun", place: str) -> Row:
-    """local_2task · 7f3a · running on cpu · attempt 1 · operator epoch 18."""
+def headline(live: "LiveRun", place: str, config: str = "", instance: "InstanceRow | None" = None) -> Row:
+    """local_2task · 7f3a · running on cpu, vast 18342 RTX 4090 · attempt 1 · operator epoch 18.
+
+    Args:
+        live: the run.
+        place: which of how many runs it is.
+        config: its name while no event has told it.
+        instance: where it runs.
+    """
     view = live.view
     status = str(live.status) if live.status is not None else "reading"
-    row: Row = [(f" {view.name or 'run'}", "title"), (f" · {live.run}", "muted"), (" · ", "muted")]
+    row: Row = [(f" {view.name or config or 'run'}", "title"), (f" · {live.run}", "muted"), (" · ", "muted")]
     row.append((status, f"{status_ink(status)} bold"))
     if view.device:
         row.append((f" on {view.device}", "text"))
+    if instance is not None and instance.provider != "local":
+        joint = "," if view.device else " on"
+        row.append((f"{joint} {instance.provider} {instance.instance} {instance.what}".rstrip(), "text"))
     if view.attempt > 1:
         row.append((f" · attempt {view.attempt}", "warn"))
     if view.stage and not view.done:

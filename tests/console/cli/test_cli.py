@@ -47,7 +47,7 @@ def test_an_empty_home_answers_every_list_with_an_empty_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "code", "says"),
     [
-        (["lauch"], 2, "usage", "Did you mean 'launch'"),
+        (["lauch"], 2, "usage", "'launch'"),
         (["launch"], 2, "usage", "CONFIG"),
         (["launch", "nowhere.yaml"], 3, "config", "no config"),
         (["launch", "local_2task", "--set", "training.noice=0"], 3, "config", "training.noice"),

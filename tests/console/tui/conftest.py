@@ -1,6 +1,7 @@
 """Recorded runs in a temporary home, and what a person would see of them."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +13,25 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
-from console.api import FollowBatch, InstanceRow, Money, RunRow, RunStatus, TeardownStep, Transition
-from console.fleet.model import InstanceKind, InstanceState
+from console.api import (
+    Check,
+    FleetState,
+    FollowBatch,
+    InstanceRow,
+    Launched,
+    LaunchRequest,
+    Level,
+    Market,
+    Money,
+    Preflight,
+    ProviderProblem,
+    RunRow,
+    RunStatus,
+    TeardownStep,
+    Transition,
+    VolumeRow,
+)
+from console.fleet.model import ANY_MACHINE, InstanceKind, InstanceState, Offer, OfferQuery
 from console.home import Home
 from console.operations import Operations
 from ups.config import load_train_config
@@ -155,6 +173,15 @@ def instance(run: str | None = "1124-aaaa", **changes: Any) -> InstanceRow:
     return InstanceRow(**{**values, **changes})
 
 
+def offer(identifier: str, price: float, *, provider: str = "", gpu: str = "RTX 4090") -> Offer:
+    """Something that may be rented, or this machine where it costs nothing."""
+    where = provider or ("vast" if price else "local")
+    name, region = (gpu, "Poland, PL") if price else ("CPU", "here")
+    return Offer(
+        identifier, where, name, 1, 24.0 if price else 0.0, price, 16, 64.0, 100.0, 860.0, 0.997, region
+    )
+
+
 @dataclass
 class FakeOperations(Operations):
     """Operations over a recorded run whose instance is imaginary: rented, followed and torn down."""
@@ -165,6 +192,15 @@ class FakeOperations(Operations):
     teardown_error: Exception | None = None
     money_shown: Money = field(default_factory=lambda: Money(0.29, 3.31, 25.0, 1, 0))
     ended: bool = False
+    volumes: list[VolumeRow] = field(default_factory=list)
+    problems: list[ProviderProblem] = field(default_factory=list)
+    market: list[Market] = field(default_factory=lambda: [Market("local", (offer("this-machine", 0.0),))])
+    queries: list[OfferQuery] = field(default_factory=list)
+    checks: tuple[Check, ...] = ()
+    launched: list[LaunchRequest] = field(default_factory=list)
+    launch_goes_on: threading.Event = field(default_factory=threading.Event)
+    launch_error: Exception | None = None
+    abandoned: list[str] = field(default_factory=list)
 
     def runs(self) -> list[RunRow]:
         status = RunStatus.STOPPED if self.ended else RunStatus.RUNNING
@@ -181,8 +217,40 @@ class FakeOperations(Operations):
             yield FollowBatch(RunStatus.RUNNING, reader.read())
             time.sleep(0.02)
 
-    def fleet(self) -> list[InstanceRow]:
-        return self.rows
+    def fleet_state(self, *, oldest_s: float = 0.0, volumes: bool = True) -> FleetState:
+        return FleetState(tuple(self.rows), tuple(self.volumes), tuple(self.problems), time.time())
+
+    def guards(self, label: str) -> list[str]:
+        return ["its own watchdog"]
+
+    def reconcile(self, **_: object) -> list[Transition]:
+        return []
+
+    def markets(self, query: OfferQuery = ANY_MACHINE) -> list[Market]:
+        self.queries.append(query)
+        return self.market
+
+    def preflight(self, request: LaunchRequest) -> Preflight:
+        offers = {offer.id: offer for market in self.market for offer in market.offers}
+        price = offers[request.rent.offer_id or "this-machine"].usd_per_hour
+        checks = (Check(Level.OK, "vast key accepted, $21.40 left"), *self.checks)
+        return Preflight(checks, TASKS, price, 2400.0, price * 2 / 3, price * 2, 12.0)
+
+    def launch(
+        self, request: LaunchRequest, say: Callable[[str], None] = print, named: Callable[[str], None] = print
+    ) -> Launched:
+        self.launched.append(request)
+        named("1124-aaaa")
+        say("renting RTX 4090 of vast")
+        while not self.launch_goes_on.wait(0.02):
+            say("the provider says: loading")
+        if self.launch_error is not None:
+            raise self.launch_error
+        say("installing the runtime")
+        return Launched("1124-aaaa", "18342")
+
+    def abandon_launch(self, run: str) -> None:
+        self.abandoned.append(run)
 
     def money(self) -> Money:
         return self.money_shown

@@ -106,7 +106,7 @@ async def test_a_failing_operation_is_one_notice_with_its_hint(
 
 async def test_a_defect_is_a_notice_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     operations = Operations(home)
-    monkeypatch.setattr(operations, "offers", lambda: 1 / 0)
+    monkeypatch.setattr(operations, "markets", lambda _: 1 / 0)
     async with UpsConsole(operations).run_test(size=SIZE) as pilot:
         await until_seen(pilot, "asking for offers: ZeroDivisionError")
 
@@ -276,14 +276,16 @@ async def test_the_fleet_tells_ours_orphans_and_others_apart(home: Home) -> None
     async with UpsConsole(operations).run_test(size=SIZE) as pilot:
         await pilot.press("3")
         screen = await until_seen(pilot, "● vast-18342", "▲ 18290", "○ 17702", "✓ 18111", "▲ 1 orphan")
-        assert "none: orphan, x destroys it" in screen
+        assert "orphan: x ends it" in screen
         assert "not ours, left alone" in screen
         assert "▲ 1 orphan" in screen.splitlines()[0]
         assert "$0.60/h  today $3.31 of $25" in screen.splitlines()[0]
+        await until_seen(pilot, "history of 18290", "nobody here waits for it: x ends it")
+        await pilot.press("down")
         await until_seen(
             pilot, "history of vast-18342", "intended → requested", "ends by itself when its run is over"
         )
-        await pilot.press("down", "down", "x")
+        await pilot.press("down", "x")
         await until_seen(pilot, "somebody else's: it is never touched")
         await pilot.press("down", "x")
         await until_seen(pilot, "it is destroyed already")

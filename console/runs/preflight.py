@@ -1,0 +1,202 @@
+"""What is checked before paying: config, data, machine, account, price, caps."""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.api import Check, LaunchRequest, Level, Preflight, RentOptions
+from console.fleet import money
+from console.fleet.guards import guard_checks
+from console.fleet.ledger import Ledger
+from console.fleet.model import Offer
+from console.fleet.offers import NoOfferError, Ranking
+from console.runs import configs, data
+from console.runs.registry import Registry
+from console.runs.sites import Site
+from console.settings import Settings
+from ups.errors import StoreError, UpsError
+
+if TYPE_CHECKING:
+    from ups.config import TrainConfig
+
+CAP_FACTOR = 3.0
+"""A run may cost so many times what is expected, where its user sets no cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Checks a request against everything that can be known; changes and spends nothing."""
+
+    ledger: Ledger
+    registry: Registry
+    settings: Settings
+    site: Site
+
+    def preflight(self, request: LaunchRequest, history: Sequence[float], *, precompute: bool) -> Preflight:
+        """Check `request`.
+
+        Args:
+            request: what shall run.
+            history: seconds that earlier runs of the same config took here.
+            precompute: it trains from latent caches.
+        """
+        checks: list[Check] = []
+        tasks: tuple[str, ...] = request.tasks
+        config = None
+        try:
+            path, config = resolve(request)
+            tasks = config.data.task
+            checks.append(Check(Level.OK, f"config {path.stem} valid, {len(tasks)} tasks"))
+        except UpsError as error:
+            checks.append(failed(error))
+        if config is not None:
+            checks.extend(_supported(config))
+            checks.extend(self._data(config, request, precompute))
+        checks.extend(self._home())
+        checks.extend(self.site.checks(request.rent))
+        offer = self._offer(request.rent, checks)
+        price = offer.usd_per_hour if offer else 0.0
+        expected = statistics.median(history) if history else None
+        expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
+        if price == 0.0:
+            expected_usd = 0.0
+        cap = cap_usd(request.rent, price, expected_usd)
+        try:
+            check_day_cap(self.ledger, self.settings, request.rent, price, expected_usd)
+        except UpsError as error:
+            checks.append(failed(error))
+        return Preflight(
+            checks=tuple(checks),
+            tasks=tasks,
+            usd_per_hour=price,
+            expected_seconds=expected,
+            expected_usd=expected_usd,
+            cap_usd=cap,
+            deadline_hours=request.rent.max_hours,
+        )
+
+    def _data(self, config: "TrainConfig", request: LaunchRequest, precompute: bool) -> Iterator[Check]:
+        from ups.store import open_store
+
+        try:
+            store = open_store(self.settings.store_url, self.settings.store_environment)
+        except UpsError as error:
+            yield failed(error)
+            return
+        yield from data.checks(store, config.data.task)
+        if precompute or request.cache_version is not None:
+            yield from data.cache_checks(store, config, request)
+
+    def _home(self) -> Iterator[Check]:
+        try:
+            self.registry.check_writable()
+        except StoreError as error:
+            yield failed(error)
+
+    def _offer(self, rent: RentOptions, checks: list[Check]) -> Offer | None:
+        """What would be rented; None where nothing new would be."""
+        if rent.instance is not None:
+            return None
+        try:
+            offer = choose(self.site.rank(rent), rent)
+        except UpsError as error:
+            checks.append(failed(error))
+            return None
+        checks.append(Check(Level.OK, f"{offer.provider}: {offer.gpu}, {offer.cpu_cores} cores, "
+                                      f"${offer.usd_per_hour:.2f}/h"))  # fmt: skip
+        checks.extend(guard_checks(self.site.provider.capabilities))
+        return offer
+
+
+def choose(ranking: Ranking, rent: RentOptions) -> Offer:
+    """The offer that was asked for, or the best.
+
+    Raises:
+        NoOfferError: it is not there.
+    """
+    return candidates(ranking, rent)[0]
+
+
+def candidates(ranking: Ranking, rent: RentOptions) -> list[Offer]:
+    """The offers to try, one after the other; at least one.
+
+    Raises:
+        NoOfferError: there is none, or not the one that was asked for.
+    """
+    wanted = rent.offer_id
+    if wanted is None:
+        ranking.best()
+        return list(ranking.chosen)
+    chosen = [offer for offer in ranking.chosen if _is_offer(wanted, offer)]
+    if chosen:
+        return chosen
+    for offer, reason in ranking.passed_over:
+        if _is_offer(wanted, offer):
+            raise NoOfferError(
+                f"offer {wanted} will not do: {reason}", hint="choose another, or ask for less"
+            )
+    raise NoOfferError(f"{rent.provider} has no offer {wanted}", hint="`ups-console offers` lists them")
+
+
+def _is_offer(wanted: str, offer: Offer) -> bool:
+    """Whether it is the offer of that id, or of that plan in some region."""
+    return wanted in (offer.id, offer.id.partition("@")[0])
+
+
+def check_day_cap(
+    ledger: Ledger, settings: Settings, rent: RentOptions, usd_per_hour: float, expected_usd: float | None
+) -> None:
+    """Refuse what would pass the cap of the run or of the day; an unknown duration counts as an hour.
+
+    Raises:
+        OverBudgetError: names the cap, what is spent and what is expected.
+    """
+    money.check_caps(
+        ledger.entries(),
+        time.time(),
+        expected_usd=usd_per_hour if expected_usd is None else expected_usd,
+        cap_run_usd=rent.budget_usd if expected_usd is not None else None,
+        cap_day_usd=settings.cap_usd_per_day,
+    )
+
+
+def before_paying(preflight: Preflight) -> Iterator[str]:
+    """What a user should have read before anything is rented."""
+    for check in preflight.checks:
+        if check.level in (Level.DANGER, Level.WARNING):
+            yield f"{'‼' if check.level is Level.DANGER else '!'} {check.text}"
+    expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
+    yield (
+        f"${preflight.usd_per_hour:.2f}/h, expected {expected}, at most ${preflight.cap_usd:.2f}; "
+        f"ends after {preflight.deadline_hours:g} h whatever happens"
+    )
+
+
+def cap_usd(rent: RentOptions, usd_per_hour: float, expected_usd: float | None) -> float:
+    """What a run may cost at most: as asked, else a multiple of what is expected up to the deadline."""
+    longest = usd_per_hour * rent.max_hours
+    if rent.budget_usd is not None:
+        return rent.budget_usd
+    return longest if expected_usd is None else min(longest, CAP_FACTOR * expected_usd)
+
+
+def resolve(request: LaunchRequest) -> "tuple[Path, TrainConfig]":
+    """The config's path and its content with what the request overrides."""
+    return configs.load(request.config, tasks=request.tasks, stage=request.stage, overrides=request.overrides)
+
+
+def failed(error: UpsError) -> Check:
+    """An error as a check that failed."""
+    return Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
+
+
+def _supported(config: "TrainConfig") -> Iterator[Check]:
+    from ups.capabilities import unsupported
+
+    for problem in unsupported(config):
+        yield Check(Level.FAILED, problem, hint="`--stage operator` runs that stage alone", code="config")
+    if config.logging.wandb.enabled:
+        yield Check(Level.WARNING, "W&B is not available in this version: metrics stay here")
