@@ -70,7 +70,6 @@ class Publisher:
             StoreError: the store refused, or does not hold what was sent.
         """
         results = [self._directory.spec_path, *self._checkpoint_files()]
-        results += [self._directory.datasets_path] if self._directory.datasets_path.exists() else []
         results += files_below(self._directory.rollouts) if self._directory.rollouts.is_dir() else []
         results += [self._directory.report_path] if self._directory.report_path.exists() else []
         uploaded = self._upload_all(results, progress)
@@ -91,7 +90,10 @@ class Publisher:
         return uploaded
 
     def _checkpoint_files(self) -> list[Path]:
-        return [file for path in current_checkpoints(self._directory) for file in files_below(path)]
+        """With what goes on from them has to know besides: their data, and what each stage has reached."""
+        beside = (self._directory.datasets_path, self._directory.stages_path)
+        files = [file for path in current_checkpoints(self._directory) for file in files_below(path)]
+        return [*files, *(path for path in beside if path.exists())]
 
     def _upload_all(self, files: Sequence[Path], progress: Progress) -> int:
         stored = {found.key: found.bytes for found in self._store.list(self._prefix)}

@@ -49,8 +49,19 @@ def recall(store: ObjectStore, local: RunDirectory, prefix: str) -> list[str]:
     missing = [name for name in names if not (local.checkpoints / name / _STATE).exists()]
     for name in missing:
         _recall_checkpoint(store, f"{prefix}/checkpoints/{name}", local.checkpoints / name)
+    if missing:
+        _recall_beside(store, prefix, local)
     _recall_written(store, prefix, local)
     return missing
+
+
+def _recall_beside(store: ObjectStore, prefix: str, local: RunDirectory) -> None:
+    """What belongs to the checkpoints that have just come: their data, and what each stage has reached."""
+    for path in (local.datasets_path, local.stages_path):
+        if store.find(f"{prefix}/{path.name}") is not None:
+            partial = path.with_name(f".{path.name}.part")
+            partial.write_bytes(store.read_bytes(f"{prefix}/{path.name}"))
+            partial.replace(path)
 
 
 def _recall_written(store: ObjectStore, prefix: str, local: RunDirectory) -> None:
@@ -76,6 +87,7 @@ def _recall_checkpoint(store: ObjectStore, key: str, target: Path) -> None:
         raise StoreError(f"{store.url}/{key}/{_STATE} is damaged: {error}") from None
     if any("/" in name or name.startswith(".") for name in files):
         raise StoreError(f"{store.url}/{key}/{_STATE} names files outside of its checkpoint")
+    target.mkdir(parents=True, exist_ok=True)
     for name, sha256 in files.items():
         store.download(f"{key}/{name}", target / name, sha256=sha256)
     partial = target / f".{_STATE}.part"

@@ -18,6 +18,9 @@ from ups.errors import StoreError, UpsError
 from ups.events import Event, EventType, decode
 from ups.rundir import RunDirectory
 
+_BESIDE_CHECKPOINTS = ("datasets.json", "stages.json")
+"""A new attempt goes on with the same data, and with what the stages before have reached."""
+_REWRITTEN = ("report.json", "stages.json")
 _TAIL = 4096
 _CHUNK = 8 * 1024 * 1024
 _SLICE_S = 0.4
@@ -128,7 +131,8 @@ class Mirror:
         if event.type == EventType.ROLLOUT and isinstance(path, str):
             self._fetch(path)
         elif event.type == EventType.CHECKPOINT and isinstance(path, str):
-            self._fetch("datasets.json")  # a new attempt has to go on with the same data
+            for name in _BESIDE_CHECKPOINTS:
+                self._fetch(name)
             best = bool(event.fields.get("best"))
             self._checkpoints = {True: path} if best else {**self._checkpoints, False: path}
             self._settled.discard(path)
@@ -163,7 +167,7 @@ class Mirror:
 
     def _fetch_file(self, name: str, size: int) -> bool:
         target = self.local.root / name
-        if target.exists() and target.stat().st_size == size and name != "report.json":
+        if target.exists() and target.stat().st_size == size and name not in _REWRITTEN:
             return True
         partial = target.with_name(f".{target.name}.part")
         try:

@@ -66,6 +66,22 @@ def test_files_that_events_name_are_fetched_whole(tmp_path: Path) -> None:
     assert (local / "datasets.json").exists()
 
 
+def test_what_the_stages_have_reached_comes_with_the_checkpoints_that_go_on_from_them(tmp_path: Path) -> None:
+    remote, mirror = make(tmp_path)
+    with EventWriter(remote / "events.jsonl") as writer:
+        for stage, content in (
+            ("operator", '{"operator": {"epochs": 1}}'),
+            ("control", '{"operator": {"epochs": 2}}'),
+        ):
+            name = f"{stage}-0001"
+            (remote / "checkpoints" / name).mkdir(parents=True)
+            (remote / "checkpoints" / name / "state.json").write_text("{}")
+            (remote / "stages.json").write_text(content)  # of the same length, and another content
+            writer.write(EventType.CHECKPOINT, path=f"checkpoints/{name}", best=True)
+            mirror.pull()
+            assert (tmp_path / "mirror" / "stages.json").read_text() == content
+
+
 def test_a_path_outside_of_the_run_is_refused(tmp_path: Path) -> None:
     remote, mirror = make(tmp_path)
     with EventWriter(remote / "events.jsonl") as writer:
