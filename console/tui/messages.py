@@ -6,6 +6,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from console.fleet.model import OfferQuery
     from console.operations import (
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from console.tui.drawing.rollout import Rollout
 
 
-class OperationFailed(Message):
+class Told(Message):
+    """Base of all of them."""
+
+
+class OperationFailed(Told):
     """An operation raised; the text is for people."""
 
     def __init__(self, what: str, message: str, hint: str = "", code: str = "") -> None:
@@ -35,7 +40,7 @@ class OperationFailed(Message):
         self.what, self.text, self.hint, self.code = what, message, hint, code
 
 
-class SettingsRead(Message):
+class SettingsRead(Told):
     """config.toml and the environment were read."""
 
     def __init__(self, settings: "Settings") -> None:
@@ -43,7 +48,7 @@ class SettingsRead(Message):
         self.settings = settings
 
 
-class MoneyRead(Message):
+class MoneyRead(Told):
     """The figures of the top line."""
 
     def __init__(self, money: "Money") -> None:
@@ -54,7 +59,7 @@ class MoneyRead(Message):
         return isinstance(message, MoneyRead)
 
 
-class Reconciled(Message):
+class Reconciled(Told):
     """The ledger was held against the providers."""
 
     def __init__(self, transitions: "Sequence[Transition]") -> None:
@@ -62,7 +67,7 @@ class Reconciled(Message):
         self.transitions = transitions
 
 
-class ConfigsRead(Message):
+class ConfigsRead(Told):
     """The configs that can be launched."""
 
     def __init__(self, configs: "Sequence[ConfigEntry]") -> None:
@@ -70,7 +75,7 @@ class ConfigsRead(Message):
         self.configs = configs
 
 
-class OffersRead(Message):
+class OffersRead(Told):
     """What each provider would rent."""
 
     def __init__(self, markets: "Sequence[Market]", query: "OfferQuery") -> None:
@@ -78,7 +83,7 @@ class OffersRead(Message):
         self.markets, self.query = markets, query
 
 
-class DryRunRead(Message):
+class DryRunRead(Told):
     """What a launch would send."""
 
     def __init__(self, steps: "Sequence[DryStep]") -> None:
@@ -86,7 +91,7 @@ class DryRunRead(Message):
         self.steps = steps
 
 
-class LaunchNamed(Message):
+class LaunchNamed(Told):
     """The run that is being launched has its id."""
 
     def __init__(self, run: str) -> None:
@@ -94,7 +99,7 @@ class LaunchNamed(Message):
         self.run = run
 
 
-class LaunchFailed(Message):
+class LaunchFailed(Told):
     """A launch ended without a run."""
 
     def __init__(self, text: str, hint: str) -> None:
@@ -102,7 +107,7 @@ class LaunchFailed(Message):
         self.text, self.hint = text, hint
 
 
-class LaunchStepped(Message):
+class LaunchStepped(Told):
     """A launch did something."""
 
     def __init__(self, text: str) -> None:
@@ -110,7 +115,7 @@ class LaunchStepped(Message):
         self.text = text
 
 
-class DataRead(Message):
+class DataRead(Told):
     """What the store holds of each task."""
 
     def __init__(self, datasets: "Sequence[DatasetRow]") -> None:
@@ -118,7 +123,7 @@ class DataRead(Message):
         self.datasets = datasets
 
 
-class InventoryRead(Message):
+class InventoryRead(Told):
     """What the store holds, and what it costs."""
 
     def __init__(self, inventory: "Inventory") -> None:
@@ -126,7 +131,7 @@ class InventoryRead(Message):
         self.inventory = inventory
 
 
-class DeletionWeighed(Message):
+class DeletionWeighed(Told):
     """Which living runs use what the user wants to delete."""
 
     def __init__(self, task: str, version: str, runs: "Sequence[str]") -> None:
@@ -134,7 +139,7 @@ class DeletionWeighed(Message):
         self.task, self.version, self.runs = task, version, runs
 
 
-class DataProgressed(Message):
+class DataProgressed(Told):
     """A data command came further."""
 
     def __init__(self, what: str, done: int, total: int) -> None:
@@ -145,7 +150,7 @@ class DataProgressed(Message):
         return isinstance(message, DataProgressed)
 
 
-class DataChanged(Message):
+class DataChanged(Told):
     """A data command ended; `states` where it verified."""
 
     def __init__(self, done: str, states: "Mapping[str, str]") -> None:
@@ -153,7 +158,7 @@ class DataChanged(Message):
         self.done, self.states = done, states
 
 
-class PreflightRead(Message):
+class PreflightRead(Told):
     """The checks for a request."""
 
     def __init__(self, request: "LaunchRequest", preflight: "Preflight") -> None:
@@ -161,7 +166,7 @@ class PreflightRead(Message):
         self.request, self.preflight = request, preflight
 
 
-class RunLaunched(Message):
+class RunLaunched(Told):
     """A run was started."""
 
     def __init__(self, launched: "Launched") -> None:
@@ -169,7 +174,7 @@ class RunLaunched(Message):
         self.launched = launched
 
 
-class RunsRead(Message):
+class RunsRead(Told):
     """All runs, the newest first."""
 
     def __init__(self, runs: "Sequence[RunRow]") -> None:
@@ -177,7 +182,7 @@ class RunsRead(Message):
         self.runs = runs
 
 
-class ReportRead(Message):
+class ReportRead(Told):
     """The evaluation of a run; None where it has none."""
 
     def __init__(self, run: str, report: "dict[str, object] | None") -> None:
@@ -185,7 +190,15 @@ class ReportRead(Message):
         self.run, self.report = run, report
 
 
-class FleetRead(Message):
+class NextWritten(Told):
+    """The config that comes next after a run was written."""
+
+    def __init__(self, path: "Path") -> None:
+        super().__init__()
+        self.path = path
+
+
+class FleetRead(Told):
     """All instances and volumes."""
 
     def __init__(self, state: "FleetState") -> None:
@@ -193,7 +206,7 @@ class FleetRead(Message):
         self.state = state
 
 
-class TransitionsRead(Message):
+class TransitionsRead(Told):
     """The history of an instance, and who guards it."""
 
     def __init__(self, label: str, transitions: "Sequence[Transition]", guards: "Sequence[str]") -> None:
@@ -201,7 +214,7 @@ class TransitionsRead(Message):
         self.label, self.transitions, self.guards = label, transitions, guards
 
 
-class VolumeDeleted(Message):
+class VolumeDeleted(Told):
     """A block volume is gone."""
 
     def __init__(self, volume: str) -> None:
@@ -209,7 +222,7 @@ class VolumeDeleted(Message):
         self.volume = volume
 
 
-class PageRead(Message):
+class PageRead(Told):
     """Lines to be read on a page of their own."""
 
     def __init__(self, heading: str, lines: "Sequence[str]") -> None:
@@ -217,7 +230,7 @@ class PageRead(Message):
         self.heading, self.lines = heading, lines
 
 
-class ShellReady(Message):
+class ShellReady(Told):
     """The command that opens a shell on a box."""
 
     def __init__(self, argv: "Sequence[str]") -> None:
@@ -225,7 +238,7 @@ class ShellReady(Message):
         self.argv = list(argv)
 
 
-class RunChanged(Message):
+class RunChanged(Told):
     """The followed run has something new; what it is lies in its `LiveRun`."""
 
     def __init__(self, run: str) -> None:
@@ -236,7 +249,7 @@ class RunChanged(Message):
         return isinstance(message, RunChanged) and message.run == self.run
 
 
-class RolloutRead(Message):
+class RolloutRead(Told):
     """A rollout file was read."""
 
     def __init__(self, key: tuple[str, int], rollout: "Rollout | None") -> None:
@@ -244,7 +257,7 @@ class RolloutRead(Message):
         self.key, self.rollout = key, rollout
 
 
-class TeardownStepped(Message):
+class TeardownStepped(Told):
     """A teardown did something."""
 
     def __init__(self, target: str, step: "TeardownStep") -> None:
@@ -252,7 +265,7 @@ class TeardownStepped(Message):
         self.target, self.step = target, step
 
 
-class TeardownEnded(Message):
+class TeardownEnded(Told):
     """A teardown is over; `error` tells what is not verified."""
 
     def __init__(self, target: str, error: str | None) -> None:

@@ -13,6 +13,7 @@ from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
 from console.tui.drawing.text import Row
+from console.tui.messages import Told
 from console.tui.widgets.foot import KeyBar, LaunchBar, NoticeBar, TeardownBar, WorkBar
 from console.tui.widgets.panel import Panel
 from console.tui.widgets.top import TopBar
@@ -100,6 +101,16 @@ class ConsoleScreen(Screen[None]):
         self.refresh_data()
 
     # --- workers ----------------------------------------------------------------------------
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its widgets are there: when the console is left they go before its last timers."""
+        return bool(self.query(TopBar))
+
+    async def _on_message(self, message: Message) -> None:
+        if isinstance(message, Told) and not self.is_whole:
+            return  # a worker's last word
+        await super()._on_message(message)
 
     def operate(
         self,

@@ -75,7 +75,7 @@ class FleetScreen(ConsoleScreen):
         self._read_transitions()
 
     def _poll(self) -> None:
-        if self.is_active:
+        if self.is_active and self.is_whole:
             self._look(_ASK_SECONDS)
 
     # --- what was read -----------------------------------------------------------------------

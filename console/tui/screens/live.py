@@ -229,7 +229,7 @@ class LiveScreen(ConsoleScreen):
 
     def _tick(self) -> None:
         """The age of the last event moves on also when nothing comes."""
-        if self.is_active and self.live is not None and not self.live.view.done:
+        if self.is_active and self.is_whole and self.live is not None and not self.live.view.done:
             self._show_head()
 
     # --- rollouts ----------------------------------------------------------------------------
