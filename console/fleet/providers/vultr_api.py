@@ -337,6 +337,15 @@ class VultrApi:
         self._pacer.accepted(kind)
         return answer
 
+    def _get(self, path: str, query: Mapping[str, str] | None) -> "httpx.Response":
+        import httpx
+
+        try:
+            return self._kept.get(path, params=dict(query or {}))
+        except httpx.RemoteProtocolError:  # the server may have closed the kept connection meanwhile
+            with self._new_client() as client:
+                return client.get(path, params=dict(query or {}))
+
     def _once(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, str] | None
     ) -> Answer:
@@ -344,7 +353,7 @@ class VultrApi:
 
         try:
             if method == "GET":
-                response = self._kept.get(path, params=dict(query or {}))
+                response = self._get(path, query)
             else:
                 # A kept connection may be dead already, and what is sent into it counts as unanswered.
                 with self._new_client() as client:
