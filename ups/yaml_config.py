@@ -214,39 +214,57 @@ def _place(location: list[str], places: Mapping[str, str]) -> str | None:
 def _override(content: dict[str, Any], override: str) -> list[str]:
     """Write one `key.path=value` into the content; returns the parts of the key."""
     key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
+    if not separator or not all(key.strip().split(".")):
         raise ConfigError(f"--set {override}: write key.path=value")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+    return write_key(content, key.strip(), value, f"--set {override}")
+
+
+def write_key(content: dict[str, Any], key: str, value: Any, source: str) -> list[str]:
+    """Write a value at a dotted key path, where a number stands for an entry of a list.
+
+    Args:
+        content: what is changed; sections on the way are copied.
+        key: the path.
+        value: parsed.
+        source: who writes it, for errors.
+
+    Returns:
+        The parts of the key.
+
+    Raises:
+        ConfigError: the path leads through something that is no section, or past the end of a list.
+    """
+    parts = key.split(".")
     holder: Any = content
     for depth, part in enumerate(parts):
-        index = _index(holder, part, override, ".".join(parts[:depth]))
+        index = _index(holder, part, source, ".".join(parts[:depth]))
         if depth == len(parts) - 1:
             holder[index] = value
             break
         child = holder.get(index) if isinstance(holder, dict) else holder[index]
         # Copied on the way down: two sections that share a YAML anchor must not change together.
-        holder[index] = list(child) if isinstance(child, list) else _mapping(child, override, part)
+        holder[index] = list(child) if isinstance(child, list) else _mapping(child, source, part)
         holder = holder[index]
     return parts
 
 
-def _index(holder: Any, part: str, override: str, parent: str) -> Any:
+def _index(holder: Any, part: str, source: str, parent: str) -> Any:
     if isinstance(holder, dict):
         return part
     if part.isdecimal() and int(part) < len(holder):
         return int(part)
-    raise ConfigError(f"--set {override}: {parent} has {len(holder)} entries, counted from 0")
+    raise ConfigError(f"{source}: {parent} has {len(holder)} entries, counted from 0")
 
 
-def _mapping(child: Any, override: str, part: str) -> dict[str, Any]:
+def _mapping(child: Any, source: str, part: str) -> dict[str, Any]:
     if child is None:
         return {}
     if not isinstance(child, dict):
-        raise ConfigError(f"--set {override}: {part} is not a section")
+        raise ConfigError(f"{source}: {part} is not a section")
     return dict(child)
 
 

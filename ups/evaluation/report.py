@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ups.config import Evaluation, Gates, Ttc
+from ups.config import Evaluation, Ttc
 from ups.data.split import Split, open_split
 from ups.errors import DataError
 from ups.evaluation import metrics
+from ups.evaluation.gates import decide
 from ups.evaluation.guarantees import guarantees, states_before
 from ups.evaluation.pdebench import PdebenchMetrics
 from ups.evaluation.predictor import Predictor, load
 from ups.evaluation.preparation import search
 from ups.evaluation.rollout import Steps, Trajectories, one_step, reconstruction, rollout, trajectories
 from ups.evaluation.ttc import Search
+from ups.evaluation.validation_curves import Curves
 
 Progress = Callable[[str, int, int], None]
 """(what, done, total)."""
@@ -39,6 +41,8 @@ def evaluate(
     device: str,
     progress: Progress = lambda what, done, total: None,
     ttc: Ttc | None = None,
+    curves: Curves | None = None,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on whole splits.
 
@@ -50,6 +54,8 @@ def evaluate(
         device: torch device.
         progress: called with the samples evaluated of each task and split.
         ttc: test-time compute to judge beside; null or not enabled: symmetric averaging alone.
+        curves: validation curves of the run that trained it, for the plateau rule of its gates.
+        limit: trajectories of each split at most, from the first; null: all.
 
     Returns:
         `{"checkpoint", "splits": {split: {"tasks", "aggregate", "ttc"}}, "gates"}`; JSON-able, figures that
@@ -71,42 +77,18 @@ def evaluate(
             if ttc is not None and ttc.enabled
             else None
         )
-        judged = {task: _judge(predictor, file, settings, progress, found) for task, file in held.items()}
+        judged = {
+            task: _judge(predictor, file, settings, progress, found, limit) for task, file in held.items()
+        }
         tasks = {task: _figures(predictor, scores) for task, scores in judged.items()}
         results[split] = {
             "tasks": tasks,
             "aggregate": _aggregate(tasks, list(judged.values())),
             "ttc": _averaging(tasks) if found is None else _searching(judged, found),
         }
-    decisive = results.get("test") or next(iter(results.values()))
     assert predictor.config is not None
-    return {
-        "checkpoint": str(checkpoint.name),
-        "splits": results,
-        "gates": gates(decisive["aggregate"]["one_step"], predictor.config.gates),
-    }
-
-
-def gates(aggregate: float | None, thresholds: Gates) -> dict[str, Any]:
-    """What the decision gates of a chain of runs say to an aggregate one-step nRMSE.
-
-    Returns:
-        `{"aggregate", "proceed", "stop", "decision"}`; the decision is `proceed`, `stop`, `review` (between
-        the two, or with only one threshold and that not reached) or null where no gate is set.
-    """
-    decision: str | None = None
-    if thresholds.proceed is not None or thresholds.stop is not None:
-        decision = "review"
-        if aggregate is None or (thresholds.stop is not None and aggregate > thresholds.stop):
-            decision = "stop"
-        elif thresholds.proceed is not None and aggregate <= thresholds.proceed:
-            decision = "proceed"
-    return {
-        "aggregate": aggregate,
-        "proceed": thresholds.proceed,
-        "stop": thresholds.stop,
-        "decision": decision,
-    }
+    report = {"checkpoint": str(checkpoint.name), "splits": results}
+    return {**report, "gates": decide(report, predictor.config, curves or {}).to_json()}
 
 
 class _Scores:
@@ -137,13 +119,18 @@ class _Scores:
 
 
 def _judge(
-    predictor: Predictor, file: Path, settings: Evaluation, progress: Progress, found: Search | None
+    predictor: Predictor,
+    file: Path,
+    settings: Evaluation,
+    progress: Progress,
+    found: Search | None,
+    limit: int | None,
 ) -> _Scores:
     """Score one task's file."""
     fields = open_split(file)
     scores, done = _Scores(fields), 0
     for given in trajectories(
-        fields, predictor, batch_size=settings.batch_size, steps=settings.rollout_steps
+        fields, predictor, batch_size=settings.batch_size, steps=settings.rollout_steps, limit=limit
     ):
         _score(scores, predictor, given, settings.batch_size)
         if found is not None:

@@ -10,12 +10,12 @@ import torch
 
 from tests.ups.converted import advection, write_advection, write_converted
 from tests.ups.training.jobs import make_job, run_job, tiny_config, tiny_datasets
-from ups.config import Evaluation, Gates
+from ups.config import Evaluation
 from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation import predictions
 from ups.evaluation.predictor import load
-from ups.evaluation.report import evaluate, gates
+from ups.evaluation.report import evaluate
 from ups.physics import symmetries
 
 Datasets = dict[str, dict[str, Path]]
@@ -179,16 +179,3 @@ def test_another_grid_or_task_is_refused(trained: tuple[Path, Datasets], tmp_pat
     path = write_converted(tmp_path / "b.h5", "burgers1d", "test", {"states": states}, beta, dt=0.05)
     with pytest.raises(DataError, match="knows only advection1d, darcy2d"):
         predictions.write(trained[0], path, "burgers1d", tmp_path / "out.npz")
-
-
-@pytest.mark.parametrize(
-    ("aggregate", "proceed", "stop", "decision"),
-    [
-        (0.05, 0.1, 0.3, "proceed"), (0.2, 0.1, 0.3, "review"), (0.4, 0.1, 0.3, "stop"),
-        (0.2, 0.1, None, "review"), (None, 0.1, None, "stop"), (0.2, None, None, None),
-    ],
-)  # fmt: skip
-def test_gates(
-    aggregate: float | None, proceed: float | None, stop: float | None, decision: str | None
-) -> None:
-    assert gates(aggregate, Gates(proceed=proceed, stop=stop))["decision"] == decision
