@@ -6,100 +6,77 @@ published file and by what was taken of it. So a request that was cut short is s
 """
 
 import argparse
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from remote import precompute
-from remote.output import Output
 from remote.precompute import Building
 from ups import catalog
 from ups.data import commit
-from ups.data.cache_shape import CacheShape
 from ups.data.convert import ImportResult, Labour, import_sources
 from ups.data.download import Fetching, download, file_md5, missing_bytes
-from ups.data.published import DARUS_URL, PublishedFile, published_files, read_table
+from ups.data.preprocessing import cache_shape, files_of, preprocess_job
+from ups.data.published import PublishedFile
 from ups.data.raw import RawFile, Reading, open_raw
 from ups.data.remote_file import RemoteOrigin
 from ups.data.selection import Selection
 from ups.data.unfinished import refuse_full
-from ups.errors import ConfigError, DataError, NotFoundError, UsageError
+from ups.errors import ConfigError, DataError, NotFoundError
 from ups.events import PhaseState
+from ups.preprocess_job import PreprocessJob
 from ups.store import ObjectStore
 from ups.tasks import task_spec
 
-URL_VARIABLE = "UPS_DARUS_URL"
-"""Where files come from by default, if not from DaRUS."""
+
+class Voice(Protocol):
+    """Hears what is being done; `remote.output.Output` is one."""
+
+    def progress(self, what: str, done: int, total: int, *, unit: str = "samples") -> None: ...
+
+    def phase(self, phase: str, state: PhaseState, detail: str = "") -> None: ...
+
+    def warn(self, code: str, message: str, hint: str = "") -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is wanted of which files."""
+    """What is wanted of which files, and how this machine goes about it."""
 
-    tasks: tuple[str, ...]
-    base: str
-    """A directory that holds the published files, or a URL: `PublishedFile.url` says of which kinds."""
+    job: PreprocessJob
     work: Path
     """Where files are downloaded to."""
-    selection: Selection = field(default_factory=Selection)
-    limit: int | None = None
-    """The first so many files of each task."""
-    whole: bool = True
-    """Download files, and check their MD5, rather than read parts of them where they are."""
-    table: Path | None = None
-    """Of published files; None: PDEBench's."""
-    replace: bool = False
-    cache: CacheShape | None = None
-    splits: tuple[str, ...] = catalog.SPLITS
-    """Whose latents are cached; a dataset always has all."""
     labour: Labour = field(default_factory=Labour)
     fetching: Fetching = field(default_factory=Fetching)
 
     @property
     def folder(self) -> Path | None:
-        """The directory of published files, where `base` is one."""
-        return None if "://" in self.base else Path(self.base)
+        """The directory of published files, where they are in one."""
+        return Path(self.job.base) if self.job.is_local else None
 
 
 def request_of(options: argparse.Namespace, labour: Labour) -> Request:
-    """The request that command-line options make.
-
-    Raises:
-        UsageError: options that belong together are not together, or a split does not exist.
-    """
-    if (options.cache_dim is None) != (options.cache_tokens is None):
-        raise UsageError("--cache-dim and --cache-tokens go together", hint="give both, or neither")
-    if options.splits and options.cache_dim is None:
-        raise UsageError(
-            "--splits says of which splits latents are cached, and no cache is asked for",
-            hint="add --cache-dim and --cache-tokens; a dataset always has all splits",
-        )
-    splits = _listed(options.splits or ",".join(catalog.SPLITS))
-    if unknown := set(splits) - set(catalog.SPLITS):
-        raise UsageError(f"there is no split {', '.join(unknown)}", hint=", ".join(catalog.SPLITS))
-    cache = None
-    if options.cache_dim is not None:
-        dim, tokens = options.cache_dim, options.cache_tokens
-        version = f"upt_{dim}d_{tokens}tok"
-        cache = CacheShape.of_version(version, dim=dim, tokens=tokens, dtype=options.cache_dtype)
-    return Request(
-        tasks=_listed(options.tasks),
-        base=options.base or os.environ.get(URL_VARIABLE) or DARUS_URL,
-        work=options.work,
-        selection=Selection(options.samples, options.resolution, options.stride),
-        limit=options.limit,
-        whole=options.whole or (options.samples is None and not options.partial),
+    """The request that command-line options make; raises as `preprocess_job`."""
+    job = preprocess_job(
+        _listed(options.tasks),
+        base=options.base,
         table=options.table,
+        limit=options.limit,
+        samples=options.samples,
+        resolution=options.resolution,
+        stride=options.stride,
+        whole=True if options.whole else False if options.partial else None,
         replace=options.replace,
-        cache=cache,
-        splits=splits,
-        labour=labour,
+        cache_dim=options.cache_dim,
+        cache_tokens=options.cache_tokens,
+        cache_dtype=options.cache_dtype,
+        splits=_listed(options.splits or ""),
     )
+    return Request(job, options.work, labour)
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -128,22 +105,22 @@ class Outcome:
         return f"{self.task}: {what}; now {samples} samples{caches}"
 
 
-def preprocess(request: Request, store: ObjectStore, output: Output) -> list[Outcome]:
+def preprocess(request: Request, store: ObjectStore, voice: Voice) -> list[Outcome]:
     """Do what a request asks for, task by task; what the store has of it is left as it is.
 
     Raises:
-        NotFoundError: a task, a table or a file does not exist, or nothing is published of a task.
+        NotFoundError: a directory or a file does not exist.
         DataError: a file does not fit, or the store's dataset of a task is something else.
         DownloadError: a server does not hand out a file, or one with another MD5.
         StoreError: the store, or the directory to work in, cannot be written or has no room.
     """
     if request.folder is not None and not request.folder.is_dir():
         raise NotFoundError(
-            f"there is no directory {request.base}", hint="--from takes a directory, or a URL with ://"
+            f"there is no directory {request.folder}", hint="--from takes a directory, or a URL with ://"
         )
-    table = read_table(request.table)
-    files = {task: published_files(table, task, limit=request.limit) for task in request.tasks}
-    return [_Task(task, request, store, output).execute(files[task]) for task in request.tasks]
+    return [
+        _Task(task, request, store, voice).execute(files_of(request.job, task)) for task in request.job.tasks
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +130,12 @@ class _Task:
     name: str
     request: Request
     store: ObjectStore
-    output: Output
+    voice: Voice
 
     @property
     def selection(self) -> Selection:
-        asked = self.request.selection
+        job = self.request.job
+        asked = Selection(job.samples, job.resolution, job.stride)
         return replace(asked, stride=1) if task_spec(self.name).static else asked
 
     def execute(self, files: Sequence[PublishedFile]) -> Outcome:
@@ -181,7 +159,7 @@ class _Task:
             return files  # importing says what is to be done about it
         asked = self.selection.to_json()
         held = {str(source.get("md5", "")): source.get("selection", {}) for source in entry.provenance}
-        if self.request.replace:
+        if self.request.job.replace:
             return [] if held == dict.fromkeys((file.md5 for file in files), asked) else files
         other = next((selection for selection in held.values() if selection != asked), asked)
         if "" in held or other != asked:
@@ -190,20 +168,20 @@ class _Task:
         return [file for file in files if file.md5 not in held]
 
     def _import(self, files: Sequence[PublishedFile]) -> ImportResult:
-        fetched = self._fetch(files) if self.request.whole else {}
-        self.output.phase("convert", PhaseState.STARTED, f"{self.name}, {len(files)} files")
+        fetched = self._fetch(files) if self.request.job.whole else {}
+        self.voice.phase("convert", PhaseState.STARTED, f"{self.name}, {len(files)} files")
         result = import_sources(
             self.store,
             self.name,
             [self._source(file, fetched) for file in files],
-            replace=self.request.replace,
+            replace=self.request.job.replace,
             labour=self.request.labour,
-            progress=self.output.progress,
+            progress=self.voice.progress,
             transfer=partial(self._bytes, f"transfer {self.name}"),
         )
         for note in result.notes:
-            self.output.warn("data", f"{self.name}: {note}")
-        self.output.phase("convert", PhaseState.FINISHED, self.name)
+            self.voice.warn("data", f"{self.name}: {note}")
+        self.voice.phase("convert", PhaseState.FINISHED, self.name)
         if self.request.folder is None:
             for path in fetched.values():
                 shutil.rmtree(path.parent, ignore_errors=True)
@@ -212,23 +190,23 @@ class _Task:
     def _fetch(self, files: Sequence[PublishedFile]) -> dict[str, Path]:
         """MD5 → file on this machine, proven to have it."""
         folder, request = self.request.folder, self.request
-        self.output.phase("fetch", PhaseState.STARTED, f"{self.name}, {len(files)} files")
+        self.voice.phase("fetch", PhaseState.STARTED, f"{self.name}, {len(files)} files")
         if folder is not None:
             paths = {file.md5: folder / file.file for file in files}
             for md5, path in paths.items():
                 self._prove(path, md5)
         else:
             paths = {file.md5: request.work / file.md5 / file.file for file in files}
-            needed = sum(missing_bytes(file.url(request.base), paths[file.md5]) for file in files)
+            needed = sum(missing_bytes(file.url(request.job.base), paths[file.md5]) for file in files)
             refuse_full(self.name, request.work, needed)
             for file in files:
                 notes = download(
-                    file.url(request.base), paths[file.md5], md5=file.md5,
+                    file.url(request.job.base), paths[file.md5], md5=file.md5,
                     progress=self._bytes, fetching=request.fetching,
                 )  # fmt: skip
                 for note in notes:
-                    self.output.warn("download", note)
-        self.output.phase("fetch", PhaseState.FINISHED, self.name)
+                    self.voice.warn("download", note)
+        self.voice.phase("fetch", PhaseState.FINISHED, self.name)
         return paths
 
     def _prove(self, path: Path, md5: str) -> None:
@@ -239,7 +217,7 @@ class _Task:
             raise DataError(f"{path} has the MD5 {found}, it should be {md5}", hint="download it again")
 
     def _bytes(self, what: str, done: int, total: int) -> None:
-        self.output.progress(what, done, total, unit="bytes")
+        self.voice.progress(what, done, total, unit="bytes")
 
     def _source(self, file: PublishedFile, fetched: Mapping[str, Path]) -> RawFile:
         request = self.request
@@ -247,32 +225,33 @@ class _Task:
             return open_raw(self.name, fetched[file.md5], Reading(self.selection, md5=file.md5))
         if request.folder is not None:
             return open_raw(self.name, request.folder / file.file, Reading(self.selection, md5=file.md5))
-        origin = RemoteOrigin(file.url(request.base), file.file, request.fetching.patience)
+        origin = RemoteOrigin(file.url(request.job.base), file.file, request.fetching.patience)
         return open_raw(self.name, Path(file.file), Reading(self.selection, origin, file.md5))
 
     def _cache(self) -> dict[str, int]:
         """Split → bytes of the caches that were built."""
-        shape = self.request.cache
+        job = self.request.job
+        shape = cache_shape(job)
         if shape is None:
             return {}
         building = Building(self.request.labour)
         try:
-            recipes = precompute.missing(self.store, [self.name], shape, self.request.splits)
+            recipes = precompute.missing(self.store, [self.name], shape, job.splits)
         except ConfigError as error:  # the dataset is there: runs train from its fields
-            self.output.warn("precompute", f"{self.name} is not cached: {error.message}", error.hint)
+            self.voice.warn("precompute", f"{self.name} is not cached: {error.message}", error.hint)
             recipes = []
         state = PhaseState.STARTED if recipes else PhaseState.SKIPPED
-        self.output.phase("precompute", state, f"{self.name}, {shape.version}")
+        self.voice.phase("precompute", state, f"{self.name}, {shape.version}")
         built = {}
         with tempfile.TemporaryDirectory(prefix="ups-precompute-") as scratch:
             for recipe in recipes:
                 file = precompute.stored_file(self.store, recipe, Path(scratch))
                 record = precompute.build(
-                    self.store, recipe, file, shape.version, self.output.progress, building
+                    self.store, recipe, file, shape.version, self.voice.progress, building
                 )
                 built[recipe.split] = record.bytes
         if recipes:
-            self.output.phase("precompute", PhaseState.FINISHED, self.name)
+            self.voice.phase("precompute", PhaseState.FINISHED, self.name)
         return built
 
 

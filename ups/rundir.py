@@ -14,17 +14,18 @@ Free of torch.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ups.config import StageName, TrainConfig
 from ups.errors import NotFoundError, StoreError
+from ups.preprocess_job import PreprocessJob
 
 DatasetPins = dict[str, dict[str, str]]
 """task → split → sha256 of the converted file."""
@@ -62,8 +63,19 @@ class RunSpec(BaseModel):
     """Version of that cache; naming one asks for it. null: the version that is named after its shape."""
     cache_dtype: Literal["float16", "float32"] = "float16"
     """Of that cache: float16 takes half the room, float32 changes no bit of what is learned."""
+    smoke: bool = False
+    """Before training, take one step of everything in a directory of its own, and fail there if it fails."""
     code_version: str
     config_sha256: str
+    preprocess: PreprocessJob | None = None
+    """Convert published files into the store instead of training; run.yaml then has no `config`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_config(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("preprocess") and not content.get("config"):
+            return {**content, "config": no_training(content.get("tasks") or ())}
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,14 @@ class RunDirectory:
 
 def render_spec(spec: RunSpec) -> str:
     """The text of run.yaml."""
-    return yaml.safe_dump(json.loads(spec.model_dump_json()), sort_keys=False, allow_unicode=True)
+    left_out = {"config"} if spec.preprocess is not None else None
+    content = json.loads(spec.model_dump_json(exclude=left_out))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def no_training(tasks: Sequence[str]) -> TrainConfig:
+    """The config of a run that does not train, of no account."""
+    return TrainConfig.model_validate({"data": {"task": list(tasks)}, "stages": {"operator": {"epochs": 1}}})
 
 
 def config_sha256(config: TrainConfig | Mapping[str, Any]) -> str:
