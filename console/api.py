@@ -198,6 +198,8 @@ class RentOptions:
     """Deadline: after so many hours the instance ends, whatever runs."""
     budget_usd: float | None = None
     """Cap of this run."""
+    smoke: bool = True
+    """A rented box tries one step of everything before it trains."""
     image: str = ""
     """Docker image, or the provider's id of an operating system; empty: the provider's default."""
     volume_gb: float | None = None
@@ -265,13 +267,18 @@ class PreprocessRequest:
     cache_dim: int | None = None
     """With `cache_tokens`: build a latent cache of these sizes."""
     cache_tokens: int | None = None
-    cache_dtype: str = "float16"
+    cache_dtype: Literal["float16", "float32"] = "float16"
     splits: tuple[str, ...] = ()
     """Whose latents are cached; empty: all."""
     num_workers: int | None = None
     """Processes; None: one for each core."""
-    provider: str = "local"
-    """Where it is done; so far on this machine only."""
+    rent: RentOptions = RentOptions()
+    """Where it is done."""
+    note: str = ""
+
+
+RunRequest = LaunchRequest | PreprocessRequest
+"""What becomes a run."""
 
 
 class Level(StrEnum):
@@ -344,6 +351,101 @@ class RunRow:
     skill: dict[str, bool]
     """False where a task is not better than persistence."""
     note: str
+    verdict: str = ""
+    """Of its decision gates; empty: none are set, or it was not evaluated."""
+    next_config: str = ""
+    """What the verdict says comes next; empty: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """The config that the gates of a run say comes next."""
+
+    run: str
+    verdict: str
+    reasons: tuple[str, ...]
+    base: str
+    """Name of the config that it is made of."""
+    patch: dict[str, object]
+    """What is changed in it."""
+    why: str
+    name: str
+    """Its own name."""
+    text: str
+    """The YAML."""
+
+
+class PhaseState(StrEnum):
+    """How a phase of a plan stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    NEXT = "next"
+    BLOCKED = "blocked"
+    """Its run missed the gates, and they do not say what comes next."""
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRow:
+    """One phase of a plan."""
+
+    name: str
+    why: str
+    state: PhaseState
+    runs: tuple[str, ...]
+    """Of its configs and what was made of them, the newest first."""
+    run: str | None
+    """The one that decides."""
+    verdict: str
+    reason: str
+    """Why it is blocked."""
+    missing_data: tuple[str, ...]
+    """Tasks of which the store holds no verified dataset."""
+    config: str | None
+    """What it would launch; None: nothing, or it is done."""
+    after: str | None
+    """The run whose gates made that config; None: it is the plan's own."""
+    cache: str | None
+    """Version of the latent cache it trains from; None: from the fields."""
+    cache_is_there: bool
+    cache_saves_seconds: float | None
+    """By which a run starts earlier with the cache; None where it is not built."""
+    cache_saves_usd: float | None
+    expected_seconds: float | None
+    expected_usd: float | None
+    """Still to come; None: unknown."""
+    basis: str
+    """What the expectation rests on."""
+    usd: float
+    """What its runs have cost so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanState:
+    """Where a chain of runs stands."""
+
+    plan: str
+    why: str
+    phases: tuple[PhaseRow, ...]
+    current: int | None
+    """Index of the phase that one is in; None: all are done."""
+    usd_per_hour: float | None
+    """Of what would be rented; None where it is not known."""
+    price_basis: str
+    usd_spent: float
+    usd_to_come: float
+    """Of the phases whose cost is known."""
+    unknown: tuple[str, ...]
+    """The phases to come whose cost is not."""
+    budget_usd: float | None
+    within_budget: bool | None
+    """What is spent and known fits; None: no budget was given."""
+
+    @property
+    def phase(self) -> PhaseRow | None:
+        """The phase that one is in."""
+        return None if self.current is None else self.phases[self.current]
 
 
 @dataclass(frozen=True, slots=True)

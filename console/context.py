@@ -10,6 +10,8 @@ from console.api import KILOBYTES, Progress
 from ups.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from console.fleet.ledger import Entry, Ledger
     from console.fleet.providers.base import Provider
     from console.home import Home
@@ -119,8 +121,20 @@ class Context:
         provider = self.provider(entry.provider)
         return Teardown(self.ledger, self.registry, provider, self.home.locks, self.store)
 
-    def remote(self, arguments: list[str], progress: Progress | None) -> "tuple[dict[str, Any], list[str]]":
-        """The last record of `python -m remote ARGUMENTS`, and its warnings."""
+    def remote(
+        self,
+        arguments: list[str],
+        progress: Progress | None,
+        *,
+        environment: "Mapping[str, str] | None" = None,
+    ) -> "tuple[dict[str, Any], list[str]]":
+        """The last record of `python -m remote ARGUMENTS`, and its warnings.
+
+        Args:
+            arguments: the subcommand and its options.
+            progress: told what is being done.
+            environment: of the process beyond this one's; None: what opens the store.
+        """
         from console.runs import runtime
 
         warnings: list[str] = []
@@ -129,14 +143,14 @@ class Context:
             if record.get("type") == "warning":
                 warnings.append(str(record.get("message")))
             elif progress is not None and record.get("type") == "progress":
-                _pass_on(record, progress)
+                pass_on(record, progress)
 
-        environment = self.settings.store_environment
-        return runtime.call(arguments, on_record, environment=environment), warnings
+        given = self.settings.store_environment if environment is None else environment
+        return runtime.call(arguments, on_record, environment=given), warnings
 
 
-def _pass_on(record: "dict[str, Any]", progress: Progress) -> None:
-    """Tell of a `progress` record; bytes as kilobytes, which people can read."""
+def pass_on(record: "Mapping[str, Any]", progress: Progress) -> None:
+    """Tell of a `progress` record or event; bytes as kilobytes, which people can read."""
     what, done, total = str(record.get("task") or record.get("phase")), record["done"], record["total"]
     if record.get("unit") == "bytes":
         what, done, total = f"{what}{KILOBYTES}", -(-done // 1000), -(-total // 1000)

@@ -105,6 +105,8 @@ class DataOperations(Context):
     def preprocess(self, request: PreprocessRequest, progress: Progress | None = None) -> list[str]:
         """Convert published files, or parts of them, into the store; what is there already is kept.
 
+        This is done on this machine; on a rented one it is a run, which `launch` starts.
+
         Args:
             request: which files, and which part of them.
             progress: told what is being done.
@@ -113,16 +115,14 @@ class DataOperations(Context):
             What the user should know beside the success.
 
         Raises:
-            UpsError: unknown task or provider, nothing published, a server or the store refuses; a
+            UsageError: the request is to be done on a rented machine.
+            UpsError: unknown task, nothing published, a server or the store refuses; a
                 dataset is as it was, or complete.
         """
         from ups.tasks import task_spec
 
-        if request.provider != "local":
-            raise UsageError(
-                f"preprocessing on {request.provider} is not available in this version",
-                hint="it runs on this machine: --provider local",
-            )
+        if self.provider(request.rent.provider).capabilities.rented:
+            raise UsageError(f"preprocessing on {request.rent.provider} is a run", hint="launch it")
         for task in request.tasks:
             task_spec(task)
         return self.remote(_preprocess_arguments(request, self), progress)[1]

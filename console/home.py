@@ -39,6 +39,11 @@ class Home:
         return self.root / "config.toml"
 
     @property
+    def configs(self) -> Path:
+        """The user's own configs: what the gates of a run wrote, and anything put there."""
+        return self.root / "configs"
+
+    @property
     def locks(self) -> Path:
         return self.root / "cache" / "locks"
 

@@ -56,6 +56,18 @@ from console.api import (
     Money as Money,
 )
 from console.api import (
+    NextStep as NextStep,
+)
+from console.api import (
+    PhaseRow as PhaseRow,
+)
+from console.api import (
+    PhaseState as PhaseState,
+)
+from console.api import (
+    PlanState as PlanState,
+)
+from console.api import (
     Preflight as Preflight,
 )
 from console.api import (
@@ -96,11 +108,10 @@ from console.fleet.model import InstanceKind as InstanceKind
 from console.fleet.model import InstanceState as InstanceState
 from console.fleet.model import Offer as Offer
 from console.fleet_operations import FleetOperations
-from console.run_operations import RunOperations
-from console.store_operations import StoreOperations
+from console.plan_operations import PlanOperations
 
 
-class Operations(StoreOperations, DataOperations, RunOperations, FleetOperations):
+class Operations(PlanOperations, DataOperations, FleetOperations):
     """Everything a user can do, over one home. Methods may be called from several threads."""
 
     def doctor(self) -> list[Check]:

@@ -10,11 +10,11 @@ from console.api import (
     DryStep,
     FollowBatch,
     Launched,
-    LaunchRequest,
     Market,
     Preflight,
     Progress,
     RentOptions,
+    RunRequest,
     RunRow,
     RunStatus,
 )
@@ -26,12 +26,19 @@ from ups.errors import NotFoundError, UpsError, UsageError
 if TYPE_CHECKING:
     from console.fleet.ledger import Entry
     from console.runs.follow import Follower
+    from console.runs.jobs import Job
     from console.runs.launch import Launcher
     from console.runs.registry import RunHandle
 
 
 Say = Callable[[str], None]
 """Told of each step of a launch."""
+
+
+def _job(request: RunRequest) -> "Job":
+    from console.runs.jobs import job_of
+
+    return job_of(request)
 
 
 def _unheard(text: str) -> None:
@@ -42,11 +49,15 @@ class RunOperations(Context):
     """From a config to a report."""
 
     def configs(self) -> list[ConfigEntry]:
-        """The shipped training configs, each with why it cannot be launched, if so."""
+        """The shipped training configs and the user's own, each with why it cannot be launched, if so.
+
+        One of the user's hides a shipped one of the same name.
+        """
         from console.runs import configs, history
 
         entries = []
-        for path in configs.shipped():
+        paths = {path.stem: path for path in (*configs.shipped(), *configs.of_user(self.home.configs))}
+        for path in paths.values():
             seconds = history.durations(self.registry, path.stem)
             entries.append(configs.describe(path, seconds))
         return entries
@@ -87,19 +98,23 @@ class RunOperations(Context):
         site = self.site(provider)
         return Launcher(self.ledger, self.registry, self.settings, site, self.home.locks, self.start_guard)
 
-    def preflight(self, request: LaunchRequest) -> Preflight:
-        """Everything that can be known before paying; changes and spends nothing."""
-        return self._launcher(request.rent.provider).preflight(request, self._durations(request))
+    def preflight(self, request: RunRequest) -> Preflight:
+        """Everything that can be known before paying; changes and spends nothing.
 
-    def dry_run(self, request: LaunchRequest) -> list[DryStep]:
+        Raises:
+            UpsError: of a preprocessing: what is wished makes no job.
+        """
+        return self._launcher(request.rent.provider).preflight(_job(request))
+
+    def dry_run(self, request: RunRequest) -> list[DryStep]:
         """The requests, scripts and files of a launch, with secrets masked; nothing is sent.
 
         Raises:
             UpsError: the first failed check.
         """
-        return self._launcher(request.rent.provider).dry_run(request, self._durations(request))
+        return self._launcher(request.rent.provider).dry_run(_job(request))
 
-    def launch(self, request: LaunchRequest, say: Say = _unheard, named: Say = _unheard) -> Launched:
+    def launch(self, request: RunRequest, say: Say = _unheard, named: Say = _unheard) -> Launched:
         """Rent, ship and start; returns once the run's process was started.
 
         Args:
@@ -110,18 +125,13 @@ class RunOperations(Context):
         Raises:
             UpsError: the first failed check, or what the provider refused; nothing stays rented.
         """
-        return self._launcher(request.rent.provider).launch(request, self._durations(request), say, named)
+        return self._launcher(request.rent.provider).launch(_job(request), say, named)
 
     def abandon_launch(self, run: str) -> None:
         """Ask whoever launches a run to stop and to destroy what was rented for it; waits for nothing."""
         for entry in self.ledger.of_run(run):
             if entry.living and entry.state is not InstanceState.RUNNING:
                 self.ledger.ask_to_end(entry.label, "the launch was left")
-
-    def _durations(self, request: LaunchRequest) -> list[float]:
-        from console.runs import history
-
-        return history.durations(self.registry, request.config.stem)
 
     def _follower(self, run: str) -> "Follower":
         from console.runs.follow import Follower
@@ -181,10 +191,12 @@ class RunOperations(Context):
         return [directory.root for directory in self.registry.find(run).attempts()]
 
     def report(self, run: str) -> dict[str, Any]:
-        """The evaluation of a run. Raises NotFoundError where it has none yet."""
-        from console.runs import history
+        """The evaluation of a run, and what its gates say. Raises NotFoundError where it has none yet."""
+        from console.runs import decisions
 
-        return history.read_report(self.registry.find(run).latest)
+        handle = self.registry.find(run)
+        report = decisions.read_report(handle.latest)
+        return {**report, "gates": decisions.gates_of(handle, report)}
 
     def stop(self, run: str) -> None:
         """Ask a run to stop at its next safe point; its follower then tears the instance down.
@@ -228,6 +240,39 @@ class RunOperations(Context):
             raise UsageError(f"run {handle.run} has succeeded while nobody looked; its results are here now",
                              hint=f"`ups-console report {handle.run}` shows them")  # fmt: skip
         return self._launcher(entry.provider if entry else "local").resume(handle, entry, say)
+
+    def wandb_sync(self, run: str, progress: Progress | None = None) -> dict[str, Any]:
+        """Send what the mirror of a run holds to Weights & Biases; what is there already stays as it is.
+
+        Returns:
+            `run`, `url`, the `rows` and `pictures` sent, and `missing`: in words, what was not here.
+
+        Raises:
+            ConfigError: wandb is not installed, or W&B refuses or does not answer.
+            LoginError: there is no key.
+            NotFoundError: nothing of the run is here.
+        """
+        from console.runs import reporting
+
+        handle = self.registry.find(run)
+        reporting.require_key(self.settings)
+        attempts = handle.attempts()
+        sent: dict[str, Any] = {"run": handle.run, "url": None, "rows": 0, "pictures": 0, "missing": []}
+        for number, local in enumerate(attempts, start=1):
+            record = None
+            if local.events_path.exists():
+                record, _ = self.remote(
+                    ["track", str(local.root), "--send"], None, environment=self.settings.wandb_environment
+                )
+                sent["url"] = record["url"]
+                sent["rows"] += record["rows"]
+                sent["pictures"] += record["pictures"]
+            sent["missing"] += reporting.gaps(local, record)
+            if progress is not None:
+                progress("attempts", number, len(attempts))
+        if sent["url"] is None:
+            raise NotFoundError(f"no events of run {handle.run} are here yet, so nothing can be sent")
+        return sent
 
     def provider_log(self, name: str, *, tail: int = 200) -> Sequence[str]:
         """What the provider itself logged of a run's box, or of an instance.

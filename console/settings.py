@@ -13,6 +13,7 @@ from console.fleet.model import ANY_MACHINE, OfferQuery
 from console.home import Home
 from console.storage import StorageTerms
 from ups.errors import ConfigError
+from ups.wandb_terms import VARIABLES as _WANDB_VARIABLES
 
 DEFAULT_CAP_USD_PER_DAY = 25.0
 RENTING = ("vast", "vultr")
@@ -71,6 +72,8 @@ class Settings:
     box: BoxTerms = BoxTerms()
     box_store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What opens the store for a rented box: the narrower key, where one is given."""
+    wandb_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What says where, and with which key, runs report to Weights & Biases."""
     fleet_pace: float = 1.0
     """Every interval and patience of the fleet times this; below 1 where all accounts are simulated only."""
     warnings: tuple[str, ...] = ()
@@ -113,6 +116,7 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
             device=variables.get("UPS_REMOTE_DEVICE") or None,
         ),
         box_store_environment={**opening, **_box_key(variables)},
+        wandb_environment={name: variables[name] for name in _WANDB_VARIABLES if variables.get(name)},
         fleet_pace=_fleet_pace(variables.get(PACE_VARIABLE, ""), accounts),
         warnings=tuple(_lone_keys(store, variables)),
     )

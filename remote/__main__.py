@@ -10,7 +10,9 @@ import sys
 _USAGE = """usage: python -m remote COMMAND …
 
   run RUN_DIR                      execute a run: hydrate, precompute, train, evaluate, publish
+  smoke DIRECTORY                  take one step of everything, for a run that asks for it before it trains
   publish RUN_DIR                  publish what there is of a run that has died
+  track RUN_DIR [--send]           report a run to Weights & Biases
   make TASK… --store URL           generate datasets with the reference solvers
   import TASK FILE… --store URL    convert raw PDEBench-layout files into the store
   preprocess --tasks A,B --store URL

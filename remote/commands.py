@@ -67,6 +67,19 @@ def _run(options: Options, output: Output) -> int:
     return execute(options.run_dir, as_json=output.as_json)
 
 
+# --- smoke ----------------------------------------------------------------------------------
+
+
+def _declare_smoke(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("work", type=Path, metavar="DIRECTORY", help="as a run has prepared it")
+
+
+def _smoke(options: Options, output: Output) -> int:
+    from remote.smoke import execute
+
+    return execute(options.work.absolute())
+
+
 # --- publish --------------------------------------------------------------------------------
 
 
@@ -89,6 +102,26 @@ def _publish(options: Options, output: Output) -> int:
             lambda done, total: output.progress("results", done, total, unit="bytes")
         )
     output.done(f"{uploaded} files published to {spec.store}", files=uploaded)
+    return 0
+
+
+# --- track ----------------------------------------------------------------------------------
+
+
+def _declare_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a directory with a run.yaml")
+    parser.add_argument("--send", action="store_true", help="send what is there, online, and end")
+
+
+def _track(options: Options, output: Output) -> int:
+    from remote.tracker import follow, send
+    from ups.rundir import RunDirectory
+
+    directory = RunDirectory(options.run_dir.absolute())
+    if not options.send:
+        return follow(directory)
+    sent = send(directory)
+    output.done(f"{sent['rows']} rows, {sent['pictures']} pictures: {sent['url']}", **sent)
     return 0
 
 
@@ -389,9 +422,11 @@ def _table(report: dict[str, object]) -> str:
 
 COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
+    "smoke": Command("Take one step of everything for a run that asks for it.", _declare_smoke, _smoke),
     "publish": Command(
         "Publish what there is of a run that does not do it itself.", _declare_publish, _publish
     ),
+    "track": Command("Report a run to Weights & Biases.", _declare_track, _track),
     "make": Command("Generate datasets with the reference solvers.", _declare_make, _make),
     "import": Command("Convert raw files of a task into the store.", _declare_import, _import),
     "export": Command("Write a dataset in a layout that others read.", _declare_export, _export),

@@ -36,10 +36,12 @@ def write_report(
     Raises:
         StoreError: the report cannot be written.
     """
+    from ups.evaluation import validation_curves
     from ups.evaluation.report import evaluate
 
     held = dict(_with_splits(datasets, RUN_SPLITS))
-    report = evaluate(checkpoint, held, RUN_SPLITS, spec.config.evaluation, device, progress)
+    curves = validation_curves.read([directory.events_path])
+    report = evaluate(checkpoint, held, RUN_SPLITS, spec.config.evaluation, device, progress, curves=curves)
     report = {
         "run": spec.run,
         **finite(report),
@@ -89,7 +91,7 @@ def summary(report: Report) -> dict[str, Any]:
         "split": "test",
         "tasks": {task: _figures(values) for task, values in test["tasks"].items()},
         "aggregate": _figures(test["aggregate"]),
-        "decision": (report.get("gates") or {}).get("decision"),
+        "verdict": (report.get("gates") or {}).get("verdict"),
     }
 
 
@@ -112,6 +114,7 @@ def judge(
         ConfigError: a reward of the test-time compute cannot tell a task's candidates apart.
         NotFoundError: no task of the datasets is one the checkpoint knows.
     """
+    from ups.evaluation import validation_curves
     from ups.evaluation.report import evaluate
     from ups.models import checkpoint as checkpoints
 
@@ -120,7 +123,10 @@ def judge(
     if not held:
         raise NotFoundError(f"{checkpoint} was trained on {', '.join(known)}, not on {', '.join(datasets)}")
     found = checkpoints.read(checkpoint)
-    report: Report = finite(evaluate(found.path, held, splits, settings, device, progress, ttc))
+    curves = validation_curves.read([RunDirectory(checkpoint).events_path])  # there are none beside a copy
+    report: Report = finite(
+        evaluate(found.path, held, splits, settings, device, progress, ttc, curves=curves)
+    )
     return report
 
 

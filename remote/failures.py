@@ -29,6 +29,14 @@ class Failure:
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
 
+class ReportedError(Exception):
+    """A failure that another process has explained already."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 def explain(error: BaseException, *, where: str = "") -> Failure:
     """The failure that an exception means.
 
@@ -36,6 +44,8 @@ def explain(error: BaseException, *, where: str = "") -> Failure:
         error: what was raised.
         where: a path to name where the exception names none.
     """
+    if isinstance(error, ReportedError):
+        return error.failure
     if isinstance(error, UpsError):
         exit_code = error.exit_code if error.exit_code in _OWN_EXIT_CODES else _RUN_FAILED
         return Failure(error.code, error.message, error.hint, exit_code)

@@ -179,8 +179,8 @@ def _where(event: Event) -> str:
 
 def _run(event: Event) -> str:
     fields = event.fields
-    tasks, stages = ", ".join(fields.get("tasks", ())), ", ".join(fields.get("stages", ()))
-    return f"run {fields.get('name')}: {tasks}; {stages}; on {fields.get('device')}"
+    what = [", ".join(fields.get(key, ())) for key in ("tasks", "stages")]
+    return f"run {fields.get('name')}: {'; '.join(filter(None, what))}; on {fields.get('device')}"
 
 
 def _phase(event: Event) -> str:

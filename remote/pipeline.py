@@ -1,5 +1,7 @@
 """A run from its run.yaml to its published results: hydrate, precompute, train, evaluate, publish.
 
+A run may ask for a smoke test before it trains (`remote.smoke`). A run that preprocesses has one phase,
+`preprocess`, in the place of all before `publish`.
 Each phase is skipped where its result is really there, so a process that died anywhere is simply
 started again in the same directory. However a run ends, short of SIGKILL, it says so in one `done`.
 """
@@ -20,15 +22,17 @@ from remote.files import write_json
 from remote.followers import RESTART_EXIT_CODE, Followers, follow
 from remote.hydrate import JUDGED, Hydrator
 from remote.journal import Journal, number, say
-from remote.publish import Publisher, content_sha256
+from remote.publish import Publisher, content_sha256, current_checkpoints
 from remote.run_caches import RunCaches
 from remote.stopping import StopSwitch
 from remote.supply import Supply
 from remote.telemetry import Telemetry
+from remote.tracking import STOPPED_S, Tracking
 from ups.catalog import SPLITS
 from ups.course import course
 from ups.errors import TrainingError, UpsError
-from ups.events import Event, EventType, PhaseState
+from ups.events import PHASES, PREPROCESS_PHASES, SMOKE_PHASE, Event, EventType, PhaseState
+from ups.preprocess_job import PreprocessJob
 from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
@@ -113,9 +117,14 @@ class Attempt:
         outcome = Outcome()
         try:
             device = self._announce()
-            with Telemetry(self._journal, self._directory.root):
+            with (
+                Tracking(self._directory, self._spec, self._journal.warn) as tracking,
+                Telemetry(self._journal, self._directory.root),
+            ):
                 self._work(device, outcome)
                 self._publish_results(outcome)
+                within_s = STOPPED_S if outcome.status == "stopped" else None
+                tracking.finish(outcome.exit_code, outcome.summary, within_s=within_s)
         except LostProcessError as error:
             self._journal.warn("lost_process", error.message, "all start anew from the last checkpoint")
             return RESTART_EXIT_CODE
@@ -136,7 +145,8 @@ class Attempt:
                 EventType.RUN,
                 name=self._spec.name,
                 tasks=list(self._spec.tasks),
-                stages=list(course(self._spec.stages)),
+                stages=[] if self._spec.preprocess else list(course(self._spec.stages)),
+                phases=self._phases(),
                 device=device,
                 world_size=self._ranks.world_size,
                 code_version=self._spec.code_version,
@@ -150,22 +160,33 @@ class Attempt:
             raise problem
         return device
 
+    def _phases(self) -> list[str]:
+        if self._spec.preprocess:
+            return list(PREPROCESS_PHASES)
+        before = PHASES.index("train") if self._spec.smoke else 0
+        return [*PHASES[:before], *([SMOKE_PHASE] if self._spec.smoke else []), *PHASES[before:]]
+
     def _work(self, device: str, outcome: Outcome) -> None:
-        """The phases up to the report; a request to stop and a failure end in `outcome`."""
+        """The phases before publishing; a request to stop and a failure end in `outcome`."""
+        job = self._spec.preprocess
         try:
-            caches = self._caches()
-            with contextlib.closing(self._supply(caches)) as supply:
-                self._hydrate(supply)
-                self._precompute(supply, caches)
-                checkpoint = self._train(supply, device)
-                report = self._evaluate(supply, checkpoint, device)
-            outcome.summary = evaluate.summary(report)
+            outcome.summary = self._learn(device) if job is None else self._preprocess(job)
         except StopRequested:
             outcome.status = "stopped"
         except Exception as error:
             if isinstance(error, LostProcessError) and self._ranks.will_be_restarted:
                 raise
             self._fail(error, outcome)
+
+    def _learn(self, device: str) -> dict[str, Any]:
+        """The phases up to the report; returns what it comes to."""
+        caches = self._caches()
+        with contextlib.closing(self._supply(caches)) as supply:
+            self._hydrate(supply)
+            self._precompute(supply, caches)
+            self._smoke(supply, device)
+            checkpoint = self._train(supply, device)
+            return evaluate.summary(self._evaluate(supply, checkpoint, device))
 
     # --- phases -----------------------------------------------------------------------------
 
@@ -195,6 +216,17 @@ class Attempt:
             self._journal.progress(phase, task, done, total, unit)
 
         return progress
+
+    def _preprocess(self, job: PreprocessJob) -> dict[str, Any]:
+        """Convert published files into the store, and build caches there; returns what became of them."""
+        from remote import preprocess_phase
+
+        with self._in_phase("preprocess") as detail:
+            told = preprocess_phase.execute(
+                job, self._directory, self._store, self._journal, self._stop.check
+            )
+            detail(told.text)
+        return told.summary
 
     def _caches(self) -> RunCaches:
         """The latent caches that are wanted: none for a finished training, which is only judged."""
@@ -235,6 +267,22 @@ class Attempt:
             detail(
                 f"{built.version}: {', '.join(built.recipes)}" if built.recipes else "no task can be cached"
             )
+
+    def _smoke(self, supply: Supply, device: str) -> None:
+        """One step of everything before the expensive part, where the run asks for it."""
+        if not self._spec.smoke:
+            return
+        if self._trained() is not None or current_checkpoints(self._directory):
+            self._skip(SMOKE_PHASE, "training has begun already")
+            return
+        if self._ranks.world_size > 1 and self._spec.config.distributed.strategy == "fsdp2":
+            self._skip(SMOKE_PHASE, "one process alone may not hold a model that is to be sharded")
+            return
+        from remote.smoke import Smoke
+
+        with self._in_phase(SMOKE_PHASE) as detail:
+            here = {task: files for task, files in supply.datasets.items() if task not in supply.outlines}
+            detail(Smoke(self._spec, self._directory, self._store, here, device).run(self._stop.check))
 
     def _train(self, supply: Supply, device: str) -> Path:
         trained = self._trained()

@@ -13,6 +13,9 @@ TRAINING = {"torch", "scipy", "einops", "safetensors", "remote"}
 TORCH_FREE = [
     "ups.tasks",
     "ups.config",
+    "ups.config_patch",
+    "ups.evaluation.gates",
+    "ups.plan",
     "ups.events",
     "ups.store",
     "ups.stores.directory",

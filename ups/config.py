@@ -5,13 +5,14 @@ known one (`ups.yaml_config`). Free of torch.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ups.tasks import TASK_SPECS
-from ups.yaml_config import KeyedError, Section, load_section, nearest, validate_section
+from ups.yaml_config import KeyedError, Section, load_section, nearest, validate_section, walk
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -357,13 +358,91 @@ class Distributed(Section):
     """How several GPUs share a model: copies, or shards where one GPU's memory is too small."""
 
 
+class NextConfig(Section):
+    """The config that comes next: this one or a shipped one, and what is changed in it."""
+
+    config: str | None = None
+    """Name of a shipped config; null: the run's own."""
+    patch: dict[str, Any] = Field(default_factory=dict)
+    """`key.path: value` pairs, as `--set` takes them, written into that config."""
+    why: str = ""
+    """For people: why this comes next."""
+
+
+class When(Section):
+    """What must hold, all of it, of a run that missed its gates; nothing given: every such run."""
+
+    above: float | None = Field(None, gt=0)
+    """A figure is above this: a task's or the aggregate; one without skill is above everything."""
+    at_most: float | None = Field(None, gt=0)
+    """No figure is above this."""
+    tasks: tuple[str, ...] = ()
+    """One of these has missed its gate, and only their figures count; empty: all, and the aggregate."""
+    saturated: bool | None = None
+    """The validation of every task that missed its gate has levelled off (`plateau`), or has not."""
+    unstable: bool | None = None
+    """A rollout diverged, a figure is not finite or the validation blew up; or none of these."""
+
+
+class GateAction(NextConfig):
+    """A verdict on a run that missed its gates, and what comes next; neither config nor patch: nothing."""
+
+    verdict: str = Field(min_length=1, pattern=r"^[a-z0-9_]+$")
+    """One word, such as scale; the next config is named after it."""
+    when: When = When()
+    """The runs that it is for."""
+
+
+class Plateau(Section):
+    """When a validation curve has levelled off."""
+
+    epochs: int = Field(8, ge=1)
+    """The last so many epochs."""
+    improvement: Share = 0.02
+    """Their best is lower than the best before by less than this share of it."""
+
+
 class Gates(Section):
-    """Decision gates of a chain of runs, on the aggregate one-step nRMSE of the test split."""
+    """Decision gates of a chain of runs, on the one-step nRMSE of the test split.
+
+    Actions are tried in their order; one whose change the config has already is passed over, and the config
+    that an action writes goes without that action, so that no chain runs in circles.
+    """
 
     proceed: float | None = Field(None, gt=0)
-    """At or below: go on to the next config."""
+    """Below this aggregate a run goes on to `next`."""
+    tasks: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Below this each task must be too; `default` for tasks not listed."""
+    skill: float = Field(0.5, gt=0, le=1)
+    """A figure counts only where it is at most this share of persistence's."""
+    stable: bool = False
+    """Also no rollout may diverge."""
+    plateau: Plateau = Plateau()
+    """What saturated means."""
+    next: NextConfig | None = None
+    """What comes after a run that passed; null: nothing."""
+    actions: tuple[GateAction, ...] = ()
+    """What comes after a run that did not: the first that fits."""
     stop: float | None = Field(None, gt=0)
-    """Above: something is wrong, stop the chain."""
+    """Above this aggregate, and without an action that fits, something is wrong: stop the chain."""
+
+    @model_validator(mode="after")
+    def _verdicts_differ(self) -> "Gates":
+        seen: set[str] = set()
+        for index, action in enumerate(self.actions):
+            if action.verdict in seen:
+                raise KeyedError(f"two actions are called {action.verdict}", "actions", index, "verdict")
+            seen.add(action.verdict)
+        return self
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is decided at all."""
+        return self.proceed is not None or self.stop is not None or bool(self.tasks)
+
+    def threshold_of(self, task: str) -> float | None:
+        """Below this the task must be; None: it need only have skill."""
+        return self.tasks.get(task, self.tasks.get("default"))
 
 
 class Ttc(Section):
@@ -400,9 +479,15 @@ class Wandb(Section):
     project: str = "universal-simulator"
     """W&B project; `WANDB_PROJECT` overrides."""
     entity: str | None = None
-    """W&B entity; null: `WANDB_ENTITY` or the account's default."""
+    """W&B entity; `WANDB_ENTITY` overrides; null: the account's default."""
     tags: tuple[str, ...] = ()
     """Tags of the W&B run."""
+    group: str | None = None
+    """Group of the W&B run, such as the name of a sweep; null: `WANDB_RUN_GROUP` or none."""
+    name: str | None = None
+    """Name of the W&B run; null: the config's and the run's id."""
+    checkpoints: bool = False
+    """Send the best checkpoint as an artifact when training is over."""
 
 
 class Logging(Section):
@@ -465,6 +550,38 @@ class TrainConfig(Section):
             for name in self.training.batch_size.keys() - {"default"}:
                 _check_task(name, "training", "batch_size", name)
         return self
+
+    @model_validator(mode="after")
+    def _gates_name_what_exists(self) -> "TrainConfig":
+        for name in self.gates.tasks.keys() - {"default"}:
+            _check_task(name, "gates", "tasks", name)
+        for index, action in enumerate(self.gates.actions):
+            for position, name in enumerate(action.when.tasks):
+                _check_task(name, "gates", "actions", index, "when", "tasks", position)
+            _check_keys(action.patch, "gates", "actions", index, "patch")
+        if self.gates.next is not None:
+            _check_keys(self.gates.next.patch, "gates", "next", "patch")
+        return self
+
+
+def _check_keys(patch: Mapping[str, Any], *key: str | int) -> None:
+    """A patch is first used when a run has been paid for: its keys are checked before."""
+    known, named_freely = _keys()
+    for path in patch:
+        plain = ".".join(part for part in path.split(".") if not part.isdecimal())
+        if plain not in known and plain.rpartition(".")[0] not in named_freely:
+            near = nearest(plain, known)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise KeyedError(f"there is no key {path}{hint}", *key, path)
+
+
+@cache
+def _keys() -> tuple[frozenset[str], frozenset[str]]:
+    """Every key path of a training config, and those below which anything may be named, such as tasks."""
+    paths = {path.replace("[]", ""): section.model_fields[name] for path, section, name in walk(TrainConfig)}
+    return frozenset(paths), frozenset(
+        path for path, field in paths.items() if "dict[" in str(field.annotation)
+    )
 
 
 class EvalData(Section):

@@ -104,6 +104,8 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
+    if annotation is Any:
+        return "value"
     name = {int: "integer", float: "number", bool: "true or false", str: "text"}[annotation]
     return f"{name} {_bounds(metadata)}".strip() if _is_number(annotation) else name
 

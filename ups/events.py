@@ -45,6 +45,11 @@ class PhaseState(StrEnum):
 
 
 PHASES = ("hydrate", "precompute", "train", "evaluate", "publish")
+"""Of a run that trains."""
+SMOKE_PHASE = "smoke"
+"""Before `train`, in a run that asks for it."""
+PREPROCESS_PHASES = ("preprocess", "publish")
+"""Of one that converts published files."""
 
 HEARTBEAT_SECONDS = 15.0
 LOST_AFTER_SECONDS = 120.0

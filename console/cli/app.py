@@ -120,9 +120,9 @@ def open_console() -> None:
 
 
 def _load_commands() -> None:
-    from console.cli import data, fleet, runs
+    from console.cli import data, fleet, plan, runs
 
-    for module in (data, runs, fleet):
+    for module in (data, runs, fleet, plan):
         module.register(cli)
 
 

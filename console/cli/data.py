@@ -1,6 +1,5 @@
 """Commands that make datasets and caches: from solvers, from raw and published files."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,11 @@ from console.api import PreprocessRequest
 from console.cli import store
 from console.cli.app import Session, command, listing_group
 from console.cli.render import ProgressLine, table
+from console.cli.renting import read_rent, rent_options
+from console.cli.runs import start
+from console.cli.store import answer_datasets
 from ups.data.formats import ExportFormat
+from ups.errors import UsageError
 
 _POSITIVE = click.IntRange(min=1)
 
@@ -90,7 +93,7 @@ def _register_making(data: click.Group) -> None:
         notes = session.operations.make_data(
             tasks, samples=samples, seed=seed, replace=replace, jobs=jobs, progress=ProgressLine()
         )
-        _answer_datasets(session, tasks, notes)
+        answer_datasets(session, tasks, notes)
 
     @command(data, "import")
     @click.argument("task")
@@ -108,7 +111,7 @@ def _register_making(data: click.Group) -> None:
         notes = session.operations.import_data(
             task, files, replace=replace, jobs=jobs, progress=ProgressLine()
         )
-        _answer_datasets(session, (task,), notes)
+        answer_datasets(session, (task,), notes)
 
     @command(data, "export")
     @click.argument("task")
@@ -148,25 +151,27 @@ def _register_preprocess(cli: click.Group) -> None:
     @click.option("--cache-dtype", type=click.Choice(["float16", "float32"]), default="float16")
     @click.option("--splits", metavar="S,S", help="Of which splits to cache latents; default: all.")
     @click.option("--num-workers", type=_POSITIVE, help="Processes; default: one for each core.")
-    @click.option("--provider", default="local", show_default=True)
-    def preprocess(session: Session, tasks: str, splits: str | None, **options: Any) -> None:
-        """Convert PDEBench's published files, or parts of them, into the store."""
-        request = PreprocessRequest(tasks=_listed(tasks), splits=_listed(splits or ""), **options)
+    @rent_options
+    @click.option("--note", default="", help="On a rented machine: your note in the history.")
+    @click.option("--dry-run", is_flag=True, help="On a rented machine: only say what would happen.")
+    @click.option("--detach", is_flag=True, help="On a rented machine: return when the run has started.")
+    def preprocess(
+        session: Session, tasks: str, splits: str | None, dry_run: bool, detach: bool, **options: Any
+    ) -> None:
+        """Convert PDEBench's published files, or parts of them, into the store.
+
+        On a rented machine this is a run like a training: it is followed, guarded, published and torn down.
+        """
+        rent = read_rent(options)
+        request = PreprocessRequest(tasks=_listed(tasks), splits=_listed(splits or ""), rent=rent, **options)
+        if session.operations.provider(rent.provider).capabilities.rented:
+            start(session, request, dry_run=dry_run, detach=detach)
+            return
+        if dry_run or detach:
+            raise UsageError("--dry-run and --detach are for rented machines", hint="add --provider")
         notes = session.operations.preprocess(request, ProgressLine())
-        _answer_datasets(session, request.tasks, notes)
+        answer_datasets(session, request.tasks, notes)
 
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _answer_datasets(session: Session, tasks: tuple[str, ...], notes: list[str]) -> None:
-    for note in notes:
-        session.say(f"! {note}")
-    rows = [row for row in session.operations.datasets() if row.task in tasks]
-    text = "\n".join(
-        f"{row.task}: {row.state}, "
-        + ", ".join(f"{split.samples} {name}" for name, split in row.splits.items())
-        for row in rows
-    )
-    session.answer([asdict(row) for row in rows], text)

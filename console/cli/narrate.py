@@ -1,15 +1,18 @@
 """A run told line by line, for people who follow it without a screen, and its report as tables."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from console.api import FollowBatch
+from console.api import FollowBatch, Progress
 from console.cli.render import duration, number, table
+from console.context import pass_on
 from console.runs.series import RunView
 from ups.events import Event, EventType
 
 _SYMBOL = {"started": "▶", "finished": "✓", "skipped": "–", "failed": "✗"}
+_STEPWISE = frozenset({"preprocess"})
 
 
 class Narrator:
@@ -17,6 +20,14 @@ class Narrator:
 
     def __init__(self) -> None:
         self.view = RunView()
+        self.step_t = 0.0
+        """Unix seconds of the step that is told."""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Tasks whose datasets the run has made; empty before its end, and of a training."""
+        summary = (self.view.done or {}).get("summary") or {}
+        return tuple(str(outcome.get("task")) for outcome in summary.get("datasets") or ())
 
     def lines(self, batch: FollowBatch) -> Iterator[str]:
         """The lines of one batch, in the order in which things happened."""
@@ -28,6 +39,13 @@ class Narrator:
                 moments.append((event.t, text))
         for t, text in sorted(moments, key=lambda moment: moment[0]):
             yield f"{time.strftime('%H:%M:%S', time.localtime(t))}  {text}"
+
+    def steps(self, batch: FollowBatch, progress: Progress) -> None:
+        """Tell of the steps of those phases that do one thing after another."""
+        for event in batch.events:
+            if event.type == EventType.PROGRESS and event.fields.get("phase") in _STEPWISE:
+                self.step_t = event.t
+                pass_on(event.fields, progress)
 
     def _text(self, event: Event) -> str | None:
         fields = event.fields
@@ -86,7 +104,21 @@ def report_text(report: Mapping[str, Any]) -> str:
             parts.append(_ttc_text(content["ttc"]))
     if len(report.get("stages") or {}) > 1:
         parts.append(_stages_text(report["stages"]))
+    if (report.get("gates") or {}).get("verdict"):
+        parts.append(_gates_text(report["gates"]))
     return "\n\n".join(parts)
+
+
+def _gates_text(gates: Mapping[str, Any]) -> str:
+    """What the decision gates say, why, and what comes next."""
+    lines = [f"gates: {gates['verdict']}", *(f"  {reason}" for reason in gates.get("reasons") or ())]
+    following = gates.get("next")
+    if following:
+        lines.append(f"next: {following.get('config') or 'the same config'}")
+        lines += [f"  {key}: {json.dumps(value)}" for key, value in (following.get("patch") or {}).items()]
+        if following.get("why"):
+            lines.append(f"  {following['why']}")
+    return "\n".join(lines)
 
 
 def _ttc_text(ttc: Mapping[str, Any]) -> str:

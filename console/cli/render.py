@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -82,14 +82,19 @@ class ProgressLine:
 
     _BAR = 28
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """
+        Args:
+            clock: seconds; of what is told long after it was done, when that was.
+        """
+        self._clock = clock
         self._live = sys.stderr.isatty()
         self._what = ""
         self._since = 0.0
         self._printed = 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if what != self._what:
             self.close()
             self._what, self._since, self._printed = what, now, 0.0

@@ -10,11 +10,22 @@ from typing import Any
 
 import click
 
-from console.api import Check, DryStep, FollowBatch, LaunchRequest, Level, Preflight, RunRow, RunStatus
+from console.api import (
+    Check,
+    DryStep,
+    FollowBatch,
+    LaunchRequest,
+    Level,
+    Preflight,
+    RunRequest,
+    RunRow,
+    RunStatus,
+)
 from console.cli.app import Session, command, listing_group
 from console.cli.narrate import Narrator, report_text
 from console.cli.render import MARKS, ProgressLine, duration, number, table
 from console.cli.renting import read_rent, rent_options
+from console.cli.store import answer_datasets, datasets_of
 from console.errors import RunFailedError
 from console.operations import Operations
 from ups.errors import NotFoundError, UsageError
@@ -77,16 +88,7 @@ def _register_launching(cli: click.Group) -> None:
             overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
         rent = read_rent(options)
         request = LaunchRequest(tasks=chosen, overrides=overrides, rent=rent, **options)
-        if dry_run:
-            preflight = session.operations.preflight(request)
-            steps = session.operations.dry_run(request) if preflight.ok else []
-            _answer_preflight(session, preflight, steps)
-            return
-        launched = session.operations.launch(request, session.say)
-        if detach:
-            session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
-            return
-        _follow(session, launched.run, launched.instance)
+        start(session, request, dry_run=dry_run, detach=detach)
 
     @command(cli, "resume")
     @_RUN
@@ -97,7 +99,7 @@ def _register_launching(cli: click.Group) -> None:
         if detach:
             session.answer(asdict(launched), f"run {launched.run} goes on, on {launched.instance}")
             return
-        _follow(session, launched.run, launched.instance)
+        follow_run(session, launched.run, launched.instance)
 
     @command(cli, "stop")
     @_RUN
@@ -105,6 +107,14 @@ def _register_launching(cli: click.Group) -> None:
         """Ask RUN to stop at its next safe point."""
         session.operations.stop(run)
         session.answer({"stopping": run}, f"run {run} was told to stop")
+
+    @command(cli, "wandb-sync")
+    @_RUN
+    def wandb_sync(session: Session, run: str) -> None:
+        """Send what is here of RUN to Weights & Biases."""
+        sent = session.operations.wandb_sync(run, ProgressLine())
+        lines = [f"{sent['rows']} rows and {sent['pictures']} pictures of run {sent['run']}: {sent['url']}"]
+        session.answer(sent, "\n".join([*lines, *(f"! {gap}" for gap in sent["missing"])]))
 
 
 def _register_reading(cli: click.Group) -> None:
@@ -175,7 +185,10 @@ def _register_reading(cli: click.Group) -> None:
     def report(session: Session, run: str) -> None:
         """The evaluation of RUN, beside persistence."""
         content = session.operations.report(run)
-        session.answer(content, report_text(content))
+        text = report_text(content)
+        if (content["gates"] or {}).get("next"):
+            text += f"\n`ups-console next {run} --write FILE` writes it"
+        session.answer(content, text)
 
     @command(cli, "evaluate")
     @click.argument("target")
@@ -229,18 +242,33 @@ def _batches(operations: Operations, run: str, follow: bool) -> Any:
     return operations.follow(run) if follow else operations.read(run)
 
 
-def _follow(session: Session, run: str, instance: str) -> None:
+def start(session: Session, request: RunRequest, *, dry_run: bool, detach: bool) -> None:
+    """Launch what is asked for and follow it, or only say what would happen, or only start it."""
+    if dry_run:
+        preflight = session.operations.preflight(request)
+        steps = session.operations.dry_run(request) if preflight.ok else []
+        answer_preflight(session, preflight, steps)
+        return
+    launched = session.operations.launch(request, session.say)
+    if detach:
+        session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
+        return
+    follow_run(session, launched.run, launched.instance)
+
+
+def follow_run(session: Session, run: str, instance: str) -> None:
     """Narrate until the end; the exit code tells how it was."""
     if session.as_json:
         session.line({"type": "launch", "run": run, "instance": instance})
     else:
         session.answer(None, f"run {run} on {instance}")
     narrator = Narrator()
+    progress = ProgressLine(lambda: narrator.step_t)
     status = RunStatus.PENDING
     try:
         for batch in session.operations.follow(run):
             status = batch.status
-            _print_batch(session, narrator, batch, instance)
+            _print_batch(session, narrator, batch, instance, progress)
     except KeyboardInterrupt:
         _interrupted(session, run, instance)
         raise
@@ -250,13 +278,28 @@ def _follow(session: Session, run: str, instance: str) -> None:
             f"run {run} {'failed' if status is RunStatus.FAILED else 'was lost'}: {reason}",
             hint=f"`ups-console logs {run}` shows what happened, `ups-console resume {run}` goes on",
         )
-    if not session.as_json and status is RunStatus.SUCCEEDED:
+    if status is RunStatus.SUCCEEDED:
+        _answer_results(session, run, narrator.datasets)
+
+
+def _answer_results(session: Session, run: str, made: Sequence[str]) -> None:
+    """What a run was for: the datasets that it made, or the report of a training."""
+    if made and session.as_json:
+        rows = [asdict(row) for row in datasets_of(session, made)]
+        session.line({"type": "datasets", "datasets": rows})
+    elif made:
+        answer_datasets(session, made)
+    elif not session.as_json:
         click.echo("\n" + report_text(session.operations.report(run)))
 
 
-def _print_batch(session: Session, narrator: Narrator, batch: FollowBatch, instance: str) -> None:
+def _print_batch(
+    session: Session, narrator: Narrator, batch: FollowBatch, instance: str, progress: ProgressLine
+) -> None:
     if not session.as_json:
+        narrator.steps(batch, progress)
         for line in narrator.lines(batch):
+            progress.close()
             click.echo(line)
         return
     for move in batch.transitions:
@@ -285,7 +328,7 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
             session.say(step.text)
 
 
-def _answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
+def answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
     lines = [_check_line(check) for check in preflight.checks]
     expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     lines.append(
@@ -317,7 +360,8 @@ def _show_text(row: RunRow, directories: list[str]) -> str:
     head = (
         f"{row.run}  {row.config}  {row.status}  {duration(row.seconds)}  ${row.usd:.2f}  {row.note}".rstrip()
     )
-    return "\n".join([head, *figures, *directories])
+    gate = [f"  gate: {_gate_text(row)}"] if row.verdict else []
+    return "\n".join([head, *figures, *gate, *directories])
 
 
 def _runs_table(rows: list[RunRow]) -> str:
@@ -328,12 +372,19 @@ def _runs_table(rows: list[RunRow]) -> str:
             row.config,
             str(row.status),
             "  ".join(f"{task} {number(value)}" for task, value in row.one_step.items()) or "–",
+            _gate_text(row),
             duration(row.seconds),
             f"{row.usd:.2f}",
             row.note,
         ]
         for row in rows
     ]
-    return table(
-        ["when", "run", "config", "status", "test one-step nRMSE", "time", "$", ""], lines, right=(5, 6)
-    )
+    header = ["when", "run", "config", "status", "test one-step nRMSE", "gate", "time", "$", ""]
+    return table(header, lines, right=(6, 7))
+
+
+def _gate_text(row: RunRow) -> str:
+    """The verdict on a run, and what it says comes next."""
+    if not row.next_config:
+        return row.verdict or "–"
+    return f"{row.verdict} → {row.next_config}"

@@ -300,3 +300,21 @@ def _fail_where_bad(states: Mapping[str, str], hint: str) -> None:
     bad = [f"{name} is {state}" for name, state in states.items() if state in _BAD]
     if bad:
         raise StoreError("; ".join(bad), hint=hint)
+
+
+def answer_datasets(session: Session, tasks: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """The datasets of some tasks, as the store has them now, after what the user should know."""
+    for note in notes:
+        session.say(f"! {note}")
+    rows = datasets_of(session, tasks)
+    text = "\n".join(
+        f"{row.task}: {row.state}, "
+        + ", ".join(f"{split.samples} {name}" for name, split in row.splits.items())
+        for row in rows
+    )
+    session.answer([asdict(row) for row in rows], text)
+
+
+def datasets_of(session: Session, tasks: Sequence[str]) -> list[DatasetRow]:
+    """The datasets of some tasks."""
+    return [row for row in session.operations.datasets() if row.task in tasks]

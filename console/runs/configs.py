@@ -22,6 +22,27 @@ def shipped() -> list[Path]:
     return sorted(found, key=lambda path: path.stem != DEFAULT)
 
 
+def of_user(folder: Path) -> list[Path]:
+    """The training configs of a folder of the user's."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("eval_"))
+
+
+def find_plan(name: Path) -> Path:
+    """The file of a plan given as a path or as the name of a shipped one.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if name.is_file():
+        return name
+    folder = Path(str(resources.files("configs"))) / "plans"
+    path = folder / f"{name.stem}.yaml"
+    if path.exists() and name.parent in (Path(), Path("configs/plans")):
+        return path
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    raise ConfigError(f"there is no plan {name}", hint=f"shipped are {known}; or give the path of a file")
+
+
 def _named(name: Path) -> Path | None:
     """The shipped config of that name, evaluation configs included."""
     path = Path(str(resources.files("configs"))) / f"{name.stem}.yaml"

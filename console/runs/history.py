@@ -1,6 +1,5 @@
 """Past and present runs as rows: what was learned, how long it took, what it cost."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,29 +8,13 @@ from typing import Any
 from console.api import RunRow, RunStatus
 from console.fleet.ledger import Ledger
 from console.fleet.money import usd_so_far
+from console.runs import decisions
 from console.runs.registry import Registry, RunHandle, last_event
 from ups.errors import NotFoundError, UpsError
 from ups.events import decode
 from ups.rundir import RunDirectory
 
 StatusOf = Callable[[RunHandle], RunStatus]
-
-
-def read_report(directory: RunDirectory) -> dict[str, Any]:
-    """The evaluation of an attempt.
-
-    Raises:
-        NotFoundError: it has none yet.
-    """
-    try:
-        report = json.loads(directory.report_path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"{directory.root.parent.name} has no report yet", hint="a run writes it when it was evaluated"
-        ) from None
-    except ValueError:
-        raise NotFoundError(f"{directory.report_path} is damaged") from None
-    return dict(report)
 
 
 def rows(registry: Registry, ledger: Ledger, status_of: StatusOf) -> list[RunRow]:
@@ -49,7 +32,7 @@ def row(handle: RunHandle, ledger: Ledger, status_of: StatusOf) -> RunRow:
     except UpsError as error:
         name, tasks, created, note = "?", (), attempts[0].root.stat().st_mtime, error.message
     now = time.time()
-    tests = _test_tasks(attempts)
+    tests, gates = _test_tasks(attempts), decisions.known_gates(handle)
     return RunRow(
         run=handle.run,
         status=status_of(handle),
@@ -62,6 +45,8 @@ def row(handle: RunHandle, ledger: Ledger, status_of: StatusOf) -> RunRow:
         one_step={task: values.get("one_step") for task, values in tests.items()},
         skill={task: bool(values.get("skill")) for task, values in tests.items()},
         note=note,
+        verdict=str(gates.get("verdict") or ""),
+        next_config=decisions.next_name_of(gates, name),
     )
 
 
@@ -80,7 +65,7 @@ def durations(registry: Registry, config: str) -> list[float]:
 
 def _test_tasks(attempts: list[RunDirectory]) -> dict[str, dict[str, Any]]:
     try:
-        tasks = read_report(attempts[-1])["splits"]["test"]["tasks"]
+        tasks = decisions.read_report(attempts[-1])["splits"]["test"]["tasks"]
     except (NotFoundError, KeyError, TypeError):
         return {}
     return dict(tasks)

@@ -2,15 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from console.api import DryStep, Launched, LaunchRequest, Level, Preflight, RentOptions
+from console.api import DryStep, Launched, Level, Preflight, RentOptions
 from console.errors import (
     AskedTooOftenError,
     LostAnswerError,
@@ -24,8 +23,9 @@ from console.fleet.ledger import Entry, Ledger
 from console.fleet.lifecycle import RentTerms, destroy, renting
 from console.fleet.locks import FileLock
 from console.fleet.model import InstanceSpec, InstanceState, Label, Offer
-from console.runs import data, runtime
-from console.runs.preflight import Examiner, before_paying, candidates, cap_usd, check_day_cap, resolve
+from console.runs import reporting, runtime
+from console.runs.jobs import Job
+from console.runs.preflight import Examiner, before_paying, candidates, cap_usd, check_day_cap
 from console.runs.registry import Registry, RunHandle
 from console.runs.sites import Purpose, Say, Site
 from console.runs.transport import Transport
@@ -37,13 +37,8 @@ from ups.rundir import (
     RESET_VARIABLE,
     RunDirectory,
     RunSpec,
-    code_version,
-    config_sha256,
     render_spec,
 )
-
-if TYPE_CHECKING:
-    from ups.config import TrainConfig
 
 LAUNCH_LOG = "launch.log"
 """In the mirror of an attempt: what was done until its run started."""
@@ -67,69 +62,60 @@ class Launcher:
     guard: Callable[[], None]
     """Starts the detached guard, before anything is paid for."""
 
-    def preflight(self, request: LaunchRequest, history: Sequence[float]) -> Preflight:
+    def preflight(self, job: Job) -> Preflight:
         """Check everything that can be known; changes and spends nothing."""
-        examiner = Examiner(self.ledger, self.registry, self.settings, self.site)
-        return examiner.preflight(request, history, precompute=_precomputes(request))
+        return Examiner(self.ledger, self.registry, self.settings, self.site).preflight(job)
 
-    def dry_run(self, request: LaunchRequest, history: Sequence[float]) -> list[DryStep]:
+    def dry_run(self, job: Job) -> list[DryStep]:
         """What `launch` would send, in its order, with secrets masked; changes and spends nothing.
 
         Raises:
             UpsError: the first failed check.
         """
-        preflight = self._passed(request, history)
-        path, config = resolve(request)
-        spec = self._spec("0000-dry", path.stem, config, request)
+        preflight = self._passed(job)
+        spec = job.spec("0000-dry", self.settings)
         steps: list[DryStep] = []
-        label = Label.new(self.ledger.console_id, time.time() + request.rent.max_hours * 3600)
-        if request.rent.instance is None:
-            offer = candidates(self.site.rank(request.rent), request.rent)[0]
+        label = Label.new(self.ledger.console_id, time.time() + job.rent.max_hours * 3600)
+        if job.rent.instance is None:
+            offer = candidates(self.site.rank(job.rent), job.rent)[0]
             purpose = Purpose(
-                float(label.deadline), preflight.cap_usd, offer.usd_per_hour, request.rent.keep,
-                request.rent.hold_on_failure_s,
+                float(label.deadline), preflight.cap_usd, offer.usd_per_hour, job.rent.keep,
+                job.rent.hold_on_failure_s,
             )  # fmt: skip
-            steps += self.site.preview(self.site.spec(str(label), offer, request.rent), purpose)
+            steps += self.site.preview(self.site.spec(str(label), offer, job.rent), purpose)
         steps.append(DryStep("run.yaml", render_spec(spec)))
         command = ["python", "-m", "remote", "run", remote_directory(spec.run, spec.attempt)]
-        names = sorted({*self.site.environment(), *_passed_on()})
+        names = sorted(self._environment(spec))
         steps.append(DryStep("run", "\n".join([" ".join(command), *(f"{name}=•••" for name in names)])))
         return steps
 
-    def _passed(self, request: LaunchRequest, history: Sequence[float]) -> Preflight:
-        preflight = self.preflight(request, history)
+    def _passed(self, job: Job) -> Preflight:
+        preflight = self.preflight(job)
         for check in preflight.checks:
             if check.level is Level.FAILED:
                 raise runtime.error_of(check.code, check.text, check.hint)
         return preflight
 
-    def launch(
-        self,
-        request: LaunchRequest,
-        history: Sequence[float],
-        say: Say,
-        named: Say = lambda run: None,
-    ) -> Launched:
+    def launch(self, job: Job, say: Say, named: Say = lambda run: None) -> Launched:
         """Rent, ship, start; `named` is told the run's id before anything is rented.
 
         Raises:
             UpsError: the first failed check, or what the provider refused; nothing stays rented.
         """
-        preflight = self._passed(request, history)
-        path, config = resolve(request)
+        preflight = self._passed(job)
         handle = self.registry.new()
-        spec = self._spec(handle.run, path.stem, config, request)
+        spec = job.spec(handle.run, self.settings)
         local = handle.attempt(1)
         write_text(local.spec_path, render_spec(spec))
-        write_text(handle.root / _RENT_FILE, _RENT_OPTIONS.dump_json(request.rent).decode())
-        if request.note:
-            write_text(handle.note_path, request.note)
+        write_text(handle.root / _RENT_FILE, _RENT_OPTIONS.dump_json(job.rent).decode())
+        if job.note:
+            write_text(handle.note_path, job.note)
         named(handle.run)
         if self.site.provider.capabilities.rented:
             for line in before_paying(preflight):
                 say(line)
         with FileLock(launch_lock(self.locks, handle.run)):
-            return self._land(spec, local, request.rent, preflight.cap_usd, say)
+            return self._land(spec, local, job.rent, preflight.cap_usd, say)
 
     def resume(self, handle: RunHandle, entry: Entry | None, say: Say) -> Launched:
         """Go on from the last checkpoint: in place where the box lives, else as a new attempt.
@@ -228,11 +214,11 @@ class Launcher:
     ) -> Launched:
         """Open an instance, ship the run directory there and start the runtime in it."""
         try:
-            transport = self.site.open(entry, say)
+            transport = self.site.open(entry, spec, say)
             entry = self._advance(entry, InstanceState.STARTING, InstanceState.REACHABLE, "transport open")
             remote = remote_directory(spec.run, spec.attempt)
             self.site.bring_data(spec, transport, say)
-            _ship(transport, local, remote, self.site.for_box(spec, transport))
+            _ship(transport, local, remote, self.site.for_box(spec, transport, options))
             purpose = Purpose(
                 entry.deadline, entry.cap_usd, entry.usd_per_hour, entry.keep, options.hold_on_failure_s
             )
@@ -240,7 +226,7 @@ class Launcher:
             transport.start(
                 [transport.python, "-m", "remote", "run", transport.absolute(remote)],
                 remote,
-                environment={"PYTHONUNBUFFERED": "1", **self.site.environment(), **_passed_on()},
+                environment={"PYTHONUNBUFFERED": "1", **self._environment(spec)},
             )
             self._advance(entry, InstanceState.REACHABLE, InstanceState.RUNNING, f"run {spec.run} started")
         except (UpsError, KeyboardInterrupt):
@@ -255,6 +241,11 @@ class Launcher:
         say(f"run {spec.run} started on {entry.provider_id}")
         return Launched(spec.run, str(entry.provider_id))
 
+    def _environment(self, spec: RunSpec) -> dict[str, str]:
+        """Of the run's process, keys among it."""
+        told = reporting.environment(spec, self.settings)
+        return {**self.site.environment(), **told, **_passed_on()}
+
     def _advance(self, entry: Entry, before: InstanceState, after: InstanceState, cause: str) -> Entry:
         """Note how far an instance is; a kept one is further already.
 
@@ -267,31 +258,6 @@ class Launcher:
         if now.state not in (InstanceState.REACHABLE, InstanceState.RUNNING):
             raise StoppedError(f"{entry.provider_id} is {now.state}: it was torn down while it started")
         return now
-
-    def _spec(self, run: str, name: str, config: "TrainConfig", request: LaunchRequest) -> RunSpec:
-        from ups.store import open_store
-
-        pins = data.pins(
-            open_store(self.settings.store_url, self.settings.store_environment), config.data.task
-        )
-        return RunSpec(
-            run=run,
-            attempt=1,
-            name=name,
-            created=time.time(),
-            config=config,
-            tasks=config.data.task,
-            stages=config.stages.names,
-            seed=config.seed,
-            threads=_threads(),
-            store=self.settings.store_url,
-            datasets=pins,
-            code_version=code_version(),
-            config_sha256=config_sha256(config),
-            precompute=_precomputes(request),
-            cache_version=request.cache_version,
-            cache_dtype=request.cache_dtype,
-        )
 
 
 def launch_lock(locks: Path, run: str) -> Path:
@@ -337,19 +303,6 @@ def _passed_on() -> dict[str, str]:
     return {**known, PRECOMPUTE_VARIABLE: "0"}
 
 
-def _precomputes(request: LaunchRequest) -> bool:
-    if request.precompute is not None:
-        return request.precompute
-    return os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
-
-
-def _threads() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file of the mirror, with its parents. Raises StoreError where that is not possible."""
     try:
@@ -364,8 +317,8 @@ def write_text(path: Path, text: str) -> None:
 
 def _ship(transport: Transport, local: RunDirectory, remote: str, spec: RunSpec) -> None:
     transport.put(render_spec(spec).encode(), f"{remote}/run.yaml")
-    if local.datasets_path.exists():
-        transport.put_file(local.datasets_path, f"{remote}/{local.datasets_path.name}")
+    for path in _going_on_with(local):
+        transport.put_file(path, f"{remote}/{path.name}")
     for path in sorted(local.checkpoints.rglob("*")):
         if path.is_file():
             transport.put_file(path, f"{remote}/{path.relative_to(local.root).as_posix()}")
@@ -378,5 +331,10 @@ def _link_checkpoints(previous: RunDirectory, local: RunDirectory) -> None:
             target = local.checkpoints / path.relative_to(previous.checkpoints)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(path, target)
-    if previous.datasets_path.exists():  # it goes on with the data that they were trained on
-        os.link(previous.datasets_path, local.datasets_path)
+    for path in _going_on_with(previous):
+        os.link(path, local.root / path.name)
+
+
+def _going_on_with(directory: RunDirectory) -> list[Path]:
+    """What checkpoints alone do not tell: the data that they were trained on, what each stage has reached."""
+    return [path for path in (directory.datasets_path, directory.stages_path) if path.exists()]

@@ -58,11 +58,11 @@ class LocalSite:
     def preview(self, spec: InstanceSpec, purpose: Purpose) -> Iterator[DryStep]:
         yield DryStep("instance", self.provider.preview(spec))
 
-    def open(self, entry: Entry, say: Say) -> Transport:
+    def open(self, entry: Entry, spec: RunSpec, say: Say) -> Transport:
         assert entry.provider_id is not None
         return self.provider.transport(entry.provider_id)
 
-    def for_box(self, spec: RunSpec, transport: Transport) -> RunSpec:
+    def for_box(self, spec: RunSpec, transport: Transport, rent: RentOptions) -> RunSpec:
         return spec
 
     def bring_data(self, spec: RunSpec, transport: Transport, say: Say) -> None:

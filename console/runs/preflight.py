@@ -2,25 +2,20 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from console.api import Check, LaunchRequest, Level, Preflight, RentOptions
+from console.api import Check, Level, Preflight, RentOptions
 from console.fleet import money
 from console.fleet.guards import guard_checks
 from console.fleet.ledger import Ledger
 from console.fleet.model import Offer
 from console.fleet.offers import NoOfferError, Ranking
-from console.runs import configs, data
+from console.runs.jobs import Job, failed
 from console.runs.registry import Registry
 from console.runs.sites import Site
 from console.settings import Settings
 from ups.errors import StoreError, UpsError
-
-if TYPE_CHECKING:
-    from ups.config import TrainConfig
 
 CAP_FACTOR = 3.0
 """A run may cost so many times what is expected, where its user sets no cap."""
@@ -28,67 +23,39 @@ CAP_FACTOR = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Examiner:
-    """Checks a request against everything that can be known; changes and spends nothing."""
+    """Checks a job against everything that can be known; changes and spends nothing."""
 
     ledger: Ledger
     registry: Registry
     settings: Settings
     site: Site
 
-    def preflight(self, request: LaunchRequest, history: Sequence[float], *, precompute: bool) -> Preflight:
-        """Check `request`.
-
-        Args:
-            request: what shall run.
-            history: seconds that earlier runs of the same config took here.
-            precompute: it trains from latent caches.
-        """
-        checks: list[Check] = []
-        tasks: tuple[str, ...] = request.tasks
-        config = None
-        try:
-            path, config = resolve(request)
-            tasks = config.data.task
-            checks.append(Check(Level.OK, f"config {path.stem} valid, {len(tasks)} tasks"))
-        except UpsError as error:
-            checks.append(failed(error))
-        if config is not None:
-            checks.extend(_supported(config))
-            checks.extend(self._data(config, request, precompute))
+    def preflight(self, job: Job) -> Preflight:
+        """Check everything about `job`."""
+        checks = list(job.checks(self.settings))
         checks.extend(self._home())
-        checks.extend(self.site.checks(request.rent))
-        offer = self._offer(request.rent, checks)
+        checks.extend(self.site.checks(job.rent))
+        offer = self._offer(job.rent, checks)
+        history = job.durations(self.registry)
         price = offer.usd_per_hour if offer else 0.0
         expected = statistics.median(history) if history else None
         expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
         if price == 0.0:
             expected_usd = 0.0
-        cap = cap_usd(request.rent, price, expected_usd)
+        cap = cap_usd(job.rent, price, expected_usd)
         try:
-            check_day_cap(self.ledger, self.settings, request.rent, price, expected_usd)
+            check_day_cap(self.ledger, self.settings, job.rent, price, expected_usd)
         except UpsError as error:
             checks.append(failed(error))
         return Preflight(
             checks=tuple(checks),
-            tasks=tasks,
+            tasks=job.tasks,
             usd_per_hour=price,
             expected_seconds=expected,
             expected_usd=expected_usd,
             cap_usd=cap,
-            deadline_hours=request.rent.max_hours,
+            deadline_hours=job.rent.max_hours,
         )
-
-    def _data(self, config: "TrainConfig", request: LaunchRequest, precompute: bool) -> Iterator[Check]:
-        from ups.store import open_store
-
-        try:
-            store = open_store(self.settings.store_url, self.settings.store_environment)
-        except UpsError as error:
-            yield failed(error)
-            return
-        yield from data.checks(store, config.data.task)
-        if precompute or request.cache_version is not None:
-            yield from data.cache_checks(store, config, request)
 
     def _home(self) -> Iterator[Check]:
         try:
@@ -181,22 +148,3 @@ def cap_usd(rent: RentOptions, usd_per_hour: float, expected_usd: float | None) 
     if rent.budget_usd is not None:
         return rent.budget_usd
     return longest if expected_usd is None else min(longest, CAP_FACTOR * expected_usd)
-
-
-def resolve(request: LaunchRequest) -> "tuple[Path, TrainConfig]":
-    """The config's path and its content with what the request overrides."""
-    return configs.load(request.config, tasks=request.tasks, stage=request.stage, overrides=request.overrides)
-
-
-def failed(error: UpsError) -> Check:
-    """An error as a check that failed."""
-    return Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
-
-
-def _supported(config: "TrainConfig") -> Iterator[Check]:
-    from ups.capabilities import unsupported
-
-    for problem in unsupported(config):
-        yield Check(Level.FAILED, problem, hint="`--stage operator` runs that stage alone", code="config")
-    if config.logging.wandb.enabled:
-        yield Check(Level.WARNING, "W&B is not available in this version: metrics stay here")

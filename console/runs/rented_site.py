@@ -15,7 +15,7 @@ from console.fleet.model import VOLUME_PENDING, InstanceSpec, Label, Offer, Prov
 from console.fleet.offers import Ranking
 from console.fleet.providers.base import Provider
 from console.home import Home
-from console.runs import shipping, wheel
+from console.runs import reporting, shipping, wheel
 from console.runs.doors import Doors
 from console.runs.sites import Purpose, Say
 from console.runs.ssh import SshTransport
@@ -131,7 +131,7 @@ class RentedSite:
 
     # --- on the box ---------------------------------------------------------------------------
 
-    def open(self, entry: Entry, say: Say) -> Transport:
+    def open(self, entry: Entry, spec: RunSpec, say: Say) -> Transport:
         transport = self._reach(entry, say)
         self._wait_for_volume(entry, transport, say)
         purpose = Purpose(entry.deadline, entry.cap_usd, entry.usd_per_hour, entry.keep, 0.0)
@@ -141,7 +141,11 @@ class RentedSite:
         shipping.guard(transport, first, python=python, clock=self.clock)
         runtime = wheel.build(self.home.wheels)
         told = ""
-        for step in shipping.ship(transport, runtime, python=python, cpu=self.settings.box.device == "cpu"):
+        shipped = shipping.ship(
+            transport, runtime, python=python, cpu=self.settings.box.device == "cpu",
+            wandb=reporting.is_needed(spec, self.settings),
+        )  # fmt: skip
+        for step in shipped:
             if step.text != told:
                 say(step.text)
             told = step.text
@@ -201,10 +205,14 @@ class RentedSite:
         if not still_wanted(self.ledger, entry.label):
             raise StoppedError(f"{entry.provider_id} is no longer wanted: somebody tears it down")
 
-    def for_box(self, spec: RunSpec, transport: Transport) -> RunSpec:
-        """Threads are the box's own; without a bucket its store is a directory there."""
+    def for_box(self, spec: RunSpec, transport: Transport, rent: RentOptions) -> RunSpec:
+        """Threads are the box's own; without a bucket its store is a directory there.
+
+        A smoke test comes before training: an hour that fails at its end has cost money here.
+        """
         store = spec.store if self._bucket else f"dir:{transport.absolute(_STORE)}"
-        return spec.model_copy(update={"threads": None, "store": store})
+        smoke = rent.smoke and spec.preprocess is None
+        return spec.model_copy(update={"threads": None, "store": store, "smoke": smoke})
 
     def bring_data(self, spec: RunSpec, transport: Transport, say: Say) -> None:
         """Without a bucket: send the datasets, and what vouches for them, from the store here."""

@@ -30,6 +30,7 @@ REQUIREMENTS = (
     Requirement("h5py", "3.11", "4", "3.16.0", 5),
     Requirement("httpx", "0.27", "1", "0.28.1", 1),
     Requirement("numpy", "1.26", "", "2.4.6", 17),
+    Requirement("nvidia-ml-py", "12", "14", "13.615.71", 1),
     Requirement("obstore", "0.8", "1", "0.12.1", 5),
     Requirement("psutil", "6", "8", "7.2.2", 1),
     Requirement("pydantic", "2.9", "3", "2.14.4", 3),
@@ -39,6 +40,8 @@ REQUIREMENTS = (
 )
 WANDB = Requirement("wandb", "0.19", "1", "0.31.0", 25)
 """Only where a config asks for it."""
+PILLOW = Requirement("pillow", "10", "", "12.2.0", 7)
+"""Beside it: wandb takes pictures through it."""
 TORCH = Requirement("torch", "2.9", "2.14", "2.9.1", 3200)
 """Inherited from the image where it is in range. The pin is built for CUDA 12.8, which most hosts support."""
 TORCH_CPU_MEGABYTES = 200

@@ -154,7 +154,7 @@ class RunView:
         self.stages = tuple(fields.get("stages") or ())
         self.device = str(fields.get("device", ""))
         self.done = None
-        self.phases = {name: PhaseView() for name in PHASES}
+        self.phases = {str(name): PhaseView() for name in fields.get("phases") or PHASES}
 
     def _on_phase(self, t: float, fields: Mapping[str, Any]) -> None:
         phase = self.phases.setdefault(str(fields.get("phase")), PhaseView())
@@ -170,10 +170,12 @@ class RunView:
 
     def _on_progress(self, t: float, fields: Mapping[str, Any]) -> None:
         phase = self.phases.setdefault(str(fields.get("phase")), PhaseView())
+        measured = phase.total, phase.unit
         phase.done, phase.total = _number(fields.get("done")), _number(fields.get("total"))
         phase.unit = str(fields.get("unit") or "")
         phase.progress_at = t
-        if phase.progress_since is None or phase.done < phase.progress_since[1]:
+        another = measured != (phase.total, phase.unit)  # it goes on with something else
+        if phase.progress_since is None or another or phase.done < phase.progress_since[1]:
             phase.progress_since = (t, phase.done)
 
     def _on_metric(self, t: float, fields: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from console.errors import BootstrapError
 from console.fleet.box_file import BOX_FILE, BoxFile
 from console.runs.requirements import (
+    PILLOW,
     PYTHON,
     REQUIREMENTS,
     TORCH,
@@ -281,7 +282,7 @@ def choose(
 
 
 def _requirements(wandb: bool) -> tuple[Requirement, ...]:
-    return (*REQUIREMENTS, WANDB) if wandb else REQUIREMENTS
+    return (*REQUIREMENTS, WANDB, PILLOW) if wandb else REQUIREMENTS
 
 
 def _inheriting(one: Interpreter, wandb: bool) -> Plan:

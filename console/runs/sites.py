@@ -58,15 +58,15 @@ class Site(Protocol):
         """What renting and opening would send, with secrets masked; spends nothing."""
         ...
 
-    def open(self, entry: Entry, say: Say) -> Transport:
-        """Wait until the instance can be used, and bring the runtime there.
+    def open(self, entry: Entry, spec: RunSpec, say: Say) -> Transport:
+        """Wait until the instance can be used, and bring the runtime there, with what the run needs.
 
         Raises:
             UpsError: it cannot be used.
         """
         ...
 
-    def for_box(self, spec: RunSpec, transport: Transport) -> RunSpec:
+    def for_box(self, spec: RunSpec, transport: Transport, rent: RentOptions) -> RunSpec:
         """The run as that box has to read it."""
         ...
 

@@ -36,11 +36,11 @@ class RunUse:
 
 
 def uses(registry: Registry) -> list[RunUse]:
-    """What every run used, the newest run first; without damaged run directories."""
+    """What every training used, the newest run first; without damaged run directories."""
     found = []
     for handle in registry.all():
         spec = _read(handle.attempts()[0].spec_path)
-        if spec is not None:
+        if spec is not None and not spec.get("preprocess"):
             found.append(_use(handle.run, spec))
     return found
 

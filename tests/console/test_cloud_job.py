@@ -85,12 +85,18 @@ def _secrets(cloud: Cloud, laptop: Laptop) -> list[str]:
     return [*account, *instances]
 
 
-@pytest.mark.parametrize("provider", ["vast", "vultr"])
-def test_a_rented_box_trains_publishes_and_is_gone(provider: str, renter: Laptop, cloud: Cloud) -> None:
+@pytest.mark.parametrize(("provider", "more"), [("vast", ()), ("vultr", ("--no-smoke",))])
+def test_a_rented_box_trains_publishes_and_is_gone(
+    provider: str, more: tuple[str, ...], renter: Laptop, cloud: Cloud
+) -> None:
     with Witness(_secrets(cloud, renter)) as witness:
-        lines = renter.run("launch", str(renter.config), "--provider", provider, "--budget", "5", "--json")
+        lines = renter.run(
+            "launch", str(renter.config), "--provider", provider, "--budget", "5", *more, "--json"
+        )
     events = [json.loads(line) for line in lines.splitlines()]
     assert [event["status"] for event in events if event["type"] == "done"] == ["succeeded"]
+    tried = [event["state"] for event in events if event["type"] == "phase" and event["phase"] == "smoke"]
+    assert tried == ([] if more else ["started", "finished"])
     assert cloud.alive() == []
 
     (run,) = renter.json("runs")

@@ -68,7 +68,8 @@ class Rented(Laptop):
 
     def launching(self, epochs: int = 3) -> list[str]:
         override = f"stages.operator.epochs={epochs}"
-        return ["launch", str(self.config), "--provider", "vast", "--budget", "5", "--set", override]
+        return ["launch", str(self.config), "--provider", "vast", "--budget", "5", "--no-smoke",
+                "--set", override]  # fmt: skip
 
     def until(self, is_so: Callable[[], object], what: str, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds

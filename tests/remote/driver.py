@@ -54,13 +54,13 @@ _FAILURES: dict[str, Exception] = {
 }
 
 
-def evaluate(checkpoint: Path, datasets: Any, splits: Any, *_: Any) -> dict[str, Any]:
+def evaluate(checkpoint: Path, datasets: Any, splits: Any, *_: Any, **_named: Any) -> dict[str, Any]:
     figures = {"one_step": 0.1, "rollout": float("nan"), "persistence_one_step": 0.5, "skill": True}
     of_split = {"tasks": dict.fromkeys(datasets, figures), "aggregate": figures}
     return {
         "checkpoint": checkpoint.name,
         "splits": dict.fromkeys(splits, of_split),
-        "gates": {"decision": None},
+        "gates": {"verdict": None},
     }
 
 

@@ -87,8 +87,8 @@ class TestShippedConfigs:
         assert training.batch_size * training.accum_steps == 48
 
     def test_192d_differs_from_the_baseline_only_in_its_sizes(self) -> None:
-        small = flat(read(CONFIGS / "train_pdebench_2task_baseline.yaml"))
-        large = flat(read(CONFIGS / "train_pdebench_2task_192d.yaml"))
+        small = without_gates(read(CONFIGS / "train_pdebench_2task_baseline.yaml"))
+        large = without_gates(read(CONFIGS / "train_pdebench_2task_192d.yaml"))
 
         assert {key: large[key] for key in large if large[key] != small.get(key)} == {
             "latent.dim": 192, "latent.tokens": 192,
@@ -131,12 +131,11 @@ class TestPlannedConfigs:
 
     @pytest.mark.parametrize("path", sorted(PLANNED.glob("*.yaml")), ids=lambda path: path.stem)
     def test_the_shipped_config_adds_only_gates_and_target(self, path: Path) -> None:
-        planned, shipped = flat(read(path)), flat(read(CONFIGS / path.name))
+        planned, shipped = flat(read(path)), read(CONFIGS / path.name)
 
-        added = {key: shipped.pop(key) for key in list(shipped) if key not in planned}
-
-        assert shipped == planned
-        assert set(added) == {"target_nrmse", "gates.proceed", "gates.stop"}
+        assert shipped.pop("target_nrmse")
+        assert shipped.pop("gates")["proceed"]
+        assert flat(shipped) == planned
 
     def test_there_are_four(self) -> None:
         assert len(list(PLANNED.glob("*.yaml"))) == 4
@@ -454,6 +453,44 @@ class TestCurricula:
         assert says in error.message
 
 
+class TestGates:
+    @pytest.mark.parametrize(
+        ("gates", "key", "says"),
+        [
+            ("{actions: [{verdict: a, patch: {operator.pdet.deptj: 1}}]}",
+             "gates.actions.0.patch.operator.pdet.deptj", "did you mean operator.pdet.depth?"),
+            ("{next: {patch: {stages.operator.optimizer.rate: 1}}}",
+             "gates.next.patch.stages.operator.optimizer.rate", "there is no key"),
+            ("{tasks: {burgers2d: 0.1}}", "gates.tasks.burgers2d", "did you mean burgers1d?"),
+            ("{actions: [{verdict: a, when: {tasks: [darcy]}}]}",
+             "gates.actions.0.when.tasks.0", "there is no task"),
+            ("{actions: [{verdict: a}, {verdict: a}]}",
+             "gates.actions.1.verdict", "two actions are called a"),
+            ("{tasks: {default: 0}}", "gates.tasks.default", "greater than 0"),
+            ("{actions: [{verdict: Two Words}]}", "gates.actions.0.verdict", "pattern"),
+        ],
+    )  # fmt: skip
+    def test_a_mistake_is_found_before_a_run_is_paid_for(
+        self, write: Write, gates: str, key: str, says: str
+    ) -> None:
+        path = write(MINIMAL + f"gates: {gates}\n")
+
+        error = refused(path)
+
+        assert error.message.startswith(f"{path}:6: {key}: ")
+        assert says in error.message
+
+    def test_a_patch_may_reach_into_lists_and_names_of_tasks(self, write: Write) -> None:
+        patch = "{training.task_curriculum.stages.1.weights: uniform, operator.patch.burgers1d: 4}"
+
+        load_train_config(write(MINIMAL + f"gates: {{actions: [{{verdict: a, patch: {patch}}}]}}\n"))
+
+    def test_old_gates_still_load(self, write: Write) -> None:
+        gates = load_train_config(write(MINIMAL + "gates: {proceed: 0.1, stop: 0.15}\n")).gates
+
+        assert (gates.proceed, gates.stop, gates.threshold_of("burgers1d")) == (0.1, 0.15, None)
+
+
 class TestOverrideMistakes:
     @pytest.mark.parametrize("override", ["seed", "=3", "", "training..noise=1", ".seed=1"])
     def test_not_key_and_value(self, write: Write, override: str) -> None:
@@ -506,6 +543,10 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
+def without_gates(content: dict[str, Any]) -> dict[str, Any]:
+    return flat({name: value for name, value in content.items() if name != "gates"})
+
+
 def misspellings(word: str) -> st.SearchStrategy[str]:
     """Words one slip of the finger away: a letter more, less, other, or two swapped."""
     letters = st.sampled_from(string.ascii_lowercase + "_")
@@ -524,7 +565,7 @@ def key_holders(content: Any) -> Iterator[dict[str, Any]]:
         if content:
             yield content
         for name, value in content.items():
-            if name not in {"patch", "batch_size"}:
+            if name not in {"patch", "batch_size", "tasks"}:
                 yield from key_holders(value)
     elif isinstance(content, list):
         for value in content:

@@ -7,7 +7,8 @@ import pytest
 
 from ups.config import TrainConfig
 from ups.errors import NotFoundError, StoreError
-from ups.rundir import RunDirectory, RunSpec, config_sha256, render_spec
+from ups.preprocess_job import JobFile, PreprocessJob
+from ups.rundir import RunDirectory, RunSpec, config_sha256, no_training, render_spec
 
 CONFIG = TrainConfig.model_validate(
     {"data": {"task": ["advection1d", "darcy2d"]}, "stages": {"operator": {"epochs": 2}}}
@@ -45,6 +46,18 @@ def test_a_spec_of_a_newer_version_is_read(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     directory.spec_path.write_text(render_spec(spec()) + "from_the_future: 1\n", encoding="utf-8")
     assert directory.read_spec() == spec()
+
+
+def test_a_preprocessing_has_files_in_the_place_of_a_config(tmp_path: Path) -> None:
+    files = {"darcy2d": (JobFile(file="a.hdf5", id="13", md5="0" * 32),)}
+    asked = spec(
+        tasks=("darcy2d",), stages=(), config=no_training(["darcy2d"]),
+        preprocess=PreprocessJob(files=files, base="https://mirror/{file}", samples=4),
+    )  # fmt: skip
+    directory = RunDirectory(tmp_path)
+    directory.spec_path.write_text(render_spec(asked), encoding="utf-8")
+    assert "config:" not in directory.spec_path.read_text()
+    assert directory.read_spec() == asked
 
 
 def test_a_spec_does_not_ask_for_a_cache_by_itself() -> None:

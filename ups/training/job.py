@@ -45,6 +45,8 @@ class TrainingJob:
     """Which of the processes that train together this one is."""
     outlines: Mapping[str, Outline] = field(default_factory=dict)
     """The train split of each task whose files may not be there yet."""
+    control_samples: int | None = None
+    """Most samples of a stage's control; null: as much compute as the stage has used."""
     arrived: Callable[[Sequence[str]], bool] = lambda tasks: True
     """Asked, of the main process alone, before the files of tasks that join are opened: whether they are
     complete. May wait for them, though not for many minutes: it is asked again, and in between whether to

@@ -189,6 +189,7 @@ class Stages:
         )
         # a stage may be cheaper than a single step of the operator
         samples = max(1, round(ledger[stage].flops / flops))
+        samples = min(samples, self.job.control_samples or samples)
         trainee = replace(trainee, schedule=replace(schedule, samples=samples))
         state = states.new_state(config, trainee, model, precision, self._seed(name), self.job.device)
         return trainee, state

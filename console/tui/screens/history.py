@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from console.api import RunRow
 from console.tui.drawing.text import Row, clock, day, duration, fit, number, usd
-from console.tui.messages import ReportRead, RunsRead
+from console.tui.messages import NextWritten, ReportRead, RunsRead
 from console.tui.screens.base import ConsoleScreen
 from console.tui.widgets.run_header import status_ink
 from console.tui.widgets.table import Cell, Column, Table, TableRow
@@ -30,6 +30,8 @@ class HistoryScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open on Live", id="history.open"),
         Binding("c", "resume", "Continue", id="history.resume"),
+        # Before the table's own g, which goes to the first row as Home does.
+        Binding("g", "write_next", "Next config", priority=True, id="history.next"),
         Binding("r", "reread", "Read again", show=False, id="history.reread"),
     ]
 
@@ -59,7 +61,8 @@ class HistoryScreen(ConsoleScreen):
             Column("day"), Column("at", optional=100), Column("run", most=20),
             Column("config", flex=True, optional=84),
             *(Column(_short(task), align="right", most=10) for task in tasks),
-            Column("mean", align="right", optional=70), Column("time", align="right"),
+            Column("mean", align="right", optional=70), Column("gate", most=30, optional=100),
+            Column("time", align="right"),
             Column("$", align="right"), Column("status"),
         ]  # fmt: skip
         now = time.time()
@@ -112,6 +115,18 @@ class HistoryScreen(ConsoleScreen):
         self.ups.notice(f"going on with {run}", ink="muted")
         self.operate("resuming", lambda ops: ops.resume(run), RunLaunched, group="launch", exclusive=False)
 
+    def action_write_next(self) -> None:
+        """Write the config that the gates of the run under the cursor say comes next."""
+        run = self.query_one(Table).cursor_key
+        if run is not None:
+            self.operate(
+                "writing the next config", lambda ops: ops.write_next(run), NextWritten, group="next"
+            )
+
+    @on(NextWritten)
+    def _say_where(self, message: NextWritten) -> None:
+        self.ups.notice("the next config is written, 1 launches it", str(message.path), ink="good")
+
     def action_reread(self) -> None:
         """Read the runs again."""
         self.refresh_data()
@@ -157,11 +172,26 @@ def run_cells(row: RunRow, tasks: Sequence[str], now: float) -> TableRow:
         row.config,
         *figures,
         mean,
+        _gate(row),
         duration(row.seconds),
         "0" if not row.usd else f"{row.usd:.2f}",
         (f"{row.status}{attempts}", status_ink(str(row.status))),
     ]
     return TableRow(row.run, cells)
+
+
+_GATE_INK = {"proceed": "good", "stop": "bad"}
+
+
+def _gate(row: RunRow) -> Cell:
+    """The verdict on a run, and what it says comes next."""
+    if not row.verdict:
+        return ("–", "muted")
+    following = row.next_config.removeprefix("train_").removeprefix("pdebench_")
+    if row.next_config == f"{row.config}-{row.verdict}":
+        following = "same, changed"
+    text = f"{row.verdict} → {following}" if following else row.verdict
+    return (text, _GATE_INK.get(row.verdict, "warn"))
 
 
 def _without_report(row: RunRow) -> list[Row]:
@@ -203,7 +233,18 @@ def report_rows(report: Mapping[str, Any]) -> list[Row]:
             rows.append(row)
         rows.append([])
     gates = report.get("gates")
-    if isinstance(gates, Mapping) and gates.get("decision"):
-        rows.append([("gate: ", "muted"), (str(gates["decision"]), "title"),
-                     (f" at {number(gates.get('aggregate'))}", "muted")])  # fmt: skip
+    if isinstance(gates, Mapping) and gates.get("verdict"):
+        rows += _gate_rows(gates)
+    return rows
+
+
+def _gate_rows(gates: Mapping[str, Any]) -> list[Row]:
+    verdict = str(gates["verdict"])
+    rows: list[Row] = [[("gate: ", "muted"), (verdict, _GATE_INK.get(verdict, "warn"))]]
+    rows += [[(f"  {reason}", "text")] for reason in gates.get("reasons") or ()]
+    following = gates.get("next")
+    if isinstance(following, Mapping):
+        rows.append([("next: ", "muted"), (str(following.get("config") or "the same config"), "title"),
+                     (f"  {following.get('why') or ''}", "muted")])  # fmt: skip
+        rows += [[(f"  {key}: {value}", "text")] for key, value in (following.get("patch") or {}).items()]
     return rows

@@ -223,7 +223,7 @@ class LaunchScreen(ConsoleScreen):
         self._settling = self.set_timer(_SETTLE_SECONDS, self._check)
 
     def _check(self) -> None:
-        request = self.request()
+        request = self.request() if self.is_whole else None
         if request is not None and self.datasets:
             self.operate(
                 "checking",
@@ -375,9 +375,11 @@ def _text_rows(text: str) -> list[Row]:
 
 def _config_row(entry: "ConfigEntry") -> TableRow:
     took: Cell = (duration(entry.seconds), "muted") if entry.seconds else ""
+    # Names differ at their end, and the column is narrow.
+    name = entry.name.removeprefix("train_").removeprefix("pdebench_")
     if entry.error is not None:
-        return TableRow(entry.name, [entry.name, ("✗", "muted")], ink="muted")
-    return TableRow(entry.name, [entry.name, took])
+        return TableRow(entry.name, [name, ("✗", "muted")], ink="muted")
+    return TableRow(entry.name, [name, took])
 
 
 _STATES: dict[str, tuple[str, str]] = {

@@ -71,7 +71,8 @@ def test_published_files_become_a_dataset_and_ctrl_c_costs_little(server: FileSe
     [
         (["--tasks", "darcy3d"], 4, "not_found"),
         (["--tasks", "allen_cahn2d"], 4, "not_found"),
-        (["--provider", "vast"], 2, "usage"),
+        (["--provider", "vast"], 5, "provider"),
+        (["--detach"], 2, "usage"),
         (["--samples", "0"], 2, "usage"),
         (["--splits", "train"], 2, "usage"),
         (["--resolution", "100"], 3, "data"),

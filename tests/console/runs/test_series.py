@@ -55,6 +55,18 @@ def test_progress_gives_an_eta() -> None:
     assert view.phases["train"].eta_seconds == 8.0
 
 
+def test_what_follows_in_a_phase_has_an_eta_of_its_own() -> None:
+    view = RunView()
+    view.apply(event(0, EventType.RUN, name="preprocess", phases=["preprocess", "publish"]))
+    assert list(view.phases) == ["preprocess", "publish"]
+    told = [(0, 50, "samples"), (50, 50, "samples"), (1000, 9000, "bytes"), (5000, 9000, "bytes")]
+    for seq, (done, total, unit) in enumerate(told, start=1):
+        view.apply(
+            event(seq, EventType.PROGRESS, phase="preprocess", task=unit, done=done, total=total, unit=unit)
+        )
+    assert view.phases["preprocess"].eta_seconds == 1.0
+
+
 def test_unknown_events_only_move_the_clock() -> None:
     view = RunView()
     view.apply(Event(3, 5.0, "from-the-future", {"x": 1}))

@@ -18,7 +18,7 @@ from console.fleet.box_file import MARKER, BoxFile, Destruction, changed
 from console.fleet.model import Label
 from console.fleet.onstart import KEY_FILE, render
 from console.runs import requirements, shipping, wheel
-from console.runs.requirements import REQUIREMENTS, TORCH, WANDB, Requirement
+from console.runs.requirements import PILLOW, REQUIREMENTS, TORCH, WANDB, Requirement
 from console.runs.shipping import VENV_PYTHON, Interpreter, ShipStep, choose, guard, ship
 from console.runs.ssh import SshTransport
 from console.runs.transport import LocalTransport, Transport
@@ -207,7 +207,7 @@ def test_a_watchdog_that_cannot_start_is_an_error(box: LocalTransport, tmp_path:
 def an_interpreter(
     version: str = "3.11.9", torch: str | None = "2.9.1+cu128", **more: str | None
 ) -> Interpreter:
-    has = {need.name: need.pin for need in (*REQUIREMENTS, WANDB)}
+    has = {need.name: need.pin for need in (*REQUIREMENTS, WANDB, PILLOW)}
     return Interpreter(
         name="python3",
         path="/opt/conda/bin/python3",
@@ -227,9 +227,12 @@ class TestThePlan:
         assert "the box downloads numpy, scipy, about 55 MB" in plan.text
 
     def test_asks_for_wandb_only_where_it_is_used(self) -> None:
-        found = [an_interpreter(wandb=None)]
+        found = [an_interpreter(wandb=None, pillow=None)]
         assert choose(found, ["python3"]).install == ()
-        assert choose(found, ["python3"], wandb=True).install == (f"wandb=={WANDB.pin}",)
+        assert choose(found, ["python3"], wandb=True).install == (
+            f"wandb=={WANDB.pin}",
+            f"pillow=={PILLOW.pin}",
+        )
 
     def test_prefers_an_interpreter_with_torch_in_range(self) -> None:
         other = replace(an_interpreter(), path="/venv/main/bin/python")
@@ -258,7 +261,7 @@ class TestThePlan:
 def test_the_pins_are_in_the_ranges_that_the_project_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {*project["dependencies"], *project["optional-dependencies"]["train"]}
-    for need in (*REQUIREMENTS, WANDB, TORCH):
+    for need in (*REQUIREMENTS, WANDB, PILLOW, TORCH):
         assert need.accepts(need.pin), need
         upper = f",<{need.high}" if need.high else ""
         assert f"{need.name}>={need.low}{upper}" in declared

@@ -38,6 +38,11 @@ def test_a_run_that_pinned_nothing_used_whatever_there_was(registry: Registry) -
     assert use.used_dataset("advection1d", HASHES)
 
 
+def test_a_preprocessing_used_nothing(registry: Registry) -> None:
+    write_run(registry, "r1", datasets={}, preprocess={"files": {"advection1d": []}})
+    assert uses(registry) == []
+
+
 def test_a_run_used_the_cache_of_its_sizes(registry: Registry) -> None:
     latent = {"latent": {"dim": 16, "tokens": 8}}
     write_run(registry, "r1", precompute=True, config=latent)

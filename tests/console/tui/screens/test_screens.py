@@ -7,14 +7,17 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
-from console.api import Money, RunStatus, Transition
+from console.api import FleetState, Money, RunStatus, Transition
 from console.errors import TeardownNotVerifiedError
 from console.fleet.model import InstanceKind, InstanceState
 from console.home import Home
 from console.operations import Operations
 from console.tui.app import UpsConsole
+from console.tui.messages import ConfigsRead, DataRead, FleetRead, RunsRead
+from console.tui.screens.launch import LaunchScreen
 from console.tui.screens.live import LiveScreen
 from console.tui.widgets.top import TopBar
+from tests.console.recorded import record
 from tests.console.tui.conftest import (
     FakeOperations,
     cells,
@@ -340,6 +343,30 @@ async def test_history_shows_what_was_learned_and_opens_it(home: Home) -> None:
         await until_seen(pilot, "local_2task · 1124-aaaa · succeeded", "val 0.0")
 
 
+async def test_g_writes_the_config_that_comes_next(home: Home) -> None:
+    name = "train_pdebench_4task_curriculum"
+    record(home, "1124-aaaa", name, 0.12)
+    async with console(home).run_test(size=(140, 40)) as pilot:
+        await pilot.press("5")
+        await until_seen(
+            pilot, "reweight → same, changed", "burgers1d is at 0.12, not below 0.1", "g next config"
+        )
+        await pilot.press("g")
+        await until_seen(pilot, "the next config is written, 1 launches it")
+        assert (home.configs / f"{name}-reweight.yaml").exists()
+        await pilot.press("1")
+        await until_seen(pilot, "4task_curriculum-rew")
+
+
+async def test_g_says_why_there_is_no_next_config(home: Home) -> None:
+    record(home, "1124-aaaa", "train_pdebench_2task_baseline", 0.12)
+    async with console(home).run_test(size=SIZE) as pilot:
+        await pilot.press("5")
+        await until_seen(pilot, "report of 1124-aaaa")
+        await pilot.press("g")
+        await until_seen(pilot, "name no next config: review")
+
+
 async def test_a_run_without_a_report_says_so(home: Home) -> None:
     record_run(home, "1124-aaaa", done=RunStatus.FAILED)
     async with console(home).run_test(size=SIZE) as pilot:
@@ -458,3 +485,25 @@ def test_binding_ids_are_unique_and_stable() -> None:
         "live.teardown", "live.zoom", "live.log_y", "live.smooth", "live.overlay", "live.rollout",
         "live.older", "live.newer",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["launch", "live", "fleet", "data", "history"])
+async def test_a_result_that_comes_when_the_console_is_left_breaks_nothing(home: Home, name: str) -> None:
+    app = UpsConsole(FakeOperations(home))
+    async with app.run_test():
+        await app.action_show(name)
+        screen = app.screen
+    for message in (
+        ConfigsRead([]), DataRead([]), RunsRead([]), FleetRead(FleetState((), (), (), time.time())),
+    ):  # fmt: skip
+        await screen._on_message(message)  # as its queue does when it is emptied at the end
+
+
+async def test_a_timer_that_fires_when_the_console_is_left_breaks_nothing(home: Home) -> None:
+    app = UpsConsole(FakeOperations(home))
+    async with app.run_test():
+        await app.action_show("launch")
+        screen = app.screen
+    assert isinstance(screen, LaunchScreen)
+    assert not screen.is_whole
+    screen._check()
