@@ -110,7 +110,11 @@ class Context:
         return RentedSite(found, self.settings, self.doors, self.home, self.ledger)
 
     def start_guard(self) -> None:
-        """Have a detached guard that watches what is rented, also when this console is gone."""
+        """Have a detached guard that watches what is rented, also when this console is gone.
+
+        Raises:
+            StoreError: it did not start; nothing may be rented then.
+        """
         from console.fleet.watch import start_detached
 
         start_detached(self.home.root, self.home.watch_lock, self.home.watch_log)

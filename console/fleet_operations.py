@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from console.fleet.reconcile import Survey
     from console.fleet.watch import Watch
 
-_VERIFY_INTERVAL_S = 20.0
-
 
 def _urgency(row: InstanceRow) -> tuple[int, float]:
     """Orphans first, then what lives, then what is gone; the newest first."""
@@ -148,6 +146,7 @@ class FleetOperations(Context):
             patience_s: wait so long until what is being destroyed, or is missing, is seen to be gone.
             say: told what is done.
         """
+        from console.fleet.reconcile import ABSENCE_INTERVAL_S
         from console.rows import transition
 
         before = self.ledger.last_transition()
@@ -155,7 +154,7 @@ class FleetOperations(Context):
         guard = self._guard(say)
         self._note(guard.step())
         while self._is_going() and time.monotonic() < until:
-            time.sleep(_VERIFY_INTERVAL_S * self.settings.fleet_pace)
+            time.sleep(ABSENCE_INTERVAL_S * self.settings.fleet_pace)
             self._note(guard.step())
         return [transition(row) for row in self.ledger.transitions(after=before)]
 
@@ -203,16 +202,6 @@ class FleetOperations(Context):
             if once:
                 return
             wait_until(time.time, INTERVAL_S * self.settings.fleet_pace, time.sleep)
-
-    def start_watch(self) -> bool:
-        """Start the detached guard, unless one watches already; True where one did.
-
-        Raises:
-            StoreError: it did not start; nothing may be rented then.
-        """
-        from console.fleet.watch import start_detached
-
-        return start_detached(self.home.root, self.home.watch_lock, self.home.watch_log)
 
     def is_watched(self) -> bool:
         """Whether a detached guard watches this home."""

@@ -10,7 +10,7 @@ from console.api import LaunchRequest, PhaseRow, PhaseState, PlanState
 from console.cli.app import Session, command
 from console.cli.render import duration, table
 from console.cli.renting import read_rent, rent_options
-from console.cli.runs import answer_preflight, follow_run
+from console.cli.runs import start
 from ups.errors import UsageError
 
 _MARKS = {
@@ -57,16 +57,7 @@ def register(cli: click.Group) -> None:
             session.answer(asdict(state), plan_text(state))
             return
         request = session.operations.phase_request(state, LaunchRequest(config=Path(), rent=rent))
-        if dry_run:
-            preflight = session.operations.preflight(request)
-            steps = session.operations.dry_run(request) if preflight.ok else []
-            answer_preflight(session, preflight, steps)
-            return
-        launched = session.operations.launch(request, session.say)
-        if detach:
-            session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
-            return
-        follow_run(session, launched.run, launched.instance)
+        start(session, request, dry_run=dry_run, detach=detach)
 
 
 def plan_text(state: PlanState) -> str:

@@ -16,12 +16,12 @@ import psutil
 
 from console.errors import ProviderError
 from console.fleet import processes
+from console.fleet.box_file import MARKER
 from console.fleet.model import InstanceSpec, Label, Offer, OfferQuery, ProviderState, RemoteInstance, Volume
 from console.fleet.providers.base import Capabilities
 from console.runs.transport import LocalTransport
 from ups.errors import NotFoundError, StoreError
 
-MARKER = "UPS_INSTANCE"
 _PATIENCE_S = 10.0
 _BOX_FILE = "box.json"
 _LEADER_FILE = "leader.pid"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from console.errors import AskedTooOftenError, LoginError, LostAnswerError, OfferGoneError, ProviderError
 from console.fleet import gpus
+from console.fleet.box_file import MARKER
 from console.fleet.model import (
     InstanceSpec,
     Offer,
@@ -34,8 +35,6 @@ URL = "https://console.vast.ai"
 DEFAULT_IMAGE = "pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
 SPACING_S = {"create": 4.5, "destroy": 3.0}
 """Between two calls; closer ones were refused."""
-MARKER = "UPS_INSTANCE"
-"""The variable by which a box's processes are known."""
 MAX_START_CHARACTERS = 4096
 """Of the start script and the arguments together."""
 BID_OVER_MINIMUM = 1.2
