@@ -32,8 +32,9 @@ def write_converted(
     )  # fmt: skip
     discretisation = Discretisation(spec, times, ("x", "y", "z")[: len(grid)], coordinates)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = ConvertedFile(path, split, discretisation, columns, [{"name": "test", "kind": "solver"}])
+    file = ConvertedFile(path, split, discretisation, columns)
     file.lay_out()
+    file.sign([{"name": "test", "kind": "solver"}])
     writer = file.writer(0, 0)
     writer.write(Block(data.get("inputs"), targets))
     writer.close()

@@ -28,8 +28,9 @@ def write_points(folder: Path, task: str, *, points: int = 60) -> dict[str, Path
         )  # fmt: skip
         files[split] = folder / f"{task}_{split}.h5"
         discretisation = PointDiscretisation(spec, times, 2 * points)
-        file = PointFile(files[split], split, discretisation, columns, [{"name": "test"}])
+        file = PointFile(files[split], split, discretisation, columns)
         file.lay_out()
+        file.sign([{"name": "test"}])
         writer = file.writer(0, 0)
         writer.write(PointBlock(samples))
         writer.close()

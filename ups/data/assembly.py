@@ -101,7 +101,9 @@ def assemble(sources: Sequence[Source], *, only: str | None = None) -> Assembly:
     Raises:
         DataError: there are too few samples, or too many start alike.
     """
-    ordered = sorted(sources, key=lambda source: (source.parameters, source.provenance["sha256"]))
+    ordered = list(sources)
+    if len(sources) > 1:  # one alone needs no hash for its place
+        ordered.sort(key=lambda source: (source.parameters, source.provenance["sha256"]))
     firsts = first_indices(ordered)
     blocks = initial_condition_blocks(ordered, firsts, rows_of(ordered[0].discretisation))
     if only is not None:

@@ -67,6 +67,7 @@ class Conversion:
             shutil.rmtree(self.folder / _DONE, ignore_errors=True)
             (self.folder / _DONE).mkdir()
             self._files.lay_out()
+            self._files.sign(self.assembly.provenance)
             content = json.dumps({"fingerprint": fingerprint(self.assembly)}).encode()
             _write_whole(self.folder / _PLAN, lambda path: path.write_bytes(content))
         except OSError as error:

@@ -10,6 +10,7 @@ interrupted conversion goes on where it was. Free of torch.
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,13 @@ def write_split_files(assembly: Assembly, targets: Mapping[str, Path]) -> None:
     hidden = {split: path.with_name(f".tmp-{secrets.token_hex(8)}.h5") for split, path in targets.items()}
     files = SplitFiles(assembly, hidden)
     try:
-        files.lay_out()
-        files.finish([files.fill(segment, _uncounted) for segment in files.segments])
+        with ThreadPoolExecutor(1) as aside:
+            # It takes a hash of all that is read: beside the conversion, not before it.
+            provenance = aside.submit(lambda: assembly.provenance)
+            files.lay_out()
+            measured = [files.fill(segment, _uncounted) for segment in files.segments]
+            files.sign(provenance.result())
+        files.finish(measured)
         for split, path in targets.items():
             hidden[split].replace(path)
     finally:

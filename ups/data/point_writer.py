@@ -5,6 +5,7 @@ laid out whole. So the datasets of each segment are collected in files of their 
 and the target is put together from those when it is finished. Free of torch.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from ups.data.fields import AXIS_NAMES
 from ups.data.hdf5 import reserve
 from ups.data.points import PointBlock, PointDiscretisation, PointSample
 from ups.data.source import AnyBlock, AnyDiscretisation
-from ups.data.writer import Columns, describe
+from ups.data.writer import Columns, describe, put_provenance
 from ups.store import store_error
 from ups.tasks import Modality
 
@@ -31,6 +32,7 @@ _TYPES = {
 }
 
 _SIZES = "sizes.npy"
+_PROVENANCE = "provenance.json"
 
 _ALIGNMENT = 8
 """Bytes at whose multiples datasets begin: memory maps want their numbers aligned."""
@@ -45,13 +47,12 @@ class PointFile:
         split: str,
         discretisation: AnyDiscretisation,
         columns: Columns,
-        provenance: Sequence[Mapping[str, Any]],
     ) -> None:
         assert isinstance(discretisation, PointDiscretisation)
         self.path = path
         self.samples = len(columns.initial_condition)
         self._split, self._discretisation = split, discretisation
-        self._columns, self._provenance = columns, provenance
+        self._columns = columns
         self._spools = path.with_name(f"{path.name}.spools")
         spec = discretisation.spec
         steps = () if spec.static else (len(discretisation.times),)
@@ -75,8 +76,17 @@ class PointFile:
             raise store_error(error, self._spools) from error
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out."""
-        return self._spools.is_dir()
+        """Whether an earlier process has laid it out and signed it."""
+        return (self._spools / _PROVENANCE).is_file()
+
+    def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
+        """Say where its samples come from; raises StoreError where there is no room."""
+        partial, whole = (self._spools / f"{_PROVENANCE}{ending}" for ending in (".part", ""))
+        try:
+            partial.write_text(json.dumps(list(provenance)))
+            partial.replace(whole)
+        except OSError as error:
+            raise store_error(error, whole) from error
 
     def writer(self, segment: int, row: int) -> "SpoolWriter":
         """Takes the samples of a segment; where they go is known when all of them are there."""
@@ -88,7 +98,7 @@ class PointFile:
         Raises:
             StoreError: there is no room.
         """
-        segments = sorted(self._spools.iterdir())
+        segments = sorted(self._spools.glob("[0-9]*"))
         sizes = np.concatenate([np.zeros((0, 2), np.int64), *map(_sizes_in, segments)])
         assert len(sizes) == self.samples, "every segment is there once"
         try:
@@ -117,7 +127,8 @@ class PointFile:
             self.path, "w", libver=("earliest", "v110"), alignment_threshold=1, alignment_interval=_ALIGNMENT
         ) as file:
             axes = AXIS_NAMES[: self._discretisation.spec.spatial_dims]
-            describe(file, self._split, self._discretisation, axes, self._columns, self._provenance)
+            describe(file, self._split, self._discretisation, axes, self._columns)
+            put_provenance(file, json.loads((self._spools / _PROVENANCE).read_text()))
             file["point_offsets"] = offsets[:, 0]
             if "cells" in self._rows:
                 file["cell_offsets"] = offsets[:, 1]

@@ -51,7 +51,7 @@ class SplitFiles:
         self.segments = tuple(_segments(assembly))
         kind = PointFile if isinstance(assembly.discretisation, PointDiscretisation) else ConvertedFile
         self._files: dict[str, SplitFile] = {
-            split: kind(path, split, assembly.discretisation, assembly.columns(split), assembly.provenance)
+            split: kind(path, split, assembly.discretisation, assembly.columns(split))
             for split, path in paths.items()
         }
 
@@ -61,8 +61,20 @@ class SplitFiles:
             file.lay_out()
 
     def are_laid_out(self) -> bool:
-        """Whether an earlier process has laid them out."""
+        """Whether an earlier process has laid them out and signed them."""
         return all(file.is_laid_out() for file in self._files.values())
+
+    def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
+        """Say where the samples come from, at any time before they are finished; only one process may.
+
+        Args:
+            provenance: the assembly's.
+
+        Raises:
+            StoreError: there is no room.
+        """
+        for file in self._files.values():
+            file.sign(provenance)
 
     def fill(self, segment: Segment, counted: Counted) -> Doubles:
         """Read, check, measure and write a segment, and sync it to disk.

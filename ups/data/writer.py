@@ -25,6 +25,8 @@ from ups.store import store_error
 
 _BACKGROUND_BYTES = 1024 * 1024
 """Fewer are not worth a thread."""
+_VERSIONS = ("earliest", "v110")
+"""Of HDF5 that can read what is written."""
 _ALIGNMENT = 4096
 """Large datasets begin at a page, which is what memory maps like."""
 
@@ -66,7 +68,17 @@ class SplitFile(Protocol):
         ...
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out."""
+        """Whether an earlier process has laid it out and signed it."""
+        ...
+
+    def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
+        """Say where its samples come from, at any time between laying it out and finishing it.
+
+        It takes a hash of every source, which whoever converts in one go computes meanwhile.
+
+        Raises:
+            StoreError: there is no room.
+        """
         ...
 
     def writer(self, segment: int, row: int) -> SegmentWriter:
@@ -91,13 +103,12 @@ class ConvertedFile:
         split: str,
         discretisation: AnyDiscretisation,
         columns: Columns,
-        provenance: Sequence[Mapping[str, Any]],
     ) -> None:
         assert isinstance(discretisation, Discretisation)
         self.path = path
         self.samples = len(columns.initial_condition)
         self._split, self._discretisation = split, discretisation
-        self._columns, self._provenance = columns, provenance
+        self._columns = columns
         shape = discretisation.state_shape
         self._shapes = {"states": shape}
         spec = discretisation.spec
@@ -111,12 +122,10 @@ class ConvertedFile:
         discretisation = self._discretisation
         try:
             with h5py.File(
-                self.path, "w", libver=("earliest", "v110"),
+                self.path, "w", libver=_VERSIONS,
                 alignment_threshold=16 * _ALIGNMENT, alignment_interval=_ALIGNMENT,
             ) as file:  # fmt: skip
-                describe(
-                    file, self._split, discretisation, discretisation.axes, self._columns, self._provenance
-                )
+                describe(file, self._split, discretisation, discretisation.axes, self._columns)
                 for axis, values in zip(discretisation.axes, discretisation.coordinates, strict=True):
                     assert axis in AXIS_NAMES
                     put_dataset(file, axis, values)
@@ -127,12 +136,22 @@ class ConvertedFile:
             raise store_error(error, self.path) from error
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out, and that has reached the disk."""
+        """Whether an earlier process has laid it out and signed it, and that has reached the disk."""
         try:
             with h5py.File(self.path, "r") as file:
-                return all(name in file for name in self._shapes)
+                return "provenance" in file.attrs and all(name in file for name in self._shapes)
         except OSError:
             return False
+
+    def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
+        """Say where its samples come from, once; raises StoreError where there is no room."""
+        try:
+            with h5py.File(self.path, "r+", libver=_VERSIONS) as file:
+                put_provenance(file, provenance)
+            with self.path.open("r+b") as written:
+                os.fsync(written.fileno())
+        except OSError as error:
+            raise store_error(error, self.path) from error
 
     def writer(self, segment: int, row: int) -> "RowWriter":
         """Takes the samples of a segment, the first of which goes to `row`."""
@@ -240,9 +259,8 @@ def describe(
     discretisation: AnyDiscretisation,
     axes: Sequence[str],
     columns: Columns,
-    provenance: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write all attributes and the datasets that every converted file has."""
+    """Write the attributes, all but the provenance, and the datasets that every converted file has."""
     spec = discretisation.spec
     attributes: dict[str, Attribute] = {
         "format": FORMAT,
@@ -251,7 +269,6 @@ def describe(
         "dt": discretisation.dt,
         "boundary": str(spec.boundary),
         "domain": np.array(spec.domain, np.float64),
-        "provenance": json.dumps(list(provenance), ensure_ascii=False),
         "fields": spec.fields,
         "input_fields": spec.input_fields,
         "units": spec.units,
@@ -266,3 +283,8 @@ def describe(
     put_dataset(file, "initial_condition", columns.initial_condition)
     put_dataset(file, "source", columns.source)
     put_dataset(file, "sample", columns.sample)
+
+
+def put_provenance(file: h5py.File, provenance: Sequence[Mapping[str, Any]]) -> None:
+    """Write where the samples come from, which the file does not say yet."""
+    put_attribute(file, "provenance", json.dumps(list(provenance), ensure_ascii=False))
