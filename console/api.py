@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from console.fleet.model import ANY_MACHINE, InstanceKind, InstanceState, Offer, OfferQuery
-from ups.events import Event
+
+if TYPE_CHECKING:
+    from console.runs.event_lines import AnyEvent
 
 DEFAULT_MAX_HOURS = 12.0
 """Deadline of a launch that names none."""
@@ -558,6 +560,6 @@ class FollowBatch:
     """What a `follow` step brought: new events, log bytes, transitions, and how the run stands."""
 
     status: RunStatus
-    events: list[Event] = field(default_factory=list)
+    events: "list[AnyEvent]" = field(default_factory=list)
     log: bytes = b""
     transitions: list[Transition] = field(default_factory=list)

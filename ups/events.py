@@ -166,6 +166,10 @@ class EventReader:
 
     def read(self, *, limit_bytes: int = 8 * 1024 * 1024) -> list[Event]:
         """The events appended since the last call; [] where there are none yet."""
+        return list(decode_lines(self.read_lines(limit_bytes=limit_bytes)))
+
+    def read_lines(self, *, limit_bytes: int) -> list[bytes]:
+        """The same as they stand in the file, about so many bytes of them at most."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -176,7 +180,7 @@ class EventReader:
             return []
         end = content.rfind(b"\n") + 1
         self.offset += end
-        return list(decode_lines(content[:end].split(b"\n")))
+        return content[:end].split(b"\n")
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[Event]:

@@ -8,8 +8,9 @@ from typing import Any
 from console.api import FollowBatch, Progress
 from console.cli.render import duration, number, table
 from console.context import pass_on
+from console.runs.event_lines import AnyEvent
 from console.runs.series import RunView
-from ups.events import Event, EventType
+from ups.events import EventType
 
 _SYMBOL = {"started": "▶", "finished": "✓", "skipped": "–", "failed": "✗"}
 _STEPWISE = frozenset({"preprocess"})
@@ -47,7 +48,7 @@ class Narrator:
                 self.step_t = event.t
                 pass_on(event.fields, progress)
 
-    def _text(self, event: Event) -> str | None:
+    def _text(self, event: AnyEvent) -> str | None:
         fields = event.fields
         match event.type:
             case EventType.RUN:

@@ -16,13 +16,14 @@ from console.fleet.ledger import Entry, Ledger
 from console.fleet.locks import FileLock, is_locked
 from console.fleet.providers.base import Provider
 from console.rows import transition
+from console.runs.event_lines import EventLines
 from console.runs.launch import LAUNCH_LOG, launch_lock, remote_directory, rent_options
 from console.runs.mirror import Mirror
 from console.runs.registry import RunHandle, instance_of, last_event, status_of
 from console.runs.teardown import Teardown
 from console.runs.transport import Transport
 from ups.errors import UpsError
-from ups.events import LOST_AFTER_SECONDS, EventReader
+from ups.events import LOST_AFTER_SECONDS
 
 _LOG_CHUNK = 1 << 20
 UNREACHABLE_PATIENCE_S = 3600.0
@@ -165,14 +166,14 @@ class Cursor:
     def __init__(self, ledger: Ledger, handle: RunHandle) -> None:
         self._ledger = ledger
         self._handle = handle
-        self._readers: dict[Path, EventReader] = {}
+        self._readers: dict[Path, EventLines] = {}
         self._log_offsets: dict[Path, int] = {}
         self._transitions: dict[str, int] = {}
 
     def read(self, status: RunStatus) -> FollowBatch:
         batch = FollowBatch(status)
         for directory in self._handle.attempts():
-            reader = self._readers.setdefault(directory.root, EventReader(directory.events_path))
+            reader = self._readers.setdefault(directory.root, EventLines(directory.events_path))
             batch.events.extend(reader.read())
             for log in (directory.root / LAUNCH_LOG, directory.log_path):
                 batch.log += self._read_log(log)

@@ -4,45 +4,40 @@ A `RunView` is fed events in order, attempt after attempt, live or from a file: 
 it shows a recorded run exactly as it showed the live one.
 """
 
-from array import array
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ups.events import PHASES, Event, EventType, PhaseState
+from console.runs.event_lines import AnyEvent, MetricLine
+from console.runs.track import Track
+from ups.events import PHASES, EventType, PhaseState
 
-CurveKey = tuple[str | None, str, str]
-"""(task, None for the aggregate; split; name of the value)."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+TrackKey = tuple[str | None, str]
+"""(task, None for the aggregate; split)."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Curve:
-    """One value over the steps of a run; gaps (non-finite values) are NaN."""
+    """One value over the steps of a run, as it is now; gaps are NaN."""
 
-    steps: "array[float]" = field(default_factory=lambda: array("d"))
-    values: "array[float]" = field(default_factory=lambda: array("d"))
-    epochs: "array[float]" = field(default_factory=lambda: array("d"))
-    times: "array[float]" = field(default_factory=lambda: array("d"))
+    steps: "Array"
+    """[n]."""
+    values: "Array"
+    low: "Array"
+    """Least of the points that a row stands for, as `high` is the greatest; mostly it is one point."""
+    high: "Array"
+    epochs: "Array"
+    times: "Array"
     """Unix seconds."""
-    stages: list[str] = field(default_factory=list)
-    version: int = 0
-    """Raised when points were dropped, so that a cached drawing starts again."""
-
-    def append(self, stage: str, epoch: float, step: float, t: float, value: float | None) -> None:
-        self.stages.append(stage)
-        self.epochs.append(epoch)
-        self.steps.append(step)
-        self.times.append(t)
-        self.values.append(float("nan") if value is None else value)
-
-    def drop_after(self, stage: str, step: float) -> None:
-        """Forget the points of `stage` beyond `step`, and of every later stage."""
-        end = self.stages.index(stage) if stage in self.stages else len(self.stages)
-        while end < len(self.stages) and self.stages[end] == stage and self.steps[end] <= step:
-            end += 1
-        if end < len(self.stages):
-            del self.stages[end:], self.epochs[end:], self.steps[end:], self.times[end:], self.values[end:]
-            self.version += 1
+    stages: "Array"
+    """Index of each point's stage in `RunView.seen_stages`."""
+    version: int
+    """Another one when points were dropped or joined: what was made of them is to be made anew."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -109,7 +104,10 @@ class RunView:
         self.device = ""
         self.attempt = 0
         self.phases = {name: PhaseView() for name in PHASES}
-        self.curves: dict[CurveKey, Curve] = {}
+        self.tracks: dict[TrackKey, Track] = {}
+        self.seen_stages: list[str] = []
+        """In the order in which they came."""
+        self._stage_indices: dict[str, int] = {}
         self.rollouts: list[RolloutRef] = []
         self.notices: list[Notice] = []
         self.system: Mapping[str, Any] = {}
@@ -124,28 +122,57 @@ class RunView:
         self.revision = 0
         """Raised by every event."""
 
-    def apply_all(self, events: Iterable[Event]) -> None:
+    def apply_all(self, events: Iterable[AnyEvent]) -> None:
+        """Take in events in order; metrics in a row are taken together, which is many times faster."""
+        waiting: list[MetricLine] = []
         for event in events:
-            self.apply(event)
+            line = _as_metric(event)
+            if line is not None:
+                waiting.append(line)
+                continue
+            if waiting and event.type in _MOVES_CURVES:
+                self._take_metrics(waiting)
+                waiting = []
+            self._apply(event)
+        if waiting:
+            self._take_metrics(waiting)
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: AnyEvent) -> None:
         """Take in the next event; unknown types only move the clock."""
-        self.revision += 1
-        self.first_t = event.t if self.first_t is None else self.first_t
-        self.last_t = event.t
-        self.last_seq = event.seq
+        self.apply_all([event])
+
+    def _apply(self, event: AnyEvent) -> None:
+        self._note(event, 1)
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event.t, event.fields)
 
-    def curve(self, task: str | None, split: str, value: str) -> Curve:
-        """The curve, empty where no point of it came yet."""
-        return self.curves.get((task, split, value)) or Curve()
+    def _note(self, last: AnyEvent, count: int) -> None:
+        self.revision += count
+        self.first_t = last.t if self.first_t is None else self.first_t
+        self.last_t = last.t
+        self.last_seq = last.seq
+
+    def curve(self, task: str | None, split: str, value: str) -> Curve | None:
+        """The curve, None where no point of it came yet."""
+        track = self.tracks.get((task, split))
+        if track is None or value not in track.values:
+            return None
+        values, rows = track.values[value], len(track)
+        return Curve(
+            track.steps, values.mean[:rows], values.low[:rows], values.high[:rows], track.epochs, track.times,
+            track.stages, track.version,
+        )  # fmt: skip
+
+    def has(self, task: str | None, split: str, value: str) -> bool:
+        """Whether a point of the curve came."""
+        track = self.tracks.get((task, split))
+        return track is not None and value in track.values
 
     def latest(self, task: str | None, split: str, value: str) -> float | None:
-        """The newest value of a curve."""
-        curve = self.curves.get((task, split, value))
-        return curve.values[-1] if curve else None
+        """The newest value of a curve; None where it was not finite."""
+        track = self.tracks.get((task, split))
+        return track.values[value].latest if track is not None and value in track.values else None
 
     def _on_run(self, t: float, fields: Mapping[str, Any]) -> None:
         self.attempt += 1
@@ -178,19 +205,24 @@ class RunView:
         if phase.progress_since is None or another or phase.done < phase.progress_since[1]:
             phase.progress_since = (t, phase.done)
 
-    def _on_metric(self, t: float, fields: Mapping[str, Any]) -> None:
-        self.stage = str(fields.get("stage") or "")
-        epoch, step = _number(fields.get("epoch")), _number(fields.get("step"))
-        self.epoch = int(epoch)
-        for name, value in (fields.get("values") or {}).items():
-            if value is None or isinstance(value, int | float):
-                key = (fields.get("task"), str(fields.get("split")), str(name))
-                self.curves.setdefault(key, Curve()).append(self.stage, epoch, step, t, value)
+    def _take_metrics(self, lines: Sequence[MetricLine]) -> None:
+        self.first_t = lines[0].t if self.first_t is None else self.first_t
+        self._note(lines[-1], len(lines))
+        self.stage, self.epoch = lines[-1].stage, int(lines[-1].epoch)
+        of_tracks: dict[TrackKey, list[MetricLine]] = {}
+        for line in lines:
+            of_tracks.setdefault((line.task, line.split), []).append(line)
+            if line.stage not in self._stage_indices:
+                self._stage_indices[line.stage] = len(self.seen_stages)
+                self.seen_stages.append(line.stage)
+        for key, own in of_tracks.items():
+            self.tracks.setdefault(key, Track()).extend(own, self._stage_indices)
 
     def _on_resumed(self, t: float, fields: Mapping[str, Any]) -> None:
-        stage, step = str(fields.get("stage")), _number(fields.get("step"))
-        for curve in self.curves.values():
-            curve.drop_after(stage, step)
+        stage, step = self._stage_indices.get(str(fields.get("stage"))), _number(fields.get("step"))
+        if stage is not None:
+            for track in self.tracks.values():
+                track.drop_after(stage, step)
         self.done = None
 
     def _on_rollout(self, t: float, fields: Mapping[str, Any]) -> None:
@@ -227,7 +259,6 @@ _HANDLERS: dict[str, Callable[[RunView, float, Mapping[str, Any]], None]] = {
     EventType.RUN: RunView._on_run,
     EventType.PHASE: RunView._on_phase,
     EventType.PROGRESS: RunView._on_progress,
-    EventType.METRIC: RunView._on_metric,
     EventType.RESUMED: RunView._on_resumed,
     EventType.ROLLOUT: RunView._on_rollout,
     EventType.SYSTEM: RunView._on_system,
@@ -237,6 +268,30 @@ _HANDLERS: dict[str, Callable[[RunView, float, Mapping[str, Any]], None]] = {
     EventType.ERROR: lambda view, t, fields: view._notice(t, fields, severe=True),
     EventType.DONE: RunView._on_done,
 }
+
+
+_MOVES_CURVES = {EventType.RUN, EventType.RESUMED}
+"""Events before which the metrics that came earlier have to be in the curves."""
+
+
+def _as_metric(event: AnyEvent) -> MetricLine | None:
+    """A metric in its usual form, whichever way it was read; None for every other event."""
+    if isinstance(event, MetricLine):
+        return event
+    if event.type != EventType.METRIC:
+        return None
+    fields = event.fields
+    given, task = fields.get("values"), fields.get("task")
+    values = {
+        str(name): value
+        for name, value in (given.items() if isinstance(given, Mapping) else ())
+        if value is None or isinstance(value, int | float)
+    }
+    return MetricLine(
+        event.seq, event.t, event.type, values, str(fields.get("split") or "train"),
+        task if isinstance(task, str) else None, str(fields.get("stage") or ""),
+        _number(fields.get("epoch")), _number(fields.get("step")),
+    )  # fmt: skip
 
 
 def _number(value: object) -> float:

@@ -8,17 +8,21 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from console.runs.series import Curve, RolloutRef, RunView
+from console.runs.series import RolloutRef, RunView
+from console.runs.track import Track
 from console.tui.series import Series
 from console.tui.widgets.curve import Curves
 from ups.events import EventType
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from console.operations import FollowBatch, RunStatus, Transition
+
+    Array = np.ndarray[Any, Any]
 
 
 class LiveRun:
@@ -94,7 +98,7 @@ class RunCurves:
         """Take over new points; returns the tasks whose chart changed."""
         view, changed = self._live.view, []
         with self._live.lock:
-            tasks = list(view.tasks) or sorted({task for task, _, _ in view.curves if task})
+            tasks = list(view.tasks) or sorted({task for task, _ in view.tracks if task})
             self._find_stages(view)
             for task in tasks:
                 if self._sync_task(view, task):
@@ -106,7 +110,7 @@ class RunCurves:
         new = chart is None
         if chart is None:
             chart = self.charts[task] = Curves(task)
-        kind = "nrmse" if (task, "train", "nrmse") in view.curves else "loss"
+        kind = "nrmse" if view.has(task, "train", "nrmse") else "loss"
         chart.quantity = "nRMSE" if kind == "nrmse" else "loss"
         chart.train, moved = self._series(view, (task, "train", kind))
         chart.val, val_moved = self._series(view, (task, "val", "nrmse"))
@@ -115,7 +119,7 @@ class RunCurves:
         return new or moved or val_moved
 
     def _series(self, view: RunView, key: tuple[str, str, str]) -> tuple[Series | None, bool]:
-        curve = view.curves.get(key)
+        curve = view.curve(*key)
         if curve is None:
             return None, False
         state = self._synced.get(key)
@@ -123,51 +127,49 @@ class RunCurves:
             state = self._synced[key] = _Synced(Series(), 0, curve.version)
         if state.taken == len(curve):
             return state.series, state.taken == 0
-        self._copy(curve, state)
+        new = slice(state.taken, len(curve))
+        x = curve.steps[new] + self._offsets_of(view, curve.stages[new])
+        state.series.extend(x, curve.values[new], curve.low[new], curve.high[new])
+        state.taken = len(curve)
         return state.series, True
 
-    def _copy(self, curve: Curve, state: _Synced) -> None:
+    def _offsets_of(self, view: RunView, stages: "Array") -> "Array":
+        """What is added to the steps of points of these stages."""
         import numpy as np
 
-        start = state.taken
-        for stage, group in groupby(curve.stages[start:]):
-            end = start + sum(1 for _ in group)
-            x = np.array(curve.steps[start:end]) + self._offsets.get(stage, 0.0)
-            state.series.extend(x, np.array(curve.values[start:end]))
-            start = end
-        state.taken = start
+        return np.array([self._offsets.get(name, 0.0) for name in view.seen_stages])[stages]
 
     def _find_stages(self, view: RunView) -> None:
         """Place each stage behind the ones before it, where its steps start again."""
-        reached = view.stages.index(view.stage) + 1 if view.stage in view.stages else 0
-        for stage in view.stages[:reached]:
+        for index, stage in enumerate(view.seen_stages):
             if stage in self._offsets:
                 continue
-            ends, starts = _boundaries(view.curves.values(), stage)
+            ends, starts = _boundaries(view.tracks.values(), index)
             if not starts:
                 continue
             before = max(
-                (end + self._offsets.get(name, 0.0) for name, end in ends),
-                default=None,
+                (end + self._offsets.get(view.seen_stages[of], 0.0) for of, end in ends), default=None
             )
-            first = min(starts)
-            restarts = before is not None and first <= before
+            restarts = before is not None and min(starts) <= before
             self._offsets[stage] = before if restarts and before is not None else 0.0
             if before is not None:
                 self._stages.append((before, stage))
 
 
-def _boundaries(curves: Iterable[Curve], stage: str) -> tuple[list[tuple[str, float]], list[float]]:
-    """Last steps before `stage` with their stages, and first steps of it, over all curves."""
-    ends: list[tuple[str, float]] = []
+def _boundaries(tracks: Iterable[Track], stage: int) -> tuple[list[tuple[int, float]], list[float]]:
+    """Last steps before a stage with their stages, and first steps of it, over all tracks."""
+    import numpy as np
+
+    ends: list[tuple[int, float]] = []
     starts: list[float] = []
-    for curve in curves:
-        if stage not in curve.stages:
+    for track in tracks:
+        own = track.stages == stage
+        if not own.any():
             continue
-        index = curve.stages.index(stage)
-        starts.append(curve.steps[index])
+        index = int(np.argmax(own))
+        starts.append(float(track.steps[index]))
         if index:
-            ends.append((curve.stages[index - 1], curve.steps[index - 1]))
+            ends.append((int(track.stages[index - 1]), float(track.steps[index - 1])))
     return ends, starts
 
 

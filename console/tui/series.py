@@ -1,4 +1,7 @@
-"""A growing curve: positions, values and their exponential average, appended in batches."""
+"""A growing curve: positions, values and their exponential average, appended in batches.
+
+A point may stand for several that lie close together; then it has the range of their values.
+"""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -22,6 +25,7 @@ class Series:
 
         self._x = np.empty(capacity)
         self._y = np.empty(capacity)
+        self._low, self._high = np.empty(capacity, np.float32), np.empty(capacity, np.float32)
         self._smooth = np.empty(capacity)
         self._length = 0
         self.memo, self.smooth_memo = Memo(), Memo()
@@ -44,6 +48,16 @@ class Series:
         return self._y[: self._length]
 
     @property
+    def low(self) -> "Array":
+        """[n] least of the values that a point stands for."""
+        return self._low[: self._length]
+
+    @property
+    def high(self) -> "Array":
+        """[n] greatest of them."""
+        return self._high[: self._length]
+
+    @property
     def smooth(self) -> "Array":
         """Exponential average of the finite values, [n]; NaN where y is."""
         return self._smooth[: self._length]
@@ -54,19 +68,34 @@ class Series:
         value = float(self._y[self._length - 1]) if self._length else math.nan
         return value if math.isfinite(value) else None
 
-    def extend(self, x: "Array", y: "Array") -> None:
-        """Append points."""
+    def extend(self, x: "Array", y: "Array", low: "Array | None" = None, high: "Array | None" = None) -> None:
+        """Append points.
+
+        Args:
+            x: [n] positions; one before those that are there is moved to their end.
+            y: [n] values.
+            low: [n] least of the values that each point stands for; None: it stands for one.
+            high: [n] greatest of them.
+        """
         import numpy as np
+
+        if not len(x):
+            return
 
         needed = self._length + len(x)
         if needed > len(self._x):
             capacity = max(needed, 2 * len(self._x))
-            for name in ("_x", "_y", "_smooth"):
-                grown = np.empty(capacity)
-                grown[: self._length] = getattr(self, name)[: self._length]
+            for name in ("_x", "_y", "_low", "_high", "_smooth"):
+                old = getattr(self, name)
+                grown = np.empty(capacity, old.dtype)
+                grown[: self._length] = old[: self._length]
                 setattr(self, name, grown)
         added = slice(self._length, needed)
-        self._x[added], self._y[added] = x, y
+        before = self._x[self._length - 1] if self._length else -math.inf
+        self._x[added] = np.maximum.accumulate(np.maximum(x, before))
+        with np.errstate(over="ignore"):
+            self._y[added] = y
+            self._low[added], self._high[added] = y if low is None else low, y if high is None else high
         self._length = needed
         if needed >= 2 * self._weighted_at:
             # A longer curve is averaged over more points; doubling keeps this cheap.

@@ -92,7 +92,10 @@ class Raster:
         return rows
 
 
-def column_range(x: "Array", y: "Array", x_low: float, x_high: float, columns: int) -> "tuple[Array, Array]":
+def column_range(
+    x: "Array", y: "Array", x_low: float, x_high: float, columns: int,
+    spread: "tuple[Array, Array] | None" = None,
+) -> "tuple[Array, Array]":  # fmt: skip
     """Least and greatest y of each dot column, joined by straight lines between columns.
 
     Args:
@@ -101,6 +104,7 @@ def column_range(x: "Array", y: "Array", x_low: float, x_high: float, columns: i
         x_low: Position of the first column's centre.
         x_high: Position of the last column's centre.
         columns: Number of dot columns.
+        spread: Least and greatest of the values that each point stands for, both [n]; None: one value each.
 
     Returns:
         (low, high), each [columns], NaN where nothing is drawn.
@@ -114,10 +118,11 @@ def column_range(x: "Array", y: "Array", x_low: float, x_high: float, columns: i
     edges = x_low + (np.arange(columns + 1) - 0.5) * step
     starts = np.searchsorted(x, edges)
     filled = np.flatnonzero(np.diff(starts))
+    least, greatest = (y, y) if spread is None else spread
     if len(filled):
         # Each segment ends where the next one starts: between them lie no points.
-        low[filled] = np.fmin.reduceat(y[: starts[-1]], starts[filled])
-        high[filled] = np.fmax.reduceat(y[: starts[-1]], starts[filled])
+        low[filled] = np.fmin.reduceat(least[: starts[-1]], starts[filled])
+        high[filled] = np.fmax.reduceat(greatest[: starts[-1]], starts[filled])
     if len(x) < 4 * columns:
         _interpolate((x - x_low) / step, y, low, high)
     _join(low, high)

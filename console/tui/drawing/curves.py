@@ -28,6 +28,8 @@ class Trace:
     """Dot columns drawn and left out in turn; 0 for a solid line."""
     memo: "Memo | None" = None
     """Keeps what was computed of these points, so that a key need not compute it again."""
+    spread: "tuple[Array, Array] | None" = None
+    """[n] least and greatest of the values that each point stands for."""
 
 
 class Memo:
@@ -46,9 +48,9 @@ def _ranges(trace: Trace, x_range: tuple[float, float], columns: int) -> "tuple[
     """Least and greatest value of each dot column."""
     key = (len(trace.x), x_range, columns)
     if trace.memo is None:
-        return column_range(trace.x, trace.y, *x_range, columns)
+        return column_range(trace.x, trace.y, *x_range, columns, trace.spread)
     if trace.memo.key != key or trace.memo.ranges is None:
-        trace.memo.ranges = column_range(trace.x, trace.y, *x_range, columns)
+        trace.memo.ranges = column_range(trace.x, trace.y, *x_range, columns, trace.spread)
         trace.memo.key = key
     return trace.memo.ranges
 

@@ -142,11 +142,12 @@ class CurvePanel(Panel, can_focus=True):
         traces: list[Trace] = []
         train, val = curves.train, curves.val
         if train is not None and len(train):
+            spread = train.low, train.high
             if self.smooth and len(train) > 30:
-                traces.append(Trace(train.x, train.y, "raw", memo=train.memo))
+                traces.append(Trace(train.x, train.y, "raw", memo=train.memo, spread=spread))
                 traces.append(Trace(train.x, train.smooth, ink, memo=train.smooth_memo))
             else:
-                traces.append(Trace(train.x, train.y, ink, memo=train.memo))
+                traces.append(Trace(train.x, train.y, ink, memo=train.memo, spread=spread))
         traces += [Trace(series.x, series.y, f"task:{task}", dash=3) for task, series in curves.others]
         ends: Sequence[float] = ()
         if val is not None and len(val):

@@ -1,6 +1,6 @@
 import math
 
-from console.runs.series import RunView
+from console.runs.series import Curve, RunView
 from ups.events import Event, EventType
 
 
@@ -15,11 +15,17 @@ def metric(
                  values={"loss": loss})  # fmt: skip
 
 
+def curve_of(view: RunView, task: str = "advection1d") -> Curve:
+    curve = view.curve(task, "train", "loss")
+    assert curve is not None
+    return curve
+
+
 def test_each_task_has_its_own_curve() -> None:
     view = RunView()
     view.apply_all([metric(0, 0, 0.5), metric(1, 0, 0.9, task="darcy2d"), metric(2, 10, 0.4)])
-    assert list(view.curve("advection1d", "train", "loss").values) == [0.5, 0.4]
-    assert list(view.curve("darcy2d", "train", "loss").values) == [0.9]
+    assert list(curve_of(view).values) == [0.5, 0.4]
+    assert list(curve_of(view, "darcy2d").values) == [0.9]
 
 
 def test_a_resumed_run_joins_without_a_seam() -> None:
@@ -28,7 +34,7 @@ def test_a_resumed_run_joins_without_a_seam() -> None:
     view.apply(event(0, EventType.RUN, name="x", tasks=["advection1d"], stages=["operator"]))
     view.apply(event(1, EventType.RESUMED, stage="operator", epoch=0, step=4))
     view.apply_all([metric(2 + step, step, 1 / (step + 1)) for step in range(5, 8)])
-    curve = view.curve("advection1d", "train", "loss")
+    curve = curve_of(view)
     assert list(curve.steps) == list(range(8))
     assert curve.version == 1
     assert view.attempt == 1
@@ -39,13 +45,14 @@ def test_resuming_a_later_stage_keeps_the_earlier_one() -> None:
     view.apply_all([metric(step, step, 0.5) for step in range(4)])
     view.apply_all([metric(4 + step, step, 0.4, stage="diff_residual") for step in range(4)])
     view.apply(event(9, EventType.RESUMED, stage="diff_residual", epoch=0, step=1))
-    assert view.curve("advection1d", "train", "loss").stages == ["operator"] * 4 + ["diff_residual"] * 2
+    stages = [view.seen_stages[index] for index in curve_of(view).stages]
+    assert stages == ["operator"] * 4 + ["diff_residual"] * 2
 
 
 def test_gaps_stay_gaps() -> None:
     view = RunView()
     view.apply(metric(0, 0, None))
-    assert math.isnan(view.curve("advection1d", "train", "loss").values[0])
+    assert math.isnan(curve_of(view).values[0])
 
 
 def test_progress_gives_an_eta() -> None:
@@ -71,3 +78,12 @@ def test_unknown_events_only_move_the_clock() -> None:
     view = RunView()
     view.apply(Event(3, 5.0, "from-the-future", {"x": 1}))
     assert (view.last_seq, view.last_t) == (3, 5.0)
+
+
+def test_metrics_of_other_forms_are_taken_for_what_they_say() -> None:
+    view = RunView()
+    view.apply(event(0, EventType.METRIC, task=7, values={"loss": 1, "note": "text", "lr": None}))
+    view.apply(event(1, EventType.METRIC, values="no mapping"))
+    assert view.latest(None, "train", "loss") == 1.0
+    assert not view.has(None, "train", "note")
+    assert (view.last_seq, view.revision) == (1, 2)
