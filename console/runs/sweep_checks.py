@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from console.api import Check, Level, Preflight
+from console.errors import OverBudgetError
 from console.fleet import money
 from console.fleet.ledger import Ledger
 from console.runs.allowance import fitting, makespan
@@ -52,7 +53,7 @@ def gathered(
         free = min(free, request.budget_usd)
     caps = [preflight.cap_usd for preflight in preflights]
     parallel = fitting(caps, most, free)
-    if not any(check.level is Level.FAILED for check in checks):
+    if not any(check.code == OverBudgetError.code for check in checks):
         checks.extend(
             _over_budget(request, preflights, settings.cap_usd_per_day - money.usd_today(entries, now))
         )
@@ -114,8 +115,9 @@ def _over_budget(
         told += ", an hour counted where nothing is known"
     if request.budget_usd is not None and expected > request.budget_usd:
         yield Check(Level.FAILED, f"{told}; their budget is ${request.budget_usd:.2f}",
-                    hint="raise --total-budget, or ask for fewer runs", code="over_budget")  # fmt: skip
+                    hint="raise --total-budget, or ask for fewer runs",
+                    code=OverBudgetError.code)  # fmt: skip
     elif expected > 0 and expected > left_today:
         yield Check(Level.FAILED, f"{told}; ${max(0.0, left_today):.2f} of today's cap are left",
                     hint="raise caps.usd_per_day in config.toml, or ask for fewer runs",
-                    code="over_budget")  # fmt: skip
+                    code=OverBudgetError.code)  # fmt: skip
