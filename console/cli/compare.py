@@ -122,7 +122,7 @@ def _figures(standing: TaskStanding | None, *, tested: bool) -> str:
     if standing is None:
         return "–"
     values = [standing.latest, standing.best, *([standing.test] if tested else [])]
-    return " / ".join(number(value) for value in values)
+    return " / ".join(number(value) for value in values) if any(values) else "–"
 
 
 def _keys_text(comparison: Comparison) -> str:

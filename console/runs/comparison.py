@@ -127,7 +127,7 @@ def of_members(sweep: str, members: Sequence[Member], registry: Registry, ledger
     """The runs of a sweep while it runs; those that wait are rows without a run."""
     rows = []
     for member in members:
-        handle = registry.find(member.run) if member.run is not None else None
+        handle = RunHandle(member.run, registry.root / member.run) if member.run is not None else None
         state = str(member.state)
         if member.run is not None and member.state in (MemberState.FOLLOWED, MemberState.ENDED):
             state = str(member.status)

@@ -170,12 +170,13 @@ class SweepQueue:
 
     def _fits(self, member: Member, living: Sequence[Member]) -> bool:
         entries = self._ledger.entries()
-        rented = {entry.run for entry in entries}
+        counted = {entry.run for entry in entries if entry.living}
+        launching = [other for other in living if other.state is MemberState.LAUNCHING]
         return self._allowance.fits(
             entries,
             time.time(),
             runs=self._runs(),
-            to_be_rented=[other.plan.cap_usd for other in living if other.run not in rented],
+            to_be_rented=[other.plan.cap_usd for other in launching if other.run not in counted],
             cap_usd=member.plan.cap_usd,
         )
 

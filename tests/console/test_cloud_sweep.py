@@ -1,6 +1,8 @@
 """Two runs of a sweep on rented machines, one after the other where the caps hold only one."""
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +51,22 @@ def test_two_rented_runs_share_the_cap_of_the_day(renter: Laptop, cloud: Cloud) 
     final = lines[-1]
     assert [run["differs"] for run in final["runs"]] == [{"seed": 1}, {"seed": 2}]
     assert all(run["usd"] > 0 and run["tasks"]["darcy2d"]["test"] for run in final["runs"])
+
+
+def test_an_interrupt_ends_launches_that_are_under_way(renter: Laptop, cloud: Cloud) -> None:
+    cloud.vast.world.stuck_loading = True
+    child = renter.start(
+        "launch", str(renter.config), "--sweep", "seed=1,2,3", "--provider", "vast", "--budget", "1",
+        "--max-parallel", "2",
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while len(cloud.alive()) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(cloud.alive()) == 2
+
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=120)
+
+    assert child.returncode == 130
+    assert cloud.alive() == []
+    assert len(cloud.vast.sent("create")) == 2, "the third was never its turn"
