@@ -1,5 +1,6 @@
 """The typed requests and answers of several runs at once, and of runs side by side."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -137,3 +138,10 @@ class Comparison:
     """Config keys in which they differ."""
     sweep: str = ""
     """Theirs, where it is one and the same."""
+
+
+def written(value: Any) -> str:
+    """A config value in a word, as people write it."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ import click
 from console.cli.app import Session, command
 from console.cli.render import duration, money, number, table
 from console.operations import ComparedRun, Comparison, TaskStanding
-from console.runs.sweep import written
+from console.sweep_api import written
 
 _MOST_COLUMNS = 4
 """More keys that differ stand below the table, a line each."""

@@ -27,7 +27,6 @@ class Allowance:
         now: float,
         *,
         runs: Collection[str],
-        to_be_rented: Sequence[float],
         cap_usd: float,
     ) -> bool:
         """Whether one more run fits beside those that live.
@@ -36,18 +35,16 @@ class Allowance:
             entries: the ledger.
             now: Unix seconds.
             runs: the sweep's, so far.
-            to_be_rented: caps of those that are being launched, of which the ledger knows nothing yet.
             cap_usd: of the run that is next.
         """
         if cap_usd == 0:
             return True
         entries = list(entries)
-        wanted = sum(to_be_rented) + cap_usd
         ahead = sum(usd_to_end(entry, now) for entry in entries)
-        if usd_today(entries, now) + ahead + wanted > self.cap_day_usd:
+        if usd_today(entries, now) + ahead + cap_usd > self.cap_day_usd:
             return False
         left = self.left(entries, now, runs=runs)
-        return left is None or wanted <= left
+        return left is None or cap_usd <= left
 
     def left(self, entries: Iterable[Entry], now: float, *, runs: Collection[str]) -> float | None:
         """Dollars of the sweep's cap that its runs have not taken, and cannot take; None: it has no cap."""

@@ -18,7 +18,7 @@ import yaml
 from console.api import LaunchRequest
 from console.runs import configs
 from console.runs.registry import RunHandle
-from console.sweep_api import SweepRequest
+from console.sweep_api import SweepRequest, written
 from ups.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -180,10 +180,3 @@ def _refuse_twins(found: "Sequence[tuple[LaunchRequest, TrainConfig]]") -> None:
                 hint="give each config and each value once; `--sweep seed=1,2` repeats a run",
             )
         first[content] = launch.config
-
-
-def written(value: Any) -> str:
-    """A config value in a word, as people write it."""
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)

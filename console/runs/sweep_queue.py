@@ -169,16 +169,12 @@ class SweepQueue:
             member.thread.start()
 
     def _fits(self, member: Member, living: Sequence[Member]) -> bool:
+        """Whether there is money for it. They rent one after the other: all at once want the same offer."""
         entries = self._ledger.entries()
-        counted = {entry.run for entry in entries if entry.living}
-        launching = [other for other in living if other.state is MemberState.LAUNCHING]
-        return self._allowance.fits(
-            entries,
-            time.time(),
-            runs=self._runs(),
-            to_be_rented=[other.plan.cap_usd for other in launching if other.run not in counted],
-            cap_usd=member.plan.cap_usd,
-        )
+        rented = {entry.run for entry in entries if entry.living and entry.provider_id is not None}
+        if any(other.state is MemberState.LAUNCHING and other.run not in rented for other in living):
+            return False
+        return self._allowance.fits(entries, time.time(), runs=self._runs(), cap_usd=member.plan.cap_usd)
 
     def _runs(self) -> set[str]:
         return {member.run for member in self.members if member.run is not None}

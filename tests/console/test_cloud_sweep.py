@@ -69,4 +69,5 @@ def test_an_interrupt_ends_launches_that_are_under_way(renter: Laptop, cloud: Cl
 
     assert child.returncode == 130
     assert cloud.alive() == []
-    assert len(cloud.vast.sent("create")) == 2, "the third was never its turn"
+    assert len(cloud.vast.sent("create")) == 2, "they rented one after the other, and the third never"
+    assert len(list(renter.home.glob("runs/*"))) == 2

@@ -12,10 +12,8 @@ LIVING = Entry(
 ENDED = replace(LIVING, state=InstanceState.DESTROYED, ended=NOW - 60)
 
 
-def fits(
-    allowance: Allowance, *entries: Entry, cap_usd: float = 3.0, to_be_rented: tuple[float, ...] = ()
-) -> bool:
-    return allowance.fits(entries, NOW, runs={"r1"}, to_be_rented=to_be_rented, cap_usd=cap_usd)
+def fits(allowance: Allowance, *entries: Entry, cap_usd: float = 3.0) -> bool:
+    return allowance.fits(entries, NOW, runs={"r1"}, cap_usd=cap_usd)
 
 
 def test_a_run_that_lives_counts_with_its_cap_and_one_that_ended_with_what_it_took() -> None:
@@ -23,7 +21,6 @@ def test_a_run_that_lives_counts_with_its_cap_and_one_that_ended_with_what_it_to
 
     assert not fits(day, LIVING)
     assert fits(day, ENDED)
-    assert not fits(day, ENDED, to_be_rented=(3.0,))
     assert fits(replace(day, cap_day_usd=6.0), LIVING)
 
 
