@@ -75,9 +75,8 @@ class SweepOperations(RunOperations, FleetOperations):
             budget_usd=request.budget_usd,
         )
         return SweepQueue(
-            new_id(), preflight.runs, allowance, self,
-            ledger=self.ledger, registry=self.registry, usd_per_hour=preflight.usd_per_hour,
-            is_followed=is_followed,
+            new_id(), preflight, allowance, self,
+            ledger=self.ledger, registry=self.registry, is_followed=is_followed,
         )  # fmt: skip
 
     def compare_sweep(self, queue: "SweepQueue") -> Comparison:

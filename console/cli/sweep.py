@@ -65,8 +65,8 @@ def start_sweep(session: Session, request: SweepRequest, *, dry_run: bool, detac
     Raises:
         UpsError: nothing could be launched, or the worst of what happened to any run.
     """
-    preflight = session.operations.sweep_preflight(request)
     if dry_run:
+        preflight = session.operations.sweep_preflight(request)
         session.answer(preflight_json(preflight), preflight_text(preflight))
         if not preflight.ok:
             from console.runs.runtime import error_of
@@ -76,7 +76,7 @@ def start_sweep(session: Session, request: SweepRequest, *, dry_run: bool, detac
         return
     queue = session.operations.launch_sweep(request, is_followed=not detach)
     if not session.as_json:
-        session.say(preflight_text(preflight, only_notable=True))
+        session.say(preflight_text(queue.preflight, only_notable=True))
     show = _show_json if session.as_json else _show
     try:
         if detach:

@@ -19,7 +19,7 @@ from console.runs.registry import Registry
 from console.runs.series import RunView
 from console.runs.sites import Say
 from console.runs.sweep import SweepMark, write_mark
-from console.sweep_api import MemberState, PlannedRun, SweepNews
+from console.sweep_api import MemberState, PlannedRun, SweepNews, SweepPreflight
 from ups.errors import UpsError
 
 _TURN_S = 0.2
@@ -66,33 +66,31 @@ class SweepQueue:
     def __init__(
         self,
         sweep: str,
-        plans: Sequence[PlannedRun],
+        preflight: SweepPreflight,
         allowance: Allowance,
         actions: Actions,
         *,
         ledger: Ledger,
         registry: Registry,
-        usd_per_hour: float,
         is_followed: bool = True,
     ) -> None:
         """
         Args:
             sweep: its id.
-            plans: its runs, in the order in which they start.
+            preflight: its runs, in the order in which they start, and what was found of them.
             allowance: how many at a time.
             actions: launches, follows and ends runs.
             ledger: what lives, and costs.
             registry: where the runs get their mark.
-            usd_per_hour: of one instance.
             is_followed: else each run is left to itself when it has started.
         """
         self.sweep = sweep
-        self.members = [Member(number, plan) for number, plan in enumerate(plans, start=1)]
+        self.preflight = preflight
+        self.members = [Member(number, plan) for number, plan in enumerate(preflight.runs, start=1)]
         self._allowance = allowance
         self._actions = actions
         self._ledger = ledger
         self._registry = registry
-        self._usd_per_hour = usd_per_hour
         self._is_followed = is_followed
         self._news: queue.SimpleQueue[SweepNews] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -221,9 +219,9 @@ class SweepQueue:
         """
         plan = member.plan
         left = self._allowance.left(self._ledger.entries(), time.time(), runs=self._runs())
-        if left is None or self._usd_per_hour == 0:
+        if left is None or self.preflight.usd_per_hour == 0:
             return plan.request
-        expected = self._usd_per_hour if plan.expected_usd is None else plan.expected_usd
+        expected = self.preflight.usd_per_hour if plan.expected_usd is None else plan.expected_usd
         if expected > left:
             raise OverBudgetError(
                 f"${left:.2f} are left of the ${self._allowance.budget_usd:.2f} of all runs, and it is "
