@@ -1,10 +1,10 @@
 """The typed requests and answers of `console.operations`: plain values, nothing that acts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from console.fleet.model import ANY_MACHINE, InstanceKind, InstanceState, Offer, OfferQuery
 
@@ -235,6 +235,10 @@ class LaunchRequest:
     """Only this stage."""
     overrides: tuple[str, ...] = ()
     """`key.path=value`."""
+    patch: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted key → parsed value, written over the config and the overrides."""
+    threads: int | None = None
+    """Of the run here; None: one for each core. A rented box has its own."""
     rent: RentOptions = RentOptions()
     precompute: bool | None = None
     """Train from a latent cache, which is built where the store lacks it; None: the environment decides."""
@@ -357,6 +361,10 @@ class RunRow:
     """Of its decision gates; empty: none are set, or it was not evaluated."""
     next_config: str = ""
     """What the verdict says comes next; empty: nothing."""
+    sweep: str = ""
+    """The runs that it was launched with; empty: it was launched alone."""
+    differs: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted config keys in which it differs from those, with its values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,35 @@ from console.data_operations import DataOperations
 from console.fleet.model import InstanceKind as InstanceKind
 from console.fleet.model import InstanceState as InstanceState
 from console.fleet.model import Offer as Offer
-from console.fleet_operations import FleetOperations
 from console.plan_operations import PlanOperations
+from console.sweep_api import (
+    ComparedRun as ComparedRun,
+)
+from console.sweep_api import (
+    Comparison as Comparison,
+)
+from console.sweep_api import (
+    MemberState as MemberState,
+)
+from console.sweep_api import (
+    PlannedRun as PlannedRun,
+)
+from console.sweep_api import (
+    SweepNews as SweepNews,
+)
+from console.sweep_api import (
+    SweepPreflight as SweepPreflight,
+)
+from console.sweep_api import (
+    SweepRequest as SweepRequest,
+)
+from console.sweep_api import (
+    TaskStanding as TaskStanding,
+)
+from console.sweep_operations import SweepOperations
 
 
-class Operations(PlanOperations, DataOperations, FleetOperations):
+class Operations(PlanOperations, DataOperations, SweepOperations):
     """Everything a user can do, over one home. Methods may be called from several threads."""
 
     def doctor(self) -> list[Check]:

@@ -6,10 +6,18 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from console.api import KILOBYTES, Level
+from console.api import KILOBYTES, Check, Level
 
 MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.DANGER: "‼", Level.FAILED: "✗"}
 """How a check's level is shown."""
+
+
+def check_line(check: Check) -> str:
+    """A check with its mark and hint."""
+    text = f"{MARKS[check.level]} {check.text}"
+    if check.level is Level.DANGER:
+        text = click.style(text, fg="red", bold=True)
+    return text + (f"  ({check.hint})" if check.hint else "")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

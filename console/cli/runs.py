@@ -4,14 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from console.api import (
-    Check,
     DryStep,
     FollowBatch,
     LaunchRequest,
@@ -23,9 +22,10 @@ from console.api import (
 )
 from console.cli.app import Session, command, listing_group
 from console.cli.narrate import Narrator, report_text
-from console.cli.render import MARKS, ProgressLine, duration, number, table
+from console.cli.render import ProgressLine, check_line, duration, number, table
 from console.cli.renting import read_rent, rent_options
 from console.cli.store import answer_datasets, datasets_of
+from console.cli.sweep import read_sweep, start_sweep, sweep_options
 from console.errors import RunFailedError
 from console.operations import Operations
 from ups.errors import NotFoundError, UsageError
@@ -52,10 +52,11 @@ def _register_launching(cli: click.Group) -> None:
         session.answer([asdict(entry) for entry in found], text)
 
     @command(cli, "launch")
-    @click.argument("config", type=click.Path(path_type=Path))
+    @click.argument("configs", nargs=-1, required=True, metavar="CONFIG…", type=click.Path(path_type=Path))
     @click.option("--tasks", help="Comma-separated tasks instead of the config's.")
     @click.option("--stage", type=click.Choice(["operator", "diff_residual", "consistency_distill"]))
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+    @sweep_options
     @rent_options
     @click.option(
         "--precompute/--no-precompute",
@@ -73,6 +74,7 @@ def _register_launching(cli: click.Group) -> None:
     @click.option("--detach", is_flag=True, help="Return when the run has started.")
     def launch(
         session: Session,
+        configs: tuple[Path, ...],
         tasks: str | None,
         overrides: tuple[str, ...],
         skip_nonfinite: int | None,
@@ -80,14 +82,21 @@ def _register_launching(cli: click.Group) -> None:
         detach: bool,
         **options: Any,
     ) -> None:
-        """Rent an instance, train CONFIG on it, evaluate, publish, tear down."""
+        """Rent an instance, train CONFIG on it, evaluate, publish, tear down.
+
+        Several CONFIGs, or --sweep, are as many runs, which share what may be spent.
+        """
         chosen = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
         if options["cache_version"] and options["precompute"] is False:
             raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
         if skip_nonfinite is not None:
             overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
+        sweep = read_sweep(options, configs)
         rent = read_rent(options)
-        request = LaunchRequest(tasks=chosen, overrides=overrides, rent=rent, **options)
+        request = LaunchRequest(config=configs[0], tasks=chosen, overrides=overrides, rent=rent, **options)
+        if sweep is not None:
+            start_sweep(session, replace(sweep, launch=request), dry_run=dry_run, detach=detach)
+            return
         start(session, request, dry_run=dry_run, detach=detach)
 
     @command(cli, "resume")
@@ -329,7 +338,7 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
 
 
 def answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
-    lines = [_check_line(check) for check in preflight.checks]
+    lines = [check_line(check) for check in preflight.checks]
     expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     lines.append(
         f"expected {duration(preflight.expected_seconds)}, {expected}; cap ${preflight.cap_usd:.2f}; "
@@ -343,13 +352,6 @@ def answer_preflight(session: Session, preflight: Preflight, steps: Sequence[Dry
 
         failed = next(check for check in preflight.checks if check.level is Level.FAILED)
         raise error_of(failed.code, failed.text, failed.hint)
-
-
-def _check_line(check: Check) -> str:
-    text = f"{MARKS[check.level]} {check.text}"
-    if check.level is Level.DANGER:
-        text = click.style(text, fg="red", bold=True)
-    return text + (f"  ({check.hint})" if check.hint else "")
 
 
 def _show_text(row: RunRow, directories: list[str]) -> str:

@@ -1,10 +1,10 @@
 """The configs that can be launched: the shipped ones, and any path."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from console.api import ConfigEntry
 from ups.errors import ConfigError, UpsError
@@ -65,18 +65,26 @@ def find(name: Path) -> Path:
 
 
 def load(
-    name: Path, *, tasks: Sequence[str] = (), stage: str | None = None, overrides: Sequence[str] = ()
+    name: Path,
+    *,
+    tasks: Sequence[str] = (),
+    stage: str | None = None,
+    overrides: Sequence[str] = (),
+    patch: Mapping[str, Any] | None = None,
 ) -> "tuple[Path, TrainConfig]":
-    """Find and validate a config, with the tasks, the one stage and the overrides of a launch.
+    """Find and validate a config, with the tasks, the one stage, the overrides and the patch of a launch.
 
     Raises:
         ConfigError: names file, line and key.
     """
     from ups.config import load_train_config
+    from ups.config_patch import patched
 
     path = find(name)
     chosen = [f"data.task=[{', '.join(tasks)}]"] if tasks else []
     config = load_train_config(path, [*overrides, *chosen])
+    if patch:
+        config = patched(config, patch)
     if stage is not None:
         if stage not in config.stages.names:
             defined = ", ".join(config.stages.names)

@@ -10,6 +10,7 @@ from console.fleet.ledger import Ledger
 from console.fleet.money import usd_so_far
 from console.runs import decisions
 from console.runs.registry import Registry, RunHandle, last_event
+from console.runs.sweep import read_mark
 from ups.errors import NotFoundError, UpsError
 from ups.events import decode
 from ups.rundir import RunDirectory
@@ -32,7 +33,8 @@ def row(handle: RunHandle, ledger: Ledger, status_of: StatusOf) -> RunRow:
     except UpsError as error:
         name, tasks, created, note = "?", (), attempts[0].root.stat().st_mtime, error.message
     now = time.time()
-    tests, gates = _test_tasks(attempts), decisions.known_gates(handle)
+    tests, gates = test_tasks(handle), decisions.known_gates(handle)
+    mark = read_mark(handle)
     return RunRow(
         run=handle.run,
         status=status_of(handle),
@@ -47,6 +49,8 @@ def row(handle: RunHandle, ledger: Ledger, status_of: StatusOf) -> RunRow:
         note=note,
         verdict=str(gates.get("verdict") or ""),
         next_config=decisions.next_name_of(gates, name),
+        sweep=mark.sweep if mark else "",
+        differs=mark.differs if mark else {},
     )
 
 
@@ -63,9 +67,10 @@ def durations(registry: Registry, config: str) -> list[float]:
     return found[:5]
 
 
-def _test_tasks(attempts: list[RunDirectory]) -> dict[str, dict[str, Any]]:
+def test_tasks(handle: RunHandle) -> dict[str, dict[str, Any]]:
+    """Task → its figures on the test split; {} before the evaluation."""
     try:
-        tasks = decisions.read_report(attempts[-1])["splits"]["test"]["tasks"]
+        tasks = decisions.read_report(handle.latest)["splits"]["test"]["tasks"]
     except (NotFoundError, KeyError, TypeError):
         return {}
     return dict(tasks)

@@ -93,8 +93,9 @@ class TrainingJob:
         """The config with what the request overrides; raises ConfigError."""
         request = self.request
         return configs.load(
-            request.config, tasks=request.tasks, stage=request.stage, overrides=request.overrides
-        )[1]
+            request.config, tasks=request.tasks, stage=request.stage, overrides=request.overrides,
+            patch=request.patch,
+        )[1]  # fmt: skip
 
     @property
     def _precomputes(self) -> bool:
@@ -139,7 +140,7 @@ class TrainingJob:
             tasks=config.data.task,
             stages=config.stages.names,
             seed=config.seed,
-            threads=_threads(),
+            threads=self.request.threads or cores(),
             store=settings.store_url,
             datasets=pins,
             code_version=code_version(),
@@ -206,7 +207,8 @@ def _supported(config: "TrainConfig") -> Iterator[Check]:
         yield Check(Level.FAILED, problem, hint="`--stage operator` runs that stage alone", code="config")
 
 
-def _threads() -> int:
+def cores() -> int:
+    """Of this machine, as far as this process may use them."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS

@@ -22,6 +22,14 @@ CAP_FACTOR = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What would be rented for a job."""
+
+    usd_per_hour: float
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Examiner:
     """Checks a job against everything that can be known; changes and spends nothing."""
 
@@ -32,12 +40,19 @@ class Examiner:
 
     def preflight(self, job: Job) -> Preflight:
         """Check everything about `job`."""
-        checks = list(job.checks(self.settings))
-        checks.extend(self._home())
-        checks.extend(self.site.checks(job.rent))
-        offer = self._offer(job.rent, checks)
+        return self.preflight_on(job, self.machine(job.rent))
+
+    def machine(self, rent: RentOptions) -> "Machine":
+        """What would be rented, and what there is to say of this home and that machine."""
+        checks = [*self._home(), *self.site.checks(rent)]
+        offer = self._offer(rent, checks)
+        return Machine(offer.usd_per_hour if offer else 0.0, tuple(checks))
+
+    def preflight_on(self, job: Job, machine: "Machine") -> Preflight:
+        """The same where the machine is known: several jobs ask the provider once."""
+        checks = [*job.checks(self.settings), *machine.checks]
         history = job.durations(self.registry)
-        price = offer.usd_per_hour if offer else 0.0
+        price = machine.usd_per_hour
         expected = statistics.median(history) if history else None
         expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
         if price == 0.0:

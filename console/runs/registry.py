@@ -2,6 +2,7 @@
 
 runs/{run}/attempt-{n}/    the mirror of a run directory
 runs/{run}/note.txt        the user's note
+runs/{run}/sweep.json      what it was launched together with
 """
 
 import secrets
@@ -68,17 +69,23 @@ class Registry:
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
-            raise StoreError(
-                f"the home may not be written: {self.root}: {error.strerror or error}",
-                hint="set UPS_HOME to a directory with space that you may write",
-            ) from error
+            raise _not_writable(self.root, error) from error
 
     def new(self) -> RunHandle:
-        """A run id that sorts by time and is short enough to type."""
+        """A run id that sorts by time and is short enough to type; its directory makes it ours.
+
+        Raises:
+            StoreError: the directory cannot be made.
+        """
         while True:
             run = f"{time.strftime('%m%d')}-{secrets.token_hex(2)}"
-            if not (self.root / run).exists():
-                return RunHandle(run, self.root / run)
+            try:
+                (self.root / run).mkdir(parents=True)
+            except FileExistsError:  # of another launch, perhaps one at this very moment
+                continue
+            except OSError as error:
+                raise _not_writable(self.root, error) from error
+            return RunHandle(run, self.root / run)
 
     def all(self) -> list[RunHandle]:
         """All runs, the newest first."""
@@ -112,6 +119,13 @@ class Registry:
         if matching:
             raise NotFoundError(f"{name!r} could be any of {', '.join(h.run for h in matching)}")
         raise NotFoundError(f"there is no run {name!r}", hint="`ups-console runs` lists them")
+
+
+def _not_writable(root: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the home may not be written: {root}: {error.strerror or error}",
+        hint="set UPS_HOME to a directory with space that you may write",
+    )
 
 
 def last_event(path: Path) -> Event | None:

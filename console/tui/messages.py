@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from console.fleet.model import OfferQuery
     from console.operations import (
+        Comparison,
         ConfigEntry,
         DatasetRow,
         DryStep,
@@ -180,6 +181,14 @@ class RunsRead(Told):
     def __init__(self, runs: "Sequence[RunRow]") -> None:
         super().__init__()
         self.runs = runs
+
+
+class ComparisonRead(Told):
+    """Runs side by side."""
+
+    def __init__(self, comparison: "Comparison") -> None:
+        super().__init__()
+        self.comparison = comparison
 
 
 class ReportRead(Told):

@@ -14,7 +14,14 @@ from console.errors import ProviderError
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
 from console.tui.live_run import LiveRun, RunCurves, overlay
-from console.tui.messages import FleetRead, OperationFailed, RolloutRead, RunChanged, RunsRead
+from console.tui.messages import (
+    ComparisonRead,
+    FleetRead,
+    OperationFailed,
+    RolloutRead,
+    RunChanged,
+    RunsRead,
+)
 from console.tui.screens.base import ConsoleScreen
 from console.tui.widgets.bars import PhaseBar, SystemBar
 from console.tui.widgets.curve import CurvePanel, Curves
@@ -22,16 +29,19 @@ from console.tui.widgets.grid import CurveGrid
 from console.tui.widgets.log import LogView
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.run_header import headline, money_row, phases
+from console.tui.widgets.run_strip import RunStrip
 from console.tui.widgets.text import Line, TextPanel
 from ups.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from console.operations import FollowBatch, InstanceRow, Operations, RunRow
+    from console.operations import Comparison, FollowBatch, InstanceRow, Operations, RunRow
 
 _ZOOMS = ("-zoom-curves", "-zoom-rollout", "-zoom-log")
 _FLEET_AGE_S = 60.0
 """What the providers said may be so old."""
 _TICK_SECONDS = 1.0
+_STRIP_SECONDS = 2.0
+"""Between two looks at the runs beside the one that is shown."""
 _LAUNCH_SECONDS = 0.5
 """Between two looks at a run that has no instance yet."""
 
@@ -65,8 +75,11 @@ class LiveScreen(ConsoleScreen):
         self._rollout: tuple[str, int | None] | None = None
         """(task, step) of the rollout that is wanted; no step is the newest."""
         self._rollout_shown: tuple[str, int] | None = None
+        self._compared: list[str] = []
+        """Runs and sweeps that the strip was asked for last."""
 
     def body(self) -> Iterable[Widget]:
+        yield RunStrip(id="strip")
         yield Line(id="headline")
         yield PhaseBar()
         yield SystemBar()
@@ -82,6 +95,7 @@ class LiveScreen(ConsoleScreen):
         self.add_class("-empty")
         self.query_one("#welcome", TextPanel).show([[("reading the runs", "muted")]])
         self.set_interval(_TICK_SECONDS, self._tick)
+        self.set_interval(_STRIP_SECONDS, self._look_beside)
 
     # --- which run ---------------------------------------------------------------------------
 
@@ -104,6 +118,7 @@ class LiveScreen(ConsoleScreen):
             self._welcome()
         else:
             self._follow_selected()
+            self._look_beside()
 
     @on(FleetRead)
     def _show_fleet(self, message: FleetRead) -> None:
@@ -169,6 +184,40 @@ class LiveScreen(ConsoleScreen):
     def _operation_failed(self, message: OperationFailed) -> None:
         if self.live is not None and message.what == f"following {self.live.run}":
             self._show_head()
+
+    # --- the runs beside it ------------------------------------------------------------------
+
+    def _beside(self) -> list[str]:
+        """The runs of the same sweep, and all that go on; empty where the one that is shown is alone."""
+        shown = next((row for row in self.runs if row.run == self.ups.selected_run), None)
+        if shown is None:
+            return []
+        others = [row.run for row in self.runs if row.run != shown.run and not row.status.ended]
+        if shown.sweep:
+            return [shown.sweep, *others]
+        return [shown.run, *others] if others else []
+
+    def _look_beside(self) -> None:
+        """Look at them again, unless nothing can have changed."""
+        names = self._beside()
+        self.set_class(bool(names), "-several")
+        if not names or not self.is_active or not self.is_whole:
+            return
+        strip = self.query_one(RunStrip)
+        strip.show(strip.comparison, self.ups.selected_run)
+        if names != self._compared or _goes_on(strip.comparison):
+            self._compared = names
+            self.operate("comparing the runs", lambda ops: ops.compare(names), ComparisonRead, group="strip")
+
+    @on(ComparisonRead)
+    def _show_beside(self, message: ComparisonRead) -> None:
+        self.query_one(RunStrip).show(message.comparison, self.ups.selected_run)
+
+    @on(RunStrip.Chosen)
+    def _chosen_beside(self, message: RunStrip.Chosen) -> None:
+        self.ups.selected_run = message.run
+        self._follow_selected()
+        self._look_beside()
 
     # --- what is new -------------------------------------------------------------------------
 
@@ -350,6 +399,11 @@ class LiveScreen(ConsoleScreen):
             self.ups.notice(f"no instance of {live.run} lives any more", "3 shows when that was seen")
             return
         self.ups.tear_down([live.run], "first the artifacts are fetched: checkpoints, events, report")
+
+
+def _goes_on(comparison: "Comparison | None") -> bool:
+    """Whether any of its runs has not ended."""
+    return comparison is None or any(run.state in ("pending", "running") for run in comparison.runs)
 
 
 def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool]) -> "Iterable[FollowBatch]":

@@ -12,12 +12,13 @@ from console.errors import TeardownNotVerifiedError
 from console.fleet.model import InstanceKind, InstanceState
 from console.home import Home
 from console.operations import Operations
+from console.runs.sweep import SweepMark, write_mark
 from console.tui.app import UpsConsole
 from console.tui.messages import ConfigsRead, DataRead, FleetRead, RunsRead
 from console.tui.screens.launch import LaunchScreen
 from console.tui.screens.live import LiveScreen
 from console.tui.widgets.top import TopBar
-from tests.console.recorded import record
+from tests.console.recorded import CONFIGS, record
 from tests.console.tui.conftest import (
     FakeOperations,
     cells,
@@ -28,6 +29,8 @@ from tests.console.tui.conftest import (
     until,
     until_seen,
 )
+from ups.config import load_train_config
+from ups.config_patch import patched
 from ups.errors import StoreError
 from ups.events import EventWriter
 from ups.tasks import TASK_SPECS
@@ -507,3 +510,19 @@ async def test_a_timer_that_fires_when_the_console_is_left_breaks_nothing(home: 
     assert isinstance(screen, LaunchScreen)
     assert not screen.is_whole
     screen._check()
+
+
+async def test_the_runs_of_a_sweep_stand_beside_the_one_that_is_shown(home: Home) -> None:
+    for number, rate in enumerate((0.001, 0.002), start=1):
+        record(home, f"1124-aaa{number}", "local_2task", 0.05, curve=(0.5, 0.4),
+               config=patched(load_train_config(CONFIGS / "local_2task.yaml"),
+                              {"stages.operator.optimizer.lr": rate}))  # fmt: skip
+        handle = Operations(home).registry.find(f"1124-aaa{number}")
+        write_mark(handle, SweepMark("s1124-beef", number, 2))
+    async with console(home).run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        screen = await until_seen(pilot, "sweep s1124-beef", "1124-aaa1 succeeded", "lr 0.002", "0.400")
+        shown = "1124-aaa1" if "▸ 1124-aaa1" in screen else "1124-aaa2"
+        other = "1124-aaa2" if shown == "1124-aaa1" else "1124-aaa1"
+        await pilot.click("#strip", offset=(5, 1 if other == "1124-aaa1" else 4))
+        await until_seen(pilot, f"▸ {other}", f"· {other} ·")
