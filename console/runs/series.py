@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ups.evaluation import forecast
+from ups.evaluation.forecast import Forecast
 from ups.events import PHASES, Event, EventType, PhaseState
 
 CurveKey = tuple[str | None, str, str]
@@ -62,10 +64,16 @@ class PhaseView:
     progress_since: tuple[float, float] | None = None
     """(time, done) of the first progress, for the rate."""
     progress_at: float | None = None
+    told_eta: float | None = None
+    """Seconds to the end of the phase from then on, as the box has measured; None: it said nothing."""
+    told_run_eta: float | None = None
+    """Likewise of the whole run."""
 
     @property
     def eta_seconds(self) -> float | None:
         """Seconds to the end of the phase at the rate so far; None before it is known."""
+        if self.told_eta is not None:
+            return self.told_eta
         if self.progress_since is None or self.progress_at is None or not self.total:
             return None
         t0, done0 = self.progress_since
@@ -110,6 +118,8 @@ class RunView:
         self.attempt = 0
         self.phases = {name: PhaseView() for name in PHASES}
         self.curves: dict[CurveKey, Curve] = {}
+        self.forecasts: dict[str | None, Forecast] = {}
+        """When each task, and None: their mean, meets its target at this rate."""
         self.rollouts: list[RolloutRef] = []
         self.notices: list[Notice] = []
         self.system: Mapping[str, Any] = {}
@@ -147,6 +157,15 @@ class RunView:
         curve = self.curves.get((task, split, value))
         return curve.values[-1] if curve else None
 
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to the end of the run, as far as the phase that goes on tells; None before it is known."""
+        running = [phase for phase in self.phases.values() if phase.state is PhaseState.STARTED]
+        if not running:
+            return None
+        told = running[0].told_run_eta
+        return running[0].eta_seconds if told is None else told
+
     def _on_run(self, t: float, fields: Mapping[str, Any]) -> None:
         self.attempt += 1
         self.name = str(fields.get("name", ""))
@@ -174,6 +193,7 @@ class RunView:
         phase.done, phase.total = _number(fields.get("done")), _number(fields.get("total"))
         phase.unit = str(fields.get("unit") or "")
         phase.progress_at = t
+        phase.told_eta, phase.told_run_eta = _measured(fields, "eta_s"), _measured(fields, "run_eta_s")
         another = measured != (phase.total, phase.unit)  # it goes on with something else
         if phase.progress_since is None or another or phase.done < phase.progress_since[1]:
             phase.progress_since = (t, phase.done)
@@ -182,6 +202,8 @@ class RunView:
         self.stage = str(fields.get("stage") or "")
         epoch, step = _number(fields.get("epoch")), _number(fields.get("step"))
         self.epoch = int(epoch)
+        if "forecast" in fields and (told := forecast.read(fields["forecast"])) is not None:
+            self.forecasts[fields.get("task")] = told
         for name, value in (fields.get("values") or {}).items():
             if value is None or isinstance(value, int | float):
                 key = (fields.get("task"), str(fields.get("split")), str(name))
@@ -241,3 +263,8 @@ _HANDLERS: dict[str, Callable[[RunView, float, Mapping[str, Any]], None]] = {
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _measured(fields: Mapping[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    return float(value) if isinstance(value, int | float) else None
