@@ -137,7 +137,7 @@ class Attempt:
     def _announce(self) -> str:
         """Write the `run` event where this is the first process; returns the device."""
         try:
-            device, problem = self._ranks.device(environment.device()), None
+            device, problem = self._ranks.device(environment.device(self._ranks)), None
         except (UpsError, ImportError) as error:
             device, problem = "", error
         machine = environment.describe(device, self._spec.threads)
