@@ -68,17 +68,25 @@ class Budget:
 
 
 def _reason(box: Box, now: float, needed_s: float) -> str | None:
-    publish_s = min(_PUBLISH_MOST_S, _PUBLISH_SHARE * max(0.0, box.deadline - box.started))
-    needed_s += publish_s
-    takes = f"a further epoch, the evaluation and publishing take about {_minutes(needed_s)}"
     if box.cap_usd and box.usd_per_hour > 0:
+        takes_s = needed_s + _publishing_s(box.cap_usd / box.usd_per_hour * 3600)
         left = box.cap_usd - box.spent_usd(now)
-        if needed_s / 3600 * box.usd_per_hour > left:
-            return f"of its budget of ${box.cap_usd:.2f} ${max(0.0, left):.2f} are left, and {takes}"
-    left_s = box.deadline - now
-    if needed_s > left_s:
-        return f"its deadline comes in {_minutes(max(0.0, left_s))}, and {takes}"
+        if takes_s / 3600 * box.usd_per_hour > left:
+            return (
+                f"of its budget of ${box.cap_usd:.2f} ${max(0.0, left):.2f} are left, and {_taking(takes_s)}"
+            )
+    left_s, takes_s = box.deadline - now, needed_s + _publishing_s(box.deadline - box.started)
+    if takes_s > left_s:
+        return f"its deadline comes in {_minutes(max(0.0, left_s))}, and {_taking(takes_s)}"
     return None
+
+
+def _publishing_s(whole_s: float) -> float:
+    return min(_PUBLISH_MOST_S, _PUBLISH_SHARE * max(0.0, whole_s))
+
+
+def _taking(seconds: float) -> str:
+    return f"a further epoch, the evaluation and publishing take about {_minutes(seconds)}"
 
 
 def _minutes(seconds: float) -> str:
