@@ -488,6 +488,8 @@ class InstanceRow:
     """Of its run; 0: none."""
     alarm: str = ""
     """Why it is to be shown in red; empty: all is well."""
+    stalled: str = ""
+    """Why it counts as rented for nothing, such as an idle GPU; empty: it works, or that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,6 +553,8 @@ class Money:
     orphans: int
     usd_to_end: float = 0.0
     """What all living instances cost until their deadlines, or caps."""
+    stalled: Mapping[str, str] = field(default_factory=dict)
+    """Instance → why it counts as rented for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ class NeverStartsError(UpsError):
     code, exit_code = "provider", 5
 
 
+class UnfitError(NeverStartsError):
+    """The instance cannot do what it was rented for: another machine may."""
+
+
 class ImageError(UpsError):
     """The image cannot be had, on this machine or any other."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from console.fleet.model import Volume
     from console.fleet.reconcile import Survey
     from console.fleet.watch import Watch
+    from console.runs.transport import Transport
 
 
 def _urgency(row: InstanceRow) -> tuple[int, float]:
@@ -56,6 +57,7 @@ class FleetOperations(Context):
         """
         from console.fleet.reconcile import survey
         from console.rows import instance_row, volume_row
+        from console.runs.stall import Mirrors
 
         found, age = self._last_survey, time.monotonic() - self._surveyed
         if found is None or age >= oldest_s:
@@ -63,7 +65,8 @@ class FleetOperations(Context):
             self._volumes = self._ask_for_volumes(found) if volumes else self._volumes
         else:
             found = self._renewed(found)
-        rows = [instance_row(sighting, self.registry) for sighting in found.sightings]
+        mirrors = Mirrors(self.registry, self.home.locks)
+        rows = [instance_row(sighting, self.registry, mirrors) for sighting in found.sightings]
         rows.sort(key=_urgency)
         problems = [
             ProviderProblem(name, error.message, error.hint) for name, error in found.problems.items()
@@ -211,6 +214,7 @@ class FleetOperations(Context):
 
     def _guard(self, say: Callable[[str], None]) -> "Watch":
         from console.fleet.watch import Watch
+        from console.runs.stall import Mirrors, StallWatch
 
         return Watch(
             ledger=self.ledger,
@@ -221,7 +225,11 @@ class FleetOperations(Context):
             cap_day_usd=self.settings.cap_usd_per_day,
             say=say,
             pace=self.settings.fleet_pace,
+            stalls=StallWatch(self.ledger, Mirrors(self.registry, self.home.locks), self._way_to).step,
         )
+
+    def _way_to(self, entry: "Entry") -> "Transport | None":
+        return self.provider(entry.provider).transport(entry.provider_id) if entry.provider_id else None
 
     def _run_over(self, entry: "Entry") -> bool:
         """Whether nobody needs an instance for its run any more."""
@@ -247,7 +255,9 @@ class FleetOperations(Context):
     def money(self) -> Money:
         """The top line: what is rented and what it costs, as the ledger and the last survey know it."""
         from console.fleet import money
+        from console.runs.stall import Mirrors
 
+        mirrors = Mirrors(self.registry, self.home.locks)
         entries, now = self.ledger.entries(), time.time()
         found = self._last_survey
         kinds = [sighting.kind for sighting in found.sightings] if found is not None else []
@@ -258,6 +268,7 @@ class FleetOperations(Context):
             running=sum(entry.living for entry in entries),
             orphans=kinds.count(InstanceKind.ORPHAN),
             usd_to_end=sum(money.usd_to_end(entry, now) for entry in entries),
+            stalled={e.provider_id or e.label: words for e in entries if (words := mirrors.words(e))},
         )
 
     def teardown(self, instance: str) -> Iterator[TeardownStep]:

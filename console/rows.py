@@ -13,6 +13,7 @@ from console.storage import SECONDS_PER_MONTH, usd_per_month
 
 if TYPE_CHECKING:
     from console.runs.registry import Registry
+    from console.runs.stall import Mirrors
     from console.runs.usage import RunUse
     from console.storage import Saving, StorageTerms
     from ups.cache_catalog import CacheEntry
@@ -112,8 +113,14 @@ _STATES = {
 }
 
 
-def instance_row(sighting: Sighting, registry: "Registry") -> InstanceRow:
-    """An instance's line, from the ledger where it is known there."""
+def instance_row(sighting: Sighting, registry: "Registry", mirrors: "Mirrors | None" = None) -> InstanceRow:
+    """An instance's line, from the ledger where it is known there.
+
+    Args:
+        sighting: where it was seen.
+        registry: the runs.
+        mirrors: tell whether its GPU is idle; None: nobody asks.
+    """
     entry, remote = sighting.entry, sighting.remote
     now = time.time()
     if entry is None:
@@ -156,6 +163,7 @@ def instance_row(sighting: Sighting, registry: "Registry") -> InstanceRow:
         usd_to_end=usd_to_end(entry, now),
         cap_usd=entry.cap_usd,
         alarm=_alarm_of_ours(entry, now),
+        stalled=mirrors.words(entry) if mirrors is not None else "",
     )
 
 

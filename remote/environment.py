@@ -12,25 +12,28 @@ from typing import Any
 
 import psutil
 
-from remote import watchdog
-from ups.errors import ConfigError, UsageError
+from remote import machine, watchdog
+from ups.errors import ConfigError, MachineError, UsageError
 from ups.ranks import ALONE, Ranks
 from ups.rundir import code_version
 
 DEVICE_VARIABLE = "UPS_REMOTE_DEVICE"
-_GPU_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+_NVIDIA_NODE = "/dev/nvidiactl"
+_GPU_NODES = (_NVIDIA_NODE, "/dev/dxg", "/dev/kfd")
 _TRAIN_EXTRA = frozenset({"torch", "einops", "httpx", "safetensors", "scipy"})
 
 
-def device() -> str:
+def device(ranks: Ranks = ALONE) -> str:
     """`cuda` where there is one, else `cpu`; `UPS_REMOTE_DEVICE` decides otherwise.
 
     Raises:
         ConfigError: the asked device is not on this machine.
+        MachineError: it has a GPU that cannot be used, or fewer than processes.
     """
     wanted = os.environ.get(DEVICE_VARIABLE, "").strip()
     if wanted == "cpu" or (not wanted and not any(Path(node).exists() for node in _GPU_NODES)):
         return "cpu"  # known without the seconds that importing torch takes
+    machine.require_gpus(wanted, ranks)
     import torch
 
     available = torch.cuda.is_available()
@@ -38,6 +41,11 @@ def device() -> str:
         raise ConfigError(
             f"{DEVICE_VARIABLE} is {wanted}, but torch {torch.__version__} sees no GPU here",
             hint=f"unset it, or set {DEVICE_VARIABLE}=cpu",
+        )
+    if not available and torch.version.cuda is not None and Path(_NVIDIA_NODE).exists():
+        raise MachineError(
+            f"this machine has an NVIDIA GPU that torch {torch.__version__} cannot use",
+            hint=f"`nvidia-smi` may say why; {DEVICE_VARIABLE}=cpu trains without it",
         )
     return wanted or ("cuda" if available else "cpu")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ups.errors import StoreError
+from ups.evaluation import forecast
 from ups.events import Event, EventType, EventWriter, PhaseState, encode
 
 _RESERVE_BYTES = 256 * 1024
@@ -164,6 +165,8 @@ class Narrator:
             for name, of in self._validation.items()
         ]
         self._validation.clear()
+        told = forecast.read(fields.get("forecast"))
+        parts += [told.text()] if told is not None else []
         return f"{_where(event)}  " + "  ·  ".join(parts) if parts else None
 
 
@@ -207,4 +210,6 @@ def _trouble(word: str, event: Event) -> str:
 
 
 def _done(event: Event) -> str:
-    return f"done: {event.fields.get('status')}, exit code {event.fields.get('exit_code')}"
+    summary = event.fields.get("summary") or {}
+    early = f": {summary['ended_early']}" if summary.get("ended_early") else ""
+    return f"done: {event.fields.get('status')}, exit code {event.fields.get('exit_code')}{early}"

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from remote import environment, evaluate, watchdog
+from remote.budget import EXIT_CODE as OVER_BUDGET
+from remote.budget import Budget
 from remote.failures import StopRequested, explain
 from remote.files import write_json
 from remote.followers import RESTART_EXIT_CODE, Followers, follow
@@ -71,10 +73,8 @@ def execute(root: Path, *, as_json: bool = False) -> int:
             )
             Publisher(store, spec, directory, lambda path, where, sha256: None).publish_tail(announce=False)
             return 0
-        if done.get("status") == "failed" and ranks.restarts:
-            return int(
-                done.get("exit_code") or 1
-            )  # what failed by itself fails again: only deaths are mended
+        if ranks.restarts and (done.get("status") == "failed" or done.get("exit_code") == OVER_BUDGET):
+            return int(done.get("exit_code") or 1)  # what ended by itself ends again: only deaths are mended
         with Journal(directory.events_path, as_json=as_json) as journal:
             return Attempt(spec, directory, store, journal, stop, ranks, followers).run()
 
@@ -110,6 +110,7 @@ class Attempt:
         self._followers = followers
         self._hydrator = Hydrator(spec, store, directory)
         self._publisher = Publisher(store, spec, directory, self._on_published)
+        self._budget = Budget.of_run(directory.root)
         self._phase: str | None = None
 
     def run(self) -> int:
@@ -136,7 +137,7 @@ class Attempt:
     def _announce(self) -> str:
         """Write the `run` event where this is the first process; returns the device."""
         try:
-            device, problem = self._ranks.device(environment.device()), None
+            device, problem = self._ranks.device(environment.device(self._ranks)), None
         except (UpsError, ImportError) as error:
             device, problem = "", error
         machine = environment.describe(device, self._spec.threads)
@@ -171,6 +172,9 @@ class Attempt:
         job = self._spec.preprocess
         try:
             outcome.summary = self._learn(device) if job is None else self._preprocess(job)
+            if self._budget.reason is not None:
+                outcome.status, outcome.exit_code = "stopped", OVER_BUDGET
+                outcome.summary = {**outcome.summary, "ended_early": self._budget.reason}
         except StopRequested:
             outcome.status = "stopped"
         except Exception as error:
@@ -297,14 +301,19 @@ class Attempt:
             environment.use_threads(self._spec.threads)
             job = TrainingJob(
                 self._spec, self._directory, supply.datasets, device, should_stop=self._stop,
-                ranks=self._ranks, outlines=supply.outlines, arrived=supply.arrived,
+                enough=self._budget.enough, ranks=self._ranks,
+                outlines=supply.outlines, arrived=supply.arrived,
             )  # fmt: skip
             self._followers.call(supply.datasets, supply.outlines)
             result = train(job, _TrainingSink(self._journal, self._publisher))
             if result.status == "stopped":
                 raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")
-            self._record_trained(result.checkpoint)
-            detail(f"{result.epochs} epochs, {result.steps} steps; best is {result.checkpoint.name}")
+            early = ""
+            if result.status == "enough":  # with more to spend it would go on: it is not recorded as trained
+                early = f"; ended early: {self._budget.reason}"
+            else:
+                self._record_trained(result.checkpoint)
+            detail(f"{result.epochs} epochs, {result.steps} steps; best is {result.checkpoint.name}{early}")
             return result.checkpoint
 
     def _record_trained(self, checkpoint: Path) -> None:
@@ -405,8 +414,11 @@ class _TrainingSink:
         self._journal = journal
         self._publisher = publisher
         self._last_upload = time.monotonic()
+        self._upload_s = 0.0
 
     def write(self, kind: EventType, **fields: Any) -> Event:
+        if kind is EventType.PROGRESS and fields.get("run_eta_s") is not None:
+            fields["run_eta_s"] = round(fields["run_eta_s"] + self._upload_s, 1)
         event = self._journal.write(kind, **fields)
         if kind is EventType.CHECKPOINT:
             self._upload()
@@ -415,8 +427,10 @@ class _TrainingSink:
     def _upload(self) -> None:
         if time.monotonic() - self._last_upload < PUBLISH_CHECKPOINT_SECONDS:
             return
+        started = time.monotonic()
         try:
             self._publisher.publish_checkpoints()
         except UpsError as error:  # the checkpoint is safe here; the end of the run tries again
             self._journal.warn("publish", f"a checkpoint could not be published: {error.message}", error.hint)
         self._last_upload = time.monotonic()
+        self._upload_s = self._last_upload - started

@@ -73,3 +73,9 @@ class TrainingError(UpsError):
     """The run cannot go on: non-finite loss, a loss without gradient, a foreign checkpoint."""
 
     code, exit_code = "training", 7
+
+
+class MachineError(UpsError):
+    """The machine cannot run it: no GPU, a dead one, a driver that is too old."""
+
+    code, exit_code = "machine", 7

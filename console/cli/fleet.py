@@ -43,7 +43,8 @@ def register(cli: click.Group) -> None:
         rows = session.operations.fleet()
         for name, problem in session.operations.provider_problems().items():
             session.say(f"! {name} cannot be asked: {problem.message}")
-        session.answer([instance_json(row) for row in rows], _fleet_table(rows))
+        stalled = [f"! {row.instance or row.label}: {row.stalled}" for row in rows if row.stalled]
+        session.answer([instance_json(row) for row in rows], "\n".join((_fleet_table(rows), *stalled)))
 
     @command(cli, "reconcile")
     def reconcile(session: Session) -> None:

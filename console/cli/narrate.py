@@ -30,6 +30,16 @@ class Narrator:
         summary = (self.view.done or {}).get("summary") or {}
         return tuple(str(outcome.get("task")) for outcome in summary.get("datasets") or ())
 
+    @property
+    def ended_early(self) -> str:
+        """Why a run had to end before its time; empty where it did not."""
+        done = self.view.done or {}
+        return (
+            str((done.get("summary") or {}).get("ended_early") or "")
+            if done.get("status") == "stopped"
+            else ""
+        )
+
     def lines(self, batch: FollowBatch) -> Iterator[str]:
         """The lines of one batch, in the order in which things happened."""
         moments = [(move.t, f"instance {move.after}: {move.cause}") for move in batch.transitions]
@@ -67,12 +77,19 @@ class Narrator:
                 hint = f" ({fields['hint']})" if fields.get("hint") else ""
                 return f"! {fields.get('message')}{hint}"
             case EventType.DONE:
-                return f"done {fields.get('status')}"
+                return f"done {fields.get('status')}" + (f": {self.ended_early}" if self.ended_early else "")
         return None
 
     def _metric(self, fields: Mapping[str, Any]) -> str | None:
-        if fields.get("split") != "val" or fields.get("task") is None:
+        if fields.get("split") != "val":
             return None
+        if fields.get("task") is None:
+            told = self.view.forecasts.get(None)
+            return (
+                f"{fields.get('stage')} epoch {int(fields.get('epoch') or 0):>3}  {told.text()}"
+                if told
+                else None
+            )
         values = fields.get("values") or {}
         train = self.view.latest(fields["task"], "train", "loss")
         phase = self.view.phases["train"]
@@ -80,7 +97,7 @@ class Narrator:
         return (
             f"{fields.get('stage')} epoch {int(fields.get('epoch') or 0):>3}  {fields['task']:<20} "
             f"train {number(train)}  val {number(values.get('nrmse'))}  "
-            f"copy {number(values.get('persistence'))}  {progress}  ETA {duration(phase.eta_seconds)}"
+            f"copy {number(values.get('persistence'))}  {progress}  ETA {duration(self.view.eta_seconds)}"
         )
 
 

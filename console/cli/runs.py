@@ -26,7 +26,7 @@ from console.cli.render import ProgressLine, check_line, duration, number, table
 from console.cli.renting import read_rent, rent_options
 from console.cli.store import answer_datasets, datasets_of
 from console.cli.sweep import read_sweep, start_sweep, sweep_options
-from console.errors import RunFailedError
+from console.errors import OverBudgetError, RunFailedError
 from console.operations import Operations
 from ups.errors import NotFoundError, UsageError
 
@@ -287,8 +287,14 @@ def follow_run(session: Session, run: str, instance: str) -> None:
             f"run {run} {'failed' if status is RunStatus.FAILED else 'was lost'}: {reason}",
             hint=f"`ups-console logs {run}` shows what happened, `ups-console resume {run}` goes on",
         )
-    if status is RunStatus.SUCCEEDED:
+    early = narrator.ended_early
+    if status is RunStatus.SUCCEEDED or early:
         _answer_results(session, run, narrator.datasets)
+    if early:
+        raise OverBudgetError(
+            f"run {run} ended early: {early}",
+            hint=f"its best checkpoint was evaluated; `ups-console resume {run}` goes on from there",
+        )
 
 
 def _answer_results(session: Session, run: str, made: Sequence[str]) -> None:

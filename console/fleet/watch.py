@@ -59,6 +59,8 @@ class Watch:
     sleep: Callable[[float], None] = time.sleep
     workers: int = 8
     """Instances that are saved and told to go at once."""
+    stalls: Callable[[], Iterable[str]] = tuple
+    """What is new of rented machines whose GPUs do nothing."""
     pace: float = 1.0
     """Every interval and patience times this: below 1 where all providers are simulators only."""
 
@@ -81,6 +83,8 @@ class Watch:
         if again:
             survey(self.ledger, again, self.locks)
         delete_strays(self.ledger, providers.values(), self.say)
+        for text in self.stalls():
+            self.say(text)
         return found
 
     def _all_at_once(self, endings: "list[_Ending]") -> None:

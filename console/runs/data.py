@@ -1,9 +1,11 @@
 """The data of a run as its launch sees them: what is pinned, what is cached, and what is missing."""
 
+import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from console.api import Check, LaunchRequest, Level
+from console.api import Check, LaunchRequest, Level, RentOptions
 from ups.dataset_keys import KEY_VARIABLE, DatasetKeys
 from ups.errors import NotFoundError, UpsError
 
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
     from ups.data.projection import Recipe
     from ups.rundir import DatasetPins
     from ups.store import ObjectStore
+
+LOCAL = "local"
+"""This machine: nothing is rented."""
+BESIDE_DATA_GB = 12
+"""Of a rented disk: a torch that has to be installed, checkpoints, rollouts."""
 
 
 def checks(store: "ObjectStore", tasks: Sequence[str]) -> Iterator[Check]:
@@ -29,6 +36,25 @@ def checks(store: "ObjectStore", tasks: Sequence[str]) -> Iterator[Check]:
                         hint=f"{KEY_VARIABLE} says so; nothing pins what comes")  # fmt: skip
         except UpsError as error:
             yield Check(Level.FAILED, error.message, hint=error.hint, code=error.code)
+
+
+def disk_checks(store: "ObjectStore", tasks: Sequence[str], rent: RentOptions) -> Iterator[Check]:
+    """Whether the disk that would be rented holds the data; what the store lacks is not counted."""
+    from ups import catalog
+
+    if rent.provider == LOCAL or rent.instance is not None:
+        return
+    disk_gb, data_gb = rent.query.disk_gb + (rent.volume_gb or 0), 0.0
+    for task in tasks:
+        with contextlib.suppress(UpsError):  # told already
+            data_gb += catalog.dataset(store, task).bytes / 1e9
+    if data_gb > disk_gb:
+        yield Check(
+            Level.FAILED,
+            f"a disk of {disk_gb:.0f} GB is too small for {data_gb:.1f} GB of data",
+            hint=f"--disk {math.ceil((data_gb + BESIDE_DATA_GB) * 4 / 3)}",
+            code="config",
+        )
 
 
 def cache_checks(store: "ObjectStore", config: "TrainConfig", request: LaunchRequest) -> Iterator[Check]:

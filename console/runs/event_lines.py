@@ -29,6 +29,8 @@ class MetricLine(msgspec.Struct, gc=False):
     stage: str = ""
     epoch: float = 0.0
     step: float = 0.0
+    forecast: Any = None
+    """What `ups.evaluation.forecast` wrote of the task, where it did."""
     line: bytes = msgspec.field(default=b"", name="(line)")
     """As it stands in the file."""
 

@@ -123,6 +123,7 @@ class TrainingJob:
             yield failed(error)
             return
         yield from data.checks(store, config.data.task)
+        yield from data.disk_checks(store, config.data.task, self.rent)
         if self._precomputes or self.request.cache_version is not None:
             yield from data.cache_checks(store, config, self.request)
 

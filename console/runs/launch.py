@@ -17,6 +17,7 @@ from console.errors import (
     OfferGoneError,
     ProviderError,
     StoppedError,
+    UnfitError,
     UnreachableError,
 )
 from console.fleet.ledger import Entry, Ledger
@@ -170,6 +171,9 @@ class Launcher:
                 say(error.message)
                 failure = error
                 continue
+            except UnfitError as error:
+                say(f"that machine will not do: {error.message}")
+                failure = error
             except (UnreachableError, NeverStartsError) as error:
                 say(f"that machine cannot be reached: {error.message}")
                 failure = error

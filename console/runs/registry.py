@@ -133,12 +133,12 @@ def last_event(path: Path) -> Event | None:
     return next(newest_events(path), None)
 
 
-def newest_events(path: Path) -> Iterator[Event]:
-    """The events at the end of an events.jsonl, the newest first."""
+def newest_events(path: Path, limit_bytes: int = 65536) -> Iterator[Event]:
+    """The events in the last so many bytes of an events.jsonl, the newest first."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, 2)
-            file.seek(max(0, end - 65536))
+            file.seek(max(0, end - limit_bytes))
             lines = file.read().split(b"\n")
     except FileNotFoundError:
         return

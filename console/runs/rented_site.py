@@ -17,6 +17,7 @@ from console.fleet.providers.base import Provider
 from console.home import Home
 from console.runs import reporting, shipping, wheel
 from console.runs.doors import Doors
+from console.runs.inspection import gpus_rented, inspect, require_driver
 from console.runs.sites import Purpose, Say
 from console.runs.ssh import SshTransport
 from console.runs.ssh_wait import LOGIN_PATIENCE_S, PAUSE_S, wait_for_ssh
@@ -139,11 +140,14 @@ class RentedSite:
         python = self.settings.box.python
         say("the box lets us in: its watchdog comes first")
         shipping.guard(transport, first, python=python, clock=self.clock)
+        wanted = 0 if self.settings.box.device == "cpu" else gpus_rented(entry.what)
+        found = inspect(transport, rented_gpus=wanted, clock=self.clock)
         runtime = wheel.build(self.home.wheels)
         told = ""
         shipped = shipping.ship(
             transport, runtime, python=python, cpu=self.settings.box.device == "cpu",
             wandb=reporting.is_needed(spec, self.settings),
+            check=lambda plan: require_driver(found, plan.cuda),
         )  # fmt: skip
         for step in shipped:
             if step.text != told:

@@ -44,6 +44,8 @@ PILLOW = Requirement("pillow", "10", "", "12.2.0", 7)
 """Beside it: wandb takes pictures through it."""
 TORCH = Requirement("torch", "2.9", "2.14", "2.9.1", 3200)
 """Inherited from the image where it is in range. The pin is built for CUDA 12.8, which most hosts support."""
+TORCH_CUDA = "12.8"
+"""Of that pin."""
 TORCH_CPU_MEGABYTES = 200
 UV = "uv==0.13.9"
 """Brings a Python where the image has none in range."""
@@ -57,3 +59,9 @@ def release(version: str) -> tuple[int, ...]:
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
+
+
+def cuda_of(version: str) -> str | None:
+    """The CUDA that a torch is built for, where its version says so: `2.9.0+cu128` for 12.8."""
+    found = re.search(r"\+cu(\d+)(\d)$", version)
+    return f"{found[1]}.{found[2]}" if found else None

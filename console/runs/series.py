@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from console.runs.event_lines import AnyEvent, MetricLine
 from console.runs.track import Track
+from ups.evaluation import forecast
+from ups.evaluation.forecast import Forecast
 from ups.events import PHASES, EventType, PhaseState
 
 if TYPE_CHECKING:
@@ -57,10 +59,16 @@ class PhaseView:
     progress_since: tuple[float, float] | None = None
     """(time, done) of the first progress, for the rate."""
     progress_at: float | None = None
+    told_eta: float | None = None
+    """Seconds to the end of the phase from then on, as the box has measured; None: it said nothing."""
+    told_run_eta: float | None = None
+    """Likewise of the whole run."""
 
     @property
     def eta_seconds(self) -> float | None:
         """Seconds to the end of the phase at the rate so far; None before it is known."""
+        if self.told_eta is not None:
+            return self.told_eta
         if self.progress_since is None or self.progress_at is None or not self.total:
             return None
         t0, done0 = self.progress_since
@@ -108,6 +116,8 @@ class RunView:
         self.seen_stages: list[str] = []
         """In the order in which they came."""
         self._stage_indices: dict[str, int] = {}
+        self.forecasts: dict[str | None, Forecast] = {}
+        """When each task, and None: their mean, meets its target at this rate."""
         self.rollouts: list[RolloutRef] = []
         self.notices: list[Notice] = []
         self.system: Mapping[str, Any] = {}
@@ -174,6 +184,15 @@ class RunView:
         track = self.tracks.get((task, split))
         return track.values[value].latest if track is not None and value in track.values else None
 
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to the end of the run, as far as the phase that goes on tells; None before it is known."""
+        running = [phase for phase in self.phases.values() if phase.state is PhaseState.STARTED]
+        if not running:
+            return None
+        told = running[0].told_run_eta
+        return running[0].eta_seconds if told is None else told
+
     def _on_run(self, t: float, fields: Mapping[str, Any]) -> None:
         self.attempt += 1
         self.name = str(fields.get("name", ""))
@@ -201,6 +220,7 @@ class RunView:
         phase.done, phase.total = _number(fields.get("done")), _number(fields.get("total"))
         phase.unit = str(fields.get("unit") or "")
         phase.progress_at = t
+        phase.told_eta, phase.told_run_eta = _measured(fields, "eta_s"), _measured(fields, "run_eta_s")
         another = measured != (phase.total, phase.unit)  # it goes on with something else
         if phase.progress_since is None or another or phase.done < phase.progress_since[1]:
             phase.progress_since = (t, phase.done)
@@ -215,6 +235,8 @@ class RunView:
             if line.stage not in self._stage_indices:
                 self._stage_indices[line.stage] = len(self.seen_stages)
                 self.seen_stages.append(line.stage)
+            if line.forecast is not None and (told := forecast.read(line.forecast)) is not None:
+                self.forecasts[line.task] = told
         for key, own in of_tracks.items():
             self.tracks.setdefault(key, Track()).extend(own, self._stage_indices)
 
@@ -290,9 +312,14 @@ def _as_metric(event: AnyEvent) -> MetricLine | None:
     return MetricLine(
         event.seq, event.t, event.type, values, str(fields.get("split") or "train"),
         task if isinstance(task, str) else None, str(fields.get("stage") or ""),
-        _number(fields.get("epoch")), _number(fields.get("step")),
+        _number(fields.get("epoch")), _number(fields.get("step")), fields.get("forecast"),
     )  # fmt: skip
 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _measured(fields: Mapping[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    return float(value) if isinstance(value, int | float) else None

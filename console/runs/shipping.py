@@ -22,9 +22,11 @@ from console.runs.requirements import (
     REQUIREMENTS,
     TORCH,
     TORCH_CPU_MEGABYTES,
+    TORCH_CUDA,
     UV,
     WANDB,
     Requirement,
+    cuda_of,
 )
 from console.runs.transport import Transport
 from console.runs.wheel import RuntimeWheel, module_source
@@ -158,6 +160,8 @@ class Plan:
     """Of all downloads."""
     text: str
     """For people."""
+    cuda: str | None = None
+    """The version that its torch is built for; None: unknown, or for none."""
 
 
 def guard(
@@ -213,6 +217,7 @@ def ship(
     python: str | None = None,
     cpu: bool = False,
     wandb: bool = False,
+    check: Callable[[Plan], None] = lambda plan: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[ShipStep]:
     """Bring the runtime to the box; quick where it has it already. Going on after a cut is calling it again.
@@ -223,6 +228,7 @@ def ship(
         python: the interpreter whose torch is inherited (`UPS_REMOTE_PYTHON`); by default it is looked for.
         cpu: the box has no GPU (`UPS_REMOTE_DEVICE=cpu`): where torch is downloaded, it is the small one.
         wandb: the run reports to Weights & Biases.
+        check: told the plan before anything of it is done; raises where it will not do.
         sleep: waits so many seconds.
 
     Raises:
@@ -233,6 +239,7 @@ def ship(
     yield ShipStep("look", "looking for a Python with torch on the box")
     plan = choose(look(transport, tried, wandb=wandb), tried, cpu=cpu, wandb=wandb)
     yield ShipStep("look", plan.text)
+    check(plan)
     digest = _digest(plan, wheel)
     if transport.read(_STATE) == digest.encode():
         yield ShipStep("ready", "the box has this runtime already")
@@ -302,6 +309,7 @@ def _inheriting(one: Interpreter, wandb: bool) -> Plan:
         constraints=(f"torch=={one.has['torch']}",),
         megabytes=megabytes,
         text=text,
+        cuda=cuda_of(one.has["torch"] or ""),
     )
 
 
@@ -326,6 +334,7 @@ def _own_torch(
         megabytes=megabytes,
         text=f"the image has no {wanted} ({'; '.join(map(str, found))}): the box downloads "
         f"{what}, about {megabytes / 1000:.1f} GB",
+        cuda=None if cpu else TORCH_CUDA,
     )
 
 

@@ -195,8 +195,19 @@ class UpsConsole(BackgroundApp):
         if message is not None and not get_current_worker().is_cancelled:
             self.post_message(message)
 
+    def _tell_of_stalls(self, before: "Money | None", now: "Money") -> None:
+        """Once where a rented GPU begins to do nothing, and once where it works again."""
+        known = before.stalled if before is not None else {}
+        for instance, words in now.stalled.items():
+            if instance not in known:
+                self.notice(f"{instance}: {words}", "Fleet (3) shows it; x ends it", "warn")
+        over = [instance for instance in known if instance not in now.stalled]
+        if over and not now.stalled:
+            self.notice(f"{', '.join(over)}: no longer idle", "", "good")
+
     @on(MoneyRead)
     def _show_money(self, message: MoneyRead) -> None:
+        self._tell_of_stalls(self.money, message.money)
         self.money, self.money_read_at, self.money_stale_since = message.money, time.time(), None
         self._show_top()
 

@@ -134,3 +134,14 @@ def _assert_no_secret_leaked(cloud: Cloud, laptop: Laptop, witness: Witness) -> 
     with sqlite3.connect(laptop.home / "ledger.db") as ledger:
         dump = "\n".join(ledger.iterdump())
     assert not any(secret in dump for secret in secrets)
+
+
+def test_machines_whose_gpus_are_dead_are_given_back_at_once(renter: Laptop, cloud: Cloud) -> None:
+    del renter.environment["UPS_REMOTE_DEVICE"]
+    renter.run("launch", str(renter.config), "--provider", "vast", "--detach", exit_code=5)
+    assert cloud.alive() == []
+    (run,) = renter.json("runs")
+    said = renter.run("logs", run["run"])
+    assert "that machine will not do: 1 GPU is wanted, and the machine has none" in said
+    assert "sending the runtime" not in said
+    assert {row["state"] for row in renter.json("fleet")} == {"destroyed"}

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from remote import environment
+from tests import nvidia_smi
 from ups.errors import ConfigError, UsageError
 
 
@@ -53,3 +54,51 @@ def test_the_pid_file_is_what_the_console_compares(tmp_path: Path) -> None:
     recorded = json.loads((tmp_path / "run.pid").read_text())
     assert set(recorded) == {"pid", "start_time", "boot_id"}
     assert recorded["start_time"] == psutil.Process().create_time()
+
+
+def looked_at(folder: Path, **environment: str) -> str:
+    """What a process on a machine with that nvidia-smi says of its GPUs: "" where they will do."""
+    code = (
+        "import os; from remote import machine\n"
+        "from ups.errors import UpsError; from ups.ranks import Ranks\n"
+        "machine.torch_cuda = lambda: os.environ.get('CUDA') or None\n"
+        "try: machine.require_gpus(os.environ.get('UPS_REMOTE_DEVICE', ''), Ranks.from_environment())\n"
+        "except UpsError as error: print(error.code, error.exit_code, error.message)"
+    )
+    path = os.pathsep.join((str(folder), os.environ["PATH"]))
+    kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**kept, "PATH": path, **environment},
+    ).stdout.strip()  # fmt: skip
+
+
+def test_a_machine_with_good_gpus_will_do(tmp_path: Path) -> None:
+    nvidia_smi.good(tmp_path, 2)
+    assert looked_at(tmp_path, CUDA="12.8") == ""
+
+
+def test_one_dead_gpu_of_two_stops_a_run_unless_it_is_left_out_on_purpose(tmp_path: Path) -> None:
+    nvidia_smi.good(tmp_path, 2, dead=0)
+    assert looked_at(tmp_path).startswith("machine 7 GPU 0 (NVIDIA GeForce RTX 4090): GPU is lost; 1 of 2")
+    assert looked_at(tmp_path, CUDA_VISIBLE_DEVICES="1") == ""
+    assert looked_at(tmp_path, UPS_REMOTE_DEVICE="cpu") == ""
+    assert looked_at(tmp_path, UPS_REMOTE_DEVICE="cuda:1") == ""
+
+
+def test_a_driver_too_old_for_the_installed_torch(tmp_path: Path) -> None:
+    nvidia_smi.good(tmp_path, 1, driver="550.54.14")
+    said = looked_at(tmp_path, CUDA="13.0")
+    assert "driver 550.54.14 is too old for torch's CUDA 13.0, which needs 580.65.06" in said
+
+
+def test_more_processes_than_gpus(tmp_path: Path) -> None:
+    nvidia_smi.good(tmp_path, 1)
+    ranks = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    assert "2 GPUs are wanted, and the machine has 1" in looked_at(tmp_path, **ranks)
+
+
+def test_a_gpu_that_is_asked_for_and_not_there(tmp_path: Path) -> None:
+    nvidia_smi.install(tmp_path, listing="", query="NVIDIA-SMI has failed\n", code=9)
+    said = looked_at(tmp_path, UPS_REMOTE_DEVICE="cuda")
+    assert "1 GPU is wanted, and the machine has none: NVIDIA-SMI has failed" in said

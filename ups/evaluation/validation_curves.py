@@ -5,10 +5,12 @@ A plateau is judged on them; a run that was resumed has them in several files.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ups.config import Plateau
 from ups.events import Event, EventType, decode
+
+if TYPE_CHECKING:
+    from ups.config import Plateau
 
 BLOWN_UP = 2.0
 """A validation that ends at so many times its best has blown up."""
@@ -57,7 +59,7 @@ def _validations(path: Path) -> Iterator[Event]:
         return
 
 
-def has_levelled_off(curve: Sequence[Point], rule: Plateau) -> bool | None:
+def has_levelled_off(curve: Sequence[Point], rule: "Plateau") -> bool | None:
     """Whether the last epochs brought no more; None where the curve is too short to tell."""
     if not curve:
         return None

@@ -41,6 +41,10 @@ class TrainingJob:
     """torch device, such as `cpu` or `cuda`."""
     should_stop: Callable[[], bool] = lambda: False
     """Asked at each epoch's end, of the main process alone."""
+    enough: Callable[[float], str | None] = lambda needed_s: None
+    """Asked at each epoch's end, of the main process alone: why training has to end there although it is not
+    over, or None. It is told how many seconds a further epoch and the evaluation take. Once it has given a
+    reason it goes on giving it."""
     ranks: Ranks = ALONE
     """Which of the processes that train together this one is."""
     outlines: Mapping[str, Outline] = field(default_factory=dict)
@@ -57,7 +61,8 @@ class TrainingJob:
 class TrainingResult:
     """How training ended."""
 
-    status: Literal["finished", "stopped"]
+    status: Literal["finished", "stopped", "enough"]
+    """`enough`: `TrainingJob.enough` has ended it; its checkpoint is to be evaluated."""
     checkpoint: Path
     """The best checkpoint, by validation."""
     epochs: int

@@ -7,7 +7,7 @@ is where a run stops when it is asked to and where it goes on after it was kille
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from ups.training.curves import TaskCurves
 from ups.training.distributed import Group
 from ups.training.job import EventSink, TrainingJob
 from ups.training.optim import rate_factor
+from ups.training.pace import Pace, Work
 from ups.training.parallel import Parallel, gather, lay_out, parallel
 from ups.training.rollouts import write_rollouts
 from ups.training.setup import TaskData
@@ -34,8 +35,10 @@ from ups.training.stream import EpochPlan, epoch_batches, read_ahead
 from ups.training.tensors import own
 from ups.training.trainee import Schedule, Trainee
 from ups.training.validation import Validation, mean_nrmse, validate
+from ups.training.vigil import Vigil
 
 _ROLLOUTS_PER_STAGE = 8
+HowItEnded = Literal["finished", "stopped", "paused", "enough"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,16 @@ class StageLoop:
     group: Group
     done: Totals = Totals()
     """What the stages before have done."""
-    planned: int | None = None
-    """Samples of the whole run; None: of this stage."""
+    later: int = 0
+    """Samples of the stages after, as planned."""
     pause_at: int | None = None
     """Epochs after which further tasks join; None: all have."""
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        progress, schedule = self.state.progress, self.schedule
+        work = Work.of([entry.validation for entry in self.data.values()], self.config)
+        self.pace = Pace(schedule.samples / schedule.epochs, work, (progress.seconds, progress.samples))
 
     @property
     def config(self) -> TrainConfig:
@@ -76,17 +85,22 @@ class StageLoop:
     def schedule(self) -> Schedule:
         return self.trainee.schedule
 
-    def run(self) -> Literal["finished", "stopped", "paused"]:
-        """Train until the last epoch, the end of patience, a request to stop, or until further tasks join."""
+    def run(self) -> HowItEnded:
+        """Train until the last epoch, the end of patience, a request to stop, or until further tasks join.
+
+        `enough`: the job has said so, at a checkpoint whose weights are to be evaluated.
+        """
         curves = TaskCurves(self.trainee.stage, self.sink)
         by = parallel(self.config, self.group, self.job.device)
         stepper = self._stepper(by)
-        progress = self.state.progress
+        progress, enough = self.state.progress, False
+        if progress.epoch and not progress.finished and self._is_enough():
+            return "enough"  # it was, when this was killed
         while not progress.finished:
             self._train_epoch(stepper, curves)
             progress.epoch += 1
-            last = progress.epoch == self.schedule.epochs
-            due = last or progress.epoch % self.config.evaluation.every == 0
+            last, enough = progress.epoch == self.schedule.epochs, self._is_enough()
+            due = last or enough or progress.epoch % self.config.evaluation.every == 0
             score = self._validate(by) if due else None
             progress.finished = last or self._out_of_patience()
             if progress.finished or self._is_rollout_epoch():
@@ -94,6 +108,8 @@ class StageLoop:
             self._save(score)
             if self.group.from_main(self.job.should_stop) and not progress.finished:
                 return "stopped"
+            if enough and not progress.finished:
+                return "enough"
             if progress.epoch == self.pause_at and not progress.finished:
                 return "paused"
         gather(self.state, by)
@@ -130,6 +146,8 @@ class StageLoop:
         training, state, progress = self.config.training, self.state, self.state.progress
         end, started = self._end_of_epoch(), time.perf_counter()
         curves.start_epoch()
+        self.pace.begin_epoch()
+        told = progress.samples
         state.module.train()
         # a stream of its own, so that it does not matter how far ahead batches are drawn
         augmentation = np.random.default_rng(int(state.random.integers(2**63)))
@@ -150,6 +168,8 @@ class StageLoop:
                 curves.write(
                     epoch=progress.epoch, step=progress.step, rate=rate, grad_norm=measured.grad_norm
                 )
+                self.pace.trained(progress.samples - told)
+                told = progress.samples
                 self._report_progress()
         progress.seconds += time.perf_counter() - started
 
@@ -188,7 +208,8 @@ class StageLoop:
                 )
             )  # fmt: skip
 
-        results = judge(self.state.module)
+        with self.pace.judging():
+            results = judge(self.state.module)
         if self.state.ema is not None:
             averaged = judge(self.state.ema)
             self.state.use_ema = mean_nrmse(averaged) < mean_nrmse(results)
@@ -202,10 +223,11 @@ class StageLoop:
             *((task, {**result.values(), **self._reference(task)}) for task, result in results.items()),
             (None, {"nrmse": score}),
         ]  # fmt: skip
+        said = self._vigil().note(progress.nrmse, score if of_all else None)
         for task, values in rows:
             self.sink.write(
                 EventType.METRIC, stage=self.trainee.stage, epoch=progress.epoch, step=progress.step,
-                task=task, split="val", values=values,
+                task=task, split="val", values=values, **said.get(task, {}),
             )  # fmt: skip
         return score if of_all else None
 
@@ -245,15 +267,31 @@ class StageLoop:
             lambda: write_rollouts(self.trainee.predictor(whole), files, self.job.run_dir, step, self.sink)
         )
 
+    def _vigil(self) -> Vigil:
+        return Vigil(self.trainee.stage, self.config, self.schedule.epochs, self.state.progress, self.sink)
+
     def _out_of_patience(self) -> bool:
-        patience = self.schedule.patience
-        return patience is not None and self.state.progress.epochs_since_best >= patience
+        patience, progress = self.schedule.patience, self.state.progress
+        is_out = patience is not None and progress.epochs_since_best >= patience
+        if is_out and progress.epoch < self.schedule.epochs:
+            self._vigil().end(progress.epochs_since_best)
+        return is_out
+
+    def _is_enough(self) -> bool:
+        """Whether training has to end here, for what follows to have its time."""
+        reason = self.group.from_main(lambda: self.job.enough(self.pace.next_s))
+        if reason is not None:
+            self._vigil().enough(reason)
+        return reason is not None
 
     def _is_rollout_epoch(self) -> bool:
         every = math.ceil(self.schedule.epochs / _ROLLOUTS_PER_STAGE)
         return self.state.progress.epoch == 1 or self.state.progress.epoch % every == 0
 
     def _report_progress(self) -> None:
-        total = self.planned or self.schedule.samples
+        total = self.done.samples + self.schedule.samples + self.later
         done = min(self.done.samples + self.state.progress.samples, total)
-        self.sink.write(EventType.PROGRESS, phase="train", task=None, done=done, total=total, unit="samples")
+        self.sink.write(
+            EventType.PROGRESS, phase="train", task=None, done=done, total=total, unit="samples",
+            **self.pace.told(total - done),
+        )  # fmt: skip

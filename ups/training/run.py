@@ -23,7 +23,7 @@ from ups.training.compilation import compile_blocks, rehearsal
 from ups.training.distributed import Group, joined
 from ups.training.job import SILENCE, EventSink, TrainingJob, TrainingResult
 from ups.training.joining import Intake, tasks_at_start, wait_for
-from ups.training.loop import StageLoop, Totals
+from ups.training.loop import HowItEnded, StageLoop, Totals
 from ups.training.losses import not_applicable, operator_losses
 from ups.training.stages import Begun, Stages
 from ups.training.state import Progress, TrainingState
@@ -62,7 +62,9 @@ def _train(job: TrainingJob, sink: EventSink, group: Group) -> TrainingResult:
     return TrainingResult(status, best.path, done.epochs, done.steps, done.samples, best.state["score"])
 
 
-def _follow(job: TrainingJob, sink: EventSink, group: Group) -> tuple[Literal["finished", "stopped"], Totals]:
+def _follow(
+    job: TrainingJob, sink: EventSink, group: Group
+) -> tuple[Literal["finished", "stopped", "enough"], Totals]:
     """Train one stage after the other; returns how it ended, and what was done in all."""
     stages = _stages_with(Stages(job, Intake.of(job)), group.from_main(partial(tasks_at_start, job)), group)
     if stages is None:
@@ -81,13 +83,15 @@ def _follow(job: TrainingJob, sink: EventSink, group: Group) -> tuple[Literal["f
                 partial(_joined, stages, due, sink), partial(_joined_in, stages)
             )
         how = _train_stage(stages, trainee, state, ledger, sink, group)
-        if how == "stopped":
-            return "stopped", _totals(ledger, state.progress)
+        if how in ("stopped", "enough"):
+            return how, _totals(ledger, state.progress)
         if how == "paused":
             continue
         ledger = group.from_main(partial(_recorded, stages, trainee, state, ledger))
         if position + 1 == len(stages.names):
             return "finished", _totals(ledger)
+        if group.from_main(partial(job.enough, 0.0)) is not None:
+            return "enough", _totals(ledger)
         begin = partial(_begun, stages, stages.names[position + 1], ledger)
         trainee, state = group.main_first(begin, partial(_joined_in, stages))
         if group.from_main(job.should_stop):
@@ -101,11 +105,12 @@ def _train_stage(
     ledger: ledgers.Ledger,
     sink: EventSink,
     group: Group,
-) -> Literal["finished", "stopped", "paused"]:
+) -> HowItEnded:
     """Train a stage to its end, or until further tasks join."""
     loop = StageLoop(
         stages.job, sink, stages.data, stages.samplers, trainee, state, group,
-        done=_totals(ledger), planned=stages.planned_samples, pause_at=stages.intake.next_epoch(stages.job),
+        done=_totals(ledger), later=stages.samples_after(trainee.stage),
+        pause_at=stages.intake.next_epoch(stages.job),
     )  # fmt: skip
     if stages.config.training.compile:
         _compile(stages, trainee, state, sink)

@@ -77,11 +77,10 @@ class Stages:
             outline.pairs(training.time_stride) for outline in self.intake.outlines.values()
         )
 
-    @property
-    def planned_samples(self) -> int:
-        """Of the whole run; a control is taken to be as long as its stage before that is known."""
-        stages = [controlled_by(name) or name for name in self.names]
-        return sum(self._schedule(stage).samples for stage in stages)
+    def samples_after(self, name: str) -> int:
+        """Of the stages after one, as planned; a control is taken to be as long as its stage."""
+        later = self.names[self.names.index(name) + 1 :]
+        return sum(self._schedule(controlled_by(stage) or stage).samples for stage in later)
 
     def begin(self, name: str, ledger: Ledger) -> Begun:
         """A stage before its first step."""

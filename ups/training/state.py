@@ -50,6 +50,10 @@ class Progress:
     """Steps that were left out because a loss or the gradient was not finite."""
     seconds: float = 0.0
     """Spent on training steps, over all processes."""
+    curves: dict[str, list[list[float | None]]] = field(default_factory=dict)
+    """task → [epoch, one-step nRMSE] of each validation; "" is their mean, and null not finite."""
+    told: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """Warning → task → its error then: what was told is not told again."""
 
 
 @dataclass(slots=True)

@@ -45,6 +45,8 @@ def _mark(row: InstanceRow, living: bool) -> "tuple[str, Ink]":
         return "○", "muted"
     if row.alarm or row.state in (InstanceState.LOST, InstanceState.STOPPED, InstanceState.AMBIGUOUS):
         return "▲", "bad"
+    if living and row.stalled:
+        return "▲", "warn"
     if living:
         return "●", "good"
     return ("✓", "muted") if row.state is InstanceState.DESTROYED else ("·", "muted")
@@ -116,6 +118,8 @@ def details(
     rows: list[Row] = [deadline_row(row, now)]
     if row.alarm:
         rows.insert(0, [(row.alarm, "bad")])
+    if row.stalled:
+        rows.insert(0, [(row.stalled, "warn"), (": ", "muted"), ("x", "key"), (" ends it", "text")])
     if row.state in LIVING and row.usd_per_hour:
         rows.append([(f"{usd(row.usd)} so far, {usd(row.usd + row.usd_to_end)} at most", "text")])
     if row.status:

@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING
 from console.runs.series import PhaseView as Phase
 from console.tui.drawing.text import Row, ago, duration, usd
 from console.tui.widgets.bars import PhaseView
+from ups.evaluation.forecast import Outlook
 from ups.events import LOST_AFTER_SECONDS, PhaseState
 
 if TYPE_CHECKING:
     from console.api import InstanceRow
+    from console.runs.series import RunView
+    from console.tui.drawing.text import Ink
     from console.tui.live_run import LiveRun
 
 _STATUS_INKS = {
     "running": "good", "pending": "accent", "succeeded": "good",
     "failed": "bad", "lost": "bad", "stopped": "warn",
+}  # fmt: skip
+
+_OUTLOOK_INKS: "dict[Outlook, Ink]" = {
+    Outlook.MET: "good", Outlook.EXPECTED: "text", Outlook.UNCERTAIN: "warn", Outlook.NOT_WITHIN: "warn",
 }  # fmt: skip
 
 
@@ -46,9 +53,20 @@ def headline(live: "LiveRun", place: str, config: str = "", instance: "InstanceR
     if view.stage and not view.done:
         epoch = f" epoch {view.epoch + 1}" if view.epoch is not None else ""
         row.append((f" · {view.stage}{epoch}", "text"))
-    if view.done and view.done.get("summary") and isinstance(view.done["summary"], str):
-        row.append((f" · {view.done['summary']}", "muted"))
+    row += _outlook(view)
     return [*row, (f"   {place}", "muted")] if place else row
+
+
+def _outlook(view: "RunView") -> Row:
+    """When the target is met at this rate, or why the run ended before its time."""
+    if view.done:
+        summary = view.done.get("summary")
+        early = summary.get("ended_early") if isinstance(summary, dict) else summary
+        return [(f" · ended early: {early}", "warn")] if isinstance(early, str) and early else []
+    told = view.forecasts.get(None)
+    if told is None or told.outlook is Outlook.UNKNOWN:
+        return []
+    return [(f" · {told.text()}", _OUTLOOK_INKS[told.outlook])]
 
 
 def phases(live: "LiveRun") -> list[PhaseView]:
@@ -82,11 +100,13 @@ def money_row(live: "LiveRun", instance: "InstanceRow | None") -> Row:
     row: Row = []
     if instance is not None:
         row.append((usd(instance.usd) + " so far", "text"))
-        left = _seconds_left(live)
+        left = live.view.eta_seconds
         if instance.usd_per_hour and left is not None:
             row.append((f", {usd(instance.usd + left / 3600 * instance.usd_per_hour)} to the end", "text"))
         row.append(("   ", "text"))
     view = live.view
+    if not view.done and view.eta_seconds is not None:
+        row.append((f"done in {duration(view.eta_seconds)}   ", "text"))
     if view.done:
         spent = (view.last_t or 0) - (view.first_t or 0)
         return [*row, (f"took {duration(spent)} ", "muted")]
@@ -95,8 +115,3 @@ def money_row(live: "LiveRun", instance: "InstanceRow | None") -> Row:
         over = silent > LOST_AFTER_SECONDS
         return [*row, (f"last event {ago(silent)} ", "bad" if over else "muted")]
     return row
-
-
-def _seconds_left(live: "LiveRun") -> float | None:
-    running = [p for p in live.view.phases.values() if p.state is PhaseState.STARTED]
-    return running[0].eta_seconds if running else None

@@ -58,6 +58,8 @@ class TopBar(Panel):
         row += [(" running" if not short else "", "good" if money.running else "muted")]
         orphans = f"▲ {money.orphans}" + ("" if short else " orphan" + "s" * (money.orphans != 1))
         row += [("  ", "text"), (orphans, "bad" if money.orphans else "muted")]
+        if money.stalled:
+            row += [("  ", "text"), (f"▲ {len(money.stalled)} idle", "warn")]
         row += [("  ", "text"), (f"{usd(money.usd_per_hour)}/h", "text" if money.usd_per_hour else "muted")]
         over = money.usd_today >= money.cap_usd_per_day
         cap = f"{'' if short else 'today '}{usd(money.usd_today)} of ${money.cap_usd_per_day:g}"

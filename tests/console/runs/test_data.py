@@ -1,10 +1,12 @@
 """What a launch pins, and what it says of data that the store lacks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from console.api import Level
+from console.api import Level, RentOptions
+from console.fleet.model import OfferQuery
 from console.runs import data
 from ups.data.convert import make
 from ups.dataset_keys import KEY_VARIABLE
@@ -40,3 +42,18 @@ def test_task_that_a_key_names_is_left_to_the_machine(
     assert keyed.level is Level.WARNING
     assert "fetch darcy2d_full_v1" in keyed.text
     assert set(data.pins(store, TASKS)) == {"advection1d"}
+
+
+def test_a_disk_that_cannot_hold_the_data_is_refused_before_paying(store: DirectoryStore) -> None:
+    rent = RentOptions(provider="vast", query=OfferQuery(disk_gb=1e-6))
+    (check,) = data.disk_checks(store, TASKS, rent)
+    assert (check.level, check.code) == (Level.FAILED, "config")
+    assert "too small for" in check.text
+    assert check.hint == "--disk 17"
+    for change in (
+        {"volume_gb": 40.0},
+        {"query": OfferQuery()},
+        {"provider": "local"},
+        {"instance": "18042"},
+    ):
+        assert list(data.disk_checks(store, TASKS, replace(rent, **change))) == []

@@ -87,3 +87,31 @@ def test_metrics_of_other_forms_are_taken_for_what_they_say() -> None:
     assert view.latest(None, "train", "loss") == 1.0
     assert not view.has(None, "train", "note")
     assert (view.last_seq, view.revision) == (1, 2)
+
+
+def progress(seq: int, done: float, **fields: object) -> Event:
+    return event(
+        seq, EventType.PROGRESS, phase="train", task=None, done=done, total=100, unit="samples", **fields
+    )
+
+
+def test_the_time_to_go_is_what_the_box_has_measured() -> None:
+    view = RunView()
+    view.apply_all([event(0, EventType.PHASE, phase="train", state="started"),
+                    progress(1, 10, eta_s=500.0, run_eta_s=650.0)])  # fmt: skip
+    assert view.phases["train"].eta_seconds == 500
+    assert view.eta_seconds == 650
+    view.apply_all([progress(2, 20), progress(3, 30)])  # an older runtime says nothing of it
+    assert view.eta_seconds == view.phases["train"].eta_seconds == 7
+    view.apply(event(4, EventType.PHASE, phase="train", state="finished"))
+    assert view.eta_seconds is None
+
+
+def test_the_newest_forecast_of_each_task_is_kept() -> None:
+    told = {"outlook": "expected", "target": 0.1, "epochs": 40, "epoch": 22.0, "low": 20.0, "high": 25.0}
+    view = RunView()
+    for seq, (task, said) in enumerate([(None, told), ("darcy2d", {**told, "outlook": "?"}), (None, "?")]):
+        view.apply(event(seq, EventType.METRIC, stage="operator", epoch=9, step=9, task=task, split="val",
+                         values={"nrmse": 0.2}, forecast=said))  # fmt: skip
+    assert list(view.forecasts) == [None]
+    assert view.forecasts[None].text().endswith("is met at epoch 22 (20 to 25, 80% sure)")

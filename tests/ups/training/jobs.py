@@ -45,6 +45,7 @@ def make_job(
     datasets: Mapping[str, Mapping[str, Path]],
     config: TrainConfig | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    enough: Callable[[float], str | None] = lambda needed_s: None,
 ) -> TrainingJob:
     config = config or tiny_config()
     run_dir.mkdir(exist_ok=True)
@@ -53,7 +54,7 @@ def make_job(
         seed=config.seed, threads=1, store="dir:/none", datasets={}, code_version="0",
         config_sha256=config_sha256(config),
     )  # fmt: skip
-    return TrainingJob(spec, RunDirectory(run_dir), datasets, "cpu", should_stop)
+    return TrainingJob(spec, RunDirectory(run_dir), datasets, "cpu", should_stop, enough)
 
 
 def run_job(job: TrainingJob) -> TrainingResult:
