@@ -1,6 +1,7 @@
 """The commands of `python -m remote` but for the watchdog: their options, and what they call."""
 
 import argparse
+import os
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from remote.environment import cores, share_cores
 from remote.failures import explain
 from remote.output import Output
 from ups.errors import ConfigError, NotFoundError, UpsError, UsageError
+from ups.variables import heed_file
 
 if TYPE_CHECKING:
     from ups.data.convert import ImportResult, Labour
@@ -39,6 +41,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     share_cores()
     output = Output(name, as_json=options.json)
     try:
+        heed_file(os.environ)
         return command.execute(options, output)
     except KeyboardInterrupt:
         return 130

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from console.api import (
+    COMMAND_LINE,
     Check,
     DryStep,
     FollowBatch,
@@ -26,8 +27,10 @@ from console.cli.narrate import Narrator, report_text
 from console.cli.render import MARKS, ProgressLine, duration, number, table
 from console.cli.renting import read_rent, rent_options
 from console.cli.store import answer_datasets, datasets_of
+from console.cli.variables import given, is_from_variable, variable_argument, variable_option
 from console.errors import RunFailedError
 from console.operations import Operations
+from ups import extra_arguments
 from ups.errors import NotFoundError, UsageError
 
 _SECOND_INTERRUPT_S = 3.0
@@ -52,16 +55,24 @@ def _register_launching(cli: click.Group) -> None:
         session.answer([asdict(entry) for entry in found], text)
 
     @command(cli, "launch")
-    @click.argument("config", type=click.Path(path_type=Path))
+    @variable_argument("config", type=click.Path(path_type=Path), variable="TRAIN_CONFIG")
     @click.option("--tasks", help="Comma-separated tasks instead of the config's.")
     @click.option("--stage", type=click.Choice(["operator", "diff_residual", "consistency_distill"]))
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
     @rent_options
-    @click.option(
-        "--precompute/--no-precompute",
-        default=None,
-        help="Train from a latent cache, built where the store lacks it; default: PRECOMPUTE_LATENT.",
-    )
+    @variable_option("--extra-args", "extra", variable="TRAIN_EXTRA_ARGS", metavar="TEXT",
+                     help="More of these in one text, as the training script took them.")  # fmt: skip
+    @variable_option("--eval-config", type=click.Path(path_type=Path), variable="EVAL_CONFIG",
+                     help="How the validation split is judged at the end.")  # fmt: skip
+    @variable_option("--eval-test-config", type=click.Path(path_type=Path), variable="EVAL_TEST_CONFIG",
+                     help="How the test split is.")  # fmt: skip
+    @variable_option("--dataset-key", variable="DATASET_KEY", metavar="KEY,KEY",
+                     help="What the machine may fetch where the store lacks a task, such as "
+                     "burgers1d_full_v1.")  # fmt: skip
+    @variable_option("--precompute/--no-precompute", default=None, variable="PRECOMPUTE_LATENT",
+                     help="Train from a latent cache, built where the store lacks it.")  # fmt: skip
+    @variable_option("--reset-cache/--keep-cache", default=None, variable="RESET_CACHE",
+                     help="Build that cache anew though the store has it.")  # fmt: skip
     @click.option("--cache-version", metavar="V", help="Train from this cache, such as upt_128d_128tok.")
     @click.option(
         "--cache-dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True
@@ -74,20 +85,30 @@ def _register_launching(cli: click.Group) -> None:
     def launch(
         session: Session,
         tasks: str | None,
+        stage: str | None,
         overrides: tuple[str, ...],
+        extra: str | None,
         skip_nonfinite: int | None,
         dry_run: bool,
         detach: bool,
         **options: Any,
     ) -> None:
         """Rent an instance, train CONFIG on it, evaluate, publish, tear down."""
+        context = click.get_current_context()
         chosen = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
         if options["cache_version"] and options["precompute"] is False:
-            raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
+            if not is_from_variable(context, "precompute"):
+                raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
+            options["precompute"] = None
+        more = extra_arguments.parse(extra or "")
+        overrides = (*more.overrides, *overrides)
         if skip_nonfinite is not None:
             overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
         rent = read_rent(options)
-        request = LaunchRequest(tasks=chosen, overrides=overrides, rent=rent, **options)
+        request = LaunchRequest(
+            tasks=chosen or more.tasks, stage=stage or more.stage, overrides=overrides, rent=rent,
+            given=given(context), **options,
+        )  # fmt: skip
         start(session, request, dry_run=dry_run, detach=detach)
 
     @command(cli, "resume")
@@ -249,6 +270,9 @@ def start(session: Session, request: RunRequest, *, dry_run: bool, detach: bool)
         steps = session.operations.dry_run(request) if preflight.ok else []
         answer_preflight(session, preflight, steps)
         return
+    for setting in request.given:
+        if setting.origin != COMMAND_LINE:
+            session.say(str(setting))
     launched = session.operations.launch(request, session.say)
     if detach:
         session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
@@ -330,6 +354,8 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
 
 def answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
     lines = [_check_line(check) for check in preflight.checks]
+    lines += [f"  {setting}" for setting in preflight.given]
+    lines.append("  all else  from the config, or by default")
     expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     lines.append(
         f"expected {duration(preflight.expected_seconds)}, {expected}; cap ${preflight.cap_usd:.2f}; "

@@ -30,7 +30,6 @@ from console.runs.registry import Registry, RunHandle
 from console.runs.sites import Purpose, Say, Site
 from console.runs.transport import Transport
 from console.settings import Settings
-from ups.dataset_keys import KEY_VARIABLE
 from ups.errors import NotFoundError, StoreError, UpsError
 from ups.rundir import (
     PRECOMPUTE_VARIABLE,
@@ -39,6 +38,7 @@ from ups.rundir import (
     RunSpec,
     render_spec,
 )
+from ups.variables import FILE_VARIABLE
 
 LAUNCH_LOG = "launch.log"
 """In the mirror of an attempt: what was done until its run started."""
@@ -46,6 +46,8 @@ MOST_RENTED = 3
 """So many machines are tried, one after the other, before a launch gives up."""
 MOST_ASKED = 10
 """So many offers may turn out to be gone."""
+_NOT_HEEDED = {FILE_VARIABLE: "", PRECOMPUTE_VARIABLE: "0", RESET_VARIABLE: "0"}
+"""On this machine a run inherits the environment of whoever launches it; run.yaml says what it shall heed."""
 _RENT_FILE = "rent.json"
 _RENT_OPTIONS = TypeAdapter(RentOptions)
 
@@ -244,7 +246,7 @@ class Launcher:
     def _environment(self, spec: RunSpec) -> dict[str, str]:
         """Of the run's process, keys among it."""
         told = reporting.environment(spec, self.settings)
-        return {**self.site.environment(), **told, **_passed_on()}
+        return {**self.site.environment(), **told, **_NOT_HEEDED, **spec.variables}
 
     def _advance(self, entry: Entry, before: InstanceState, after: InstanceState, cause: str) -> Entry:
         """Note how far an instance is; a kept one is further already.
@@ -295,12 +297,6 @@ def _logged(say: Say, path: Path) -> Say:
             file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     return both
-
-
-def _passed_on() -> dict[str, str]:
-    """What the machine has to know of this environment; run.yaml alone says whether caches are asked for."""
-    known = {name: os.environ[name] for name in (KEY_VARIABLE, RESET_VARIABLE) if name in os.environ}
-    return {**known, PRECOMPUTE_VARIABLE: "0"}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ class Examiner:
 
     def preflight(self, job: Job) -> Preflight:
         """Check everything about `job`."""
-        checks = list(job.checks(self.settings))
+        checks = [*self._store(), *job.checks(self.settings)]
         checks.extend(self._home())
         checks.extend(self.site.checks(job.rent))
         offer = self._offer(job.rent, checks)
@@ -55,7 +55,20 @@ class Examiner:
             expected_usd=expected_usd,
             cap_usd=cap,
             deadline_hours=job.rent.max_hours,
+            given=job.given(self.settings),
         )
+
+    def _store(self) -> Iterator[Check]:
+        """Which store, and why that one."""
+        settings = self.settings
+        named = settings.store_origin
+        why = (
+            "no bucket is configured"
+            if named == "default"
+            else f"{named}, {settings.variables.origin(named)}"
+        )
+        yield Check(Level.OK, f"store {settings.store_url} ({why})")
+        yield from (Check(Level.WARNING, warning) for warning in settings.warnings)
 
     def _home(self) -> Iterator[Check]:
         try:
