@@ -217,10 +217,16 @@ class RunOperations(Context):
         ):
             raise NotFoundError(f"run {handle.run} is not running")
 
-    def resume(self, run: str, say: Say = _unheard) -> Launched:
+    def resume(self, run: str, say: Say = _unheard, *, new_wheel: bool = False) -> Launched:
         """Go on with a run from its last checkpoint, wherever that is: on its box, here, in the store.
 
+        Args:
+            run: the run.
+            say: told of each step.
+            new_wheel: on a rented machine: with the code that is installed here now, not the run's own.
+
         Raises:
+            NotFoundError: the run's own code is lost.
             UsageError: it is running, or it succeeded.
         """
         from console.runs.registry import instance_of
@@ -239,7 +245,9 @@ class RunOperations(Context):
         if self.status(handle) is RunStatus.SUCCEEDED:
             raise UsageError(f"run {handle.run} has succeeded while nobody looked; its results are here now",
                              hint=f"`ups-console report {handle.run}` shows them")  # fmt: skip
-        return self._launcher(entry.provider if entry else "local").resume(handle, entry, say)
+        return self._launcher(entry.provider if entry else "local").resume(
+            handle, entry, say, new_wheel=new_wheel
+        )
 
     def wandb_sync(self, run: str, progress: Progress | None = None) -> dict[str, Any]:
         """Send what the mirror of a run holds to Weights & Biases; what is there already stays as it is.

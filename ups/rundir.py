@@ -70,7 +70,7 @@ class RunSpec(BaseModel):
     variables: dict[str, str] = {}
     """Environment variables that it was launched with and that its machine heeds; no secrets."""
     runtime: str | None = None
-    """sha256 of the wheel that a rented machine runs; null: what is installed where it runs."""
+    """sha256 of the wheel that a rented machine runs, or of the files of one where nothing is shipped."""
     code_version: str
     config_sha256: str
     preprocess: PreprocessJob | None = None

@@ -113,10 +113,12 @@ def _register_launching(cli: click.Group) -> None:
 
     @command(cli, "resume")
     @_RUN
+    @click.option("--new-wheel", is_flag=True,
+                  help="On a rented machine: with today's code, not the one that it began with.")  # fmt: skip
     @click.option("--detach", is_flag=True, help="Return when the run goes on.")
-    def resume(session: Session, run: str, detach: bool) -> None:
+    def resume(session: Session, run: str, new_wheel: bool, detach: bool) -> None:
         """Go on with RUN from its last checkpoint."""
-        launched = session.operations.resume(run, session.say)
+        launched = session.operations.resume(run, session.say, new_wheel=new_wheel)
         if detach:
             session.answer(asdict(launched), f"run {launched.run} goes on, on {launched.instance}")
             return

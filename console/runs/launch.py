@@ -106,7 +106,8 @@ class Launcher:
         """
         preflight = self._passed(job)
         handle = self.registry.new()
-        spec = job.spec(handle.run, self.settings)
+        runtime = self.site.runtime(handle.root, None, renew=True, say=say)
+        spec = job.spec(handle.run, self.settings).model_copy(update={"runtime": runtime})
         local = handle.attempt(1)
         write_text(local.spec_path, render_spec(spec))
         write_text(handle.root / _RENT_FILE, _RENT_OPTIONS.dump_json(job.rent).decode())
@@ -119,17 +120,25 @@ class Launcher:
         with FileLock(launch_lock(self.locks, handle.run)):
             return self._land(spec, local, job.rent, preflight.cap_usd, say)
 
-    def resume(self, handle: RunHandle, entry: Entry | None, say: Say) -> Launched:
+    def resume(
+        self, handle: RunHandle, entry: Entry | None, say: Say, *, new_wheel: bool = False
+    ) -> Launched:
         """Go on from the last checkpoint: in place where the box lives, else as a new attempt.
 
         The datasets, config and seed stay those that the first attempt pinned; so does what was asked of
-        the machine.
+        the machine, and the code, but with `new_wheel`.
+
+        Raises:
+            NotFoundError: the run's code is lost; nothing was rented.
         """
         previous = handle.latest
         spec = previous.read_spec()
         options = rent_options(handle, entry)
         with FileLock(launch_lock(self.locks, handle.run)):
+            own = self.site.runtime(handle.root, spec.runtime, renew=new_wheel, say=say)
+            spec = spec.model_copy(update={"runtime": own})
             if entry is not None and entry.state is InstanceState.RUNNING and entry.keep:
+                write_text(previous.spec_path, render_spec(spec))
                 return self._start(entry, spec, RunDirectory(previous.root), options, say)
             number = spec.attempt + 1
             local = handle.attempt(number)
