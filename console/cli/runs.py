@@ -1,6 +1,7 @@
 """Commands over configs and runs."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -115,9 +116,15 @@ def _register_launching(cli: click.Group) -> None:
     @_RUN
     @click.option("--new-wheel", is_flag=True,
                   help="On a rented machine: with today's code, not the one that it began with.")  # fmt: skip
+    @click.option("--dry-run", is_flag=True, help="Only say whether and where it would go on.")
     @click.option("--detach", is_flag=True, help="Return when the run goes on.")
-    def resume(session: Session, run: str, new_wheel: bool, detach: bool) -> None:
+    def resume(session: Session, run: str, new_wheel: bool, dry_run: bool, detach: bool) -> None:
         """Go on with RUN from its last checkpoint."""
+        if dry_run:
+            plan = session.operations.resumption(run)
+            text = "run {run} goes on as attempt {attempt}, at {provider}".format(**plan)
+            session.answer(plan, text)
+            return
         launched = session.operations.resume(run, session.say, new_wheel=new_wheel)
         if detach:
             session.answer(asdict(launched), f"run {launched.run} goes on, on {launched.instance}")
@@ -194,12 +201,15 @@ def _register_reading(cli: click.Group) -> None:
         metavar="PORT",
         help="Also bring this port of the box here, such as TensorBoard's 6006.",
     )
+    @click.option("--dry-run", is_flag=True, help="Only say which command that is.")
     @click.argument("words", nargs=-1, metavar="[COMMAND…]")
-    def ssh(session: Session, run: str, ports: tuple[int, ...], words: tuple[str, ...]) -> None:
+    def ssh(
+        session: Session, run: str, ports: tuple[int, ...], dry_run: bool, words: tuple[str, ...]
+    ) -> None:
         """Open your own ssh client on the box of RUN."""
         argv = session.operations.ssh_command(run, ports=ports, command=words)
-        if session.as_json:
-            session.answer({"argv": argv}, "")
+        if session.as_json or dry_run:
+            session.answer({"argv": argv}, shlex.join(argv))
             return
         os.execvp(argv[0], argv)
 
@@ -215,16 +225,21 @@ def _register_reading(cli: click.Group) -> None:
 
     @command(cli, "evaluate")
     @click.argument("target")
-    @click.option("--config", type=click.Path(path_type=Path, exists=True), help="Evaluation config.")
+    @click.option("--config", type=click.Path(path_type=Path), help="Evaluation config.")
     @click.option("--split", "splits", multiple=True, type=click.Choice(["train", "val", "test"]))
     @click.option("--data", type=click.Path(path_type=Path), help="Evaluate every sample of this file.")
     @click.option("--task", help="Task of --data, or the one task to evaluate.")
     @click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions and truth here.")
     @click.option("--ttc", is_flag=True, help="Choose among candidates of each step, beside not doing so.")
-    def evaluate(session: Session, target: str, data: Path | None, **options: Any) -> None:
+    @click.option("--dry-run", is_flag=True, help="Only say what would be judged, and how.")
+    def evaluate(session: Session, target: str, data: Path | None, dry_run: bool, **options: Any) -> None:
         """Judge the checkpoint of a run, or at a path, again."""
         if data is not None and not data.is_file():
             raise NotFoundError(f"there is no file {data}")
+        if dry_run:
+            command = session.operations.evaluate_command(target, data=data, **options)
+            session.answer({"arguments": command}, "python -m remote " + shlex.join(command))
+            return
         content = session.operations.evaluate(target, data=data, progress=ProgressLine(), **options)
         session.answer(content, report_text(content))
 
