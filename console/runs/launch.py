@@ -136,7 +136,7 @@ class Launcher:
         options = rent_options(handle, entry)
         with FileLock(launch_lock(self.locks, handle.run)):
             own = self.site.runtime(handle.root, spec.runtime, renew=new_wheel, say=say)
-            spec = spec.model_copy(update={"runtime": own})
+            spec = spec.model_copy(update={"runtime": own, "variables": _still_asked(spec, handle)})
             if entry is not None and entry.state is InstanceState.RUNNING and entry.keep:
                 write_text(previous.spec_path, render_spec(spec))
                 return self._start(entry, spec, RunDirectory(previous.root), options, say)
@@ -291,6 +291,14 @@ def rent_options(handle: RunHandle, entry: Entry | None) -> RentOptions:
             keep=entry.keep if entry is not None else False,
         )
     return replace(stored, offer_id=None, instance=None)
+
+
+def _still_asked(spec: RunSpec, handle: RunHandle) -> dict[str, str]:
+    """The variables of a run that goes on: caches that it has built anew are built no second time."""
+    done = (
+        {RESET_VARIABLE} if RESET_VARIABLE in spec.variables and handle.has_finished("precompute") else set()
+    )
+    return {name: value for name, value in spec.variables.items() if name not in done}
 
 
 def _unheard(text: str) -> None:

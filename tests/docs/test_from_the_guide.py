@@ -169,5 +169,6 @@ def test_every_command_of_the_page_does_what_it_says(
     assert "Traceback" not in said.err
     assert said.out.strip()
     assert len(world.vast.sent("create")) == created
-    for secret in (world.environment["VAST_API_KEY"], world.environment["VULTR_API_KEY"]):
+    for secret in (world.environment["VAST_API_KEY"], world.environment["VULTR_API_KEY"],
+                   bucket["B2_APP_KEY"]):  # fmt: skip
         assert secret not in said.out + said.err
