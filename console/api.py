@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DEFAULT_MAX_HOURS = 12.0
 """Deadline of a launch that names none."""
 
+COMMAND_LINE = "command line"
+"""Origin of what the user has typed."""
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
 KILOBYTES = ", kB"
@@ -182,6 +185,21 @@ class GarbageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A setting that is not the config's or the default, and what gave it."""
+
+    name: str
+    """As it is given on the command line, or the variable's name."""
+    value: str
+    """Empty of a switch."""
+    origin: str
+    """The command line, or a variable and where that was found."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}".rstrip() + f"  from {self.origin}"
+
+
+@dataclass(frozen=True, slots=True)
 class RentOptions:
     """Where something shall run, how long, and what it may cost."""
 
@@ -245,7 +263,17 @@ class LaunchRequest:
     cache_version: str | None = None
     """Of that cache; naming one asks for it. None: the version that is named after the config's shape."""
     cache_dtype: Literal["float16", "float32"] = "float16"
+    reset_cache: bool | None = None
+    """Build that cache anew though the store has it; None: the environment decides."""
+    eval_config: Path | None = None
+    """Evaluation config by which the run judges its validation split."""
+    eval_test_config: Path | None = None
+    """The same of its test split."""
+    dataset_key: str | None = None
+    """What may be fetched where the store lacks a task; None: the environment decides."""
     note: str = ""
+    given: tuple[Given, ...] = ()
+    """Where its settings came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +309,8 @@ class PreprocessRequest:
     rent: RentOptions = RentOptions()
     """Where it is done."""
     note: str = ""
+    given: tuple[Given, ...] = ()
+    """Where its settings came from."""
 
 
 RunRequest = LaunchRequest | PreprocessRequest
@@ -319,6 +349,8 @@ class Preflight:
     expected_usd: float | None
     cap_usd: float
     deadline_hours: float
+    given: tuple[Given, ...] = ()
+    """Where the settings came from that are not the config's or defaults."""
 
     @property
     def ok(self) -> bool:

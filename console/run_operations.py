@@ -217,19 +217,21 @@ class RunOperations(Context):
         ):
             raise NotFoundError(f"run {handle.run} is not running")
 
-    def resume(self, run: str, say: Say = _unheard) -> Launched:
+    def resume(self, run: str, say: Say = _unheard, *, new_wheel: bool = False) -> Launched:
         """Go on with a run from its last checkpoint, wherever that is: on its box, here, in the store.
 
+        Args:
+            run: the run.
+            say: told of each step.
+            new_wheel: on a rented machine: with the code that is installed here now, not the run's own.
+
         Raises:
+            NotFoundError: the run's own code is lost.
             UsageError: it is running, or it succeeded.
         """
         from console.runs.registry import instance_of
 
-        handle = self.registry.find(run)
-        status = self.status(handle)
-        if not status.ended or status is RunStatus.SUCCEEDED:
-            raise UsageError(f"run {handle.run} {'is' if not status.ended else 'has'} {status}",
-                             hint="only a failed, stopped or lost run can be resumed")  # fmt: skip
+        handle = self._resumable(run)
         entry = instance_of(self.ledger, handle.run)
         if entry is not None and entry.living and not entry.keep:
             for _ in self.teardown_of(entry).steps(entry, "resumed elsewhere"):
@@ -239,7 +241,31 @@ class RunOperations(Context):
         if self.status(handle) is RunStatus.SUCCEEDED:
             raise UsageError(f"run {handle.run} has succeeded while nobody looked; its results are here now",
                              hint=f"`ups-console report {handle.run}` shows them")  # fmt: skip
-        return self._launcher(entry.provider if entry else "local").resume(handle, entry, say)
+        return self._launcher(entry.provider if entry else "local").resume(
+            handle, entry, say, new_wheel=new_wheel
+        )
+
+    def resumption(self, run: str) -> dict[str, Any]:
+        """What `resume` would do: `run`, the `attempt` that it would be, and the `provider`; changes nothing.
+
+        Raises:
+            UsageError: it is running, or it succeeded.
+        """
+        from console.runs.registry import instance_of
+
+        handle = self._resumable(run)
+        entry = instance_of(self.ledger, handle.run)
+        in_place = entry is not None and entry.keep and entry.state is InstanceState.RUNNING
+        attempt = len(handle.attempts()) + (not in_place)
+        return {"run": handle.run, "attempt": attempt, "provider": entry.provider if entry else "local"}
+
+    def _resumable(self, run: str) -> "RunHandle":
+        handle = self.registry.find(run)
+        status = self.status(handle)
+        if not status.ended or status is RunStatus.SUCCEEDED:
+            raise UsageError(f"run {handle.run} {'is' if not status.ended else 'has'} {status}",
+                             hint="only a failed, stopped or lost run can be resumed")  # fmt: skip
+        return handle
 
     def wandb_sync(self, run: str, progress: Progress | None = None) -> dict[str, Any]:
         """Send what the mirror of a run holds to Weights & Biases; what is there already stays as it is.
@@ -361,7 +387,36 @@ class RunOperations(Context):
         from console.runs import runtime
 
         runtime.require_train_extra()
+        arguments = self.evaluate_command(
+            target, config=config, splits=splits, data=data, task=task, predictions=predictions, ttc=ttc
+        )
+        record, _ = self.remote(arguments, progress)
+        return dict(record["report"])
+
+    def evaluate_command(
+        self,
+        target: str,
+        *,
+        config: Path | None = None,
+        splits: Sequence[str] = (),
+        data: Path | None = None,
+        task: str | None = None,
+        predictions: Path | None = None,
+        ttc: bool = False,
+    ) -> list[str]:
+        """The arguments of `python -m remote` by which `evaluate` judges; nothing is run.
+
+        Raises:
+            ConfigError: there is no such evaluation config, or it is wrong.
+            NotFoundError: there is no such run.
+        """
+        from console.runs import configs
+        from ups.config import load_eval_config
+
         path = Path(target)
+        if config is not None:
+            config = configs.find(config)
+            load_eval_config(config)
         where = path.absolute() if path.exists() else self.registry.find(target).latest.root
         arguments = ["evaluate", str(where), "--store", self.settings.store_url]
         for split in splits:
@@ -373,8 +428,7 @@ class RunOperations(Context):
             arguments += ["--task", task]
         if ttc:
             arguments.append("--ttc")
-        record, _ = self.remote(arguments, progress)
-        return dict(record["report"])
+        return arguments
 
     def note(self, run: str, text: str) -> None:
         """Replace a run's note."""

@@ -1,6 +1,5 @@
 """Settings of the console, and where each came from: flag, environment, `.env`, config.toml, default."""
 
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from console.fleet.model import ANY_MACHINE, OfferQuery
 from console.home import Home
 from console.storage import StorageTerms
 from ups.errors import ConfigError
+from ups.variables import Variables
 from ups.wandb_terms import VARIABLES as _WANDB_VARIABLES
 
 DEFAULT_CAP_USD_PER_DAY = 25.0
@@ -77,6 +77,8 @@ class Settings:
     fleet_pace: float = 1.0
     """Every interval and patience of the fleet times this; below 1 where all accounts are simulated only."""
     warnings: tuple[str, ...] = ()
+    variables: Variables = field(default_factory=Variables, repr=False)
+    """All variables that are set, and where each was found."""
 
     @property
     def store_terms(self) -> StorageTerms | None:
@@ -88,9 +90,10 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
     """Gather the settings.
 
     Raises:
-        ConfigError: config.toml is not TOML, or a value has the wrong type.
+        ConfigError: config.toml is not TOML, or a value has the wrong type; a line of `.env` is malformed.
+        NotFoundError: the file that `ENV_FILE` names is not there.
     """
-    variables = {**read_dotenv(Path(".env")), **(os.environ if environment is None else environment)}
+    variables = Variables.gather(environment)
     content = _read_toml(home.config)
     caps = _section(content, "caps", home.config)
     cap = caps.get("usd_per_day", DEFAULT_CAP_USD_PER_DAY)
@@ -119,6 +122,7 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
         wandb_environment={name: variables[name] for name in _WANDB_VARIABLES if variables.get(name)},
         fleet_pace=_fleet_pace(variables.get(PACE_VARIABLE, ""), accounts),
         warnings=tuple(_lone_keys(store, variables)),
+        variables=variables,
     )
 
 
@@ -216,26 +220,3 @@ def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
     if not isinstance(section, dict):
         raise ConfigError(f"{path}: {name} must be a table, [{name}]")
     return section
-
-
-def read_dotenv(path: Path) -> dict[str, str]:
-    """The assignments of an `.env` file; it is parsed, never executed.
-
-    Understands `export`, single and double quotes, comments, blank lines and CRLF.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        return {}
-    found = {}
-    for line in lines:
-        name, separator, value = line.strip().removeprefix("export ").partition("=")
-        name, value = name.strip(), value.strip()
-        if not separator or name.startswith("#") or not name.isidentifier():
-            continue
-        if value[:1] in {'"', "'"} and value[0] in value[1:]:
-            value = value[1 : value.index(value[0], 1)]
-        else:
-            value = value.split(" #", 1)[0].rstrip()
-        found[name] = value
-    return found

@@ -1,6 +1,7 @@
 """The commands of `python -m remote` but for the watchdog: their options, and what they call."""
 
 import argparse
+import os
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from remote.environment import cores, share_cores
 from remote.failures import explain
 from remote.output import Output
 from ups.errors import ConfigError, NotFoundError, UpsError, UsageError
+from ups.variables import heed_file
 
 if TYPE_CHECKING:
     from ups.data.convert import ImportResult, Labour
@@ -39,6 +41,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     share_cores()
     output = Output(name, as_json=options.json)
     try:
+        heed_file(os.environ)
         return command.execute(options, output)
     except KeyboardInterrupt:
         return 130
@@ -64,7 +67,18 @@ def _declare_run(parser: argparse.ArgumentParser) -> None:
 def _run(options: Options, output: Output) -> int:
     from remote.pipeline import execute
 
+    _heed_launch(options.run_dir)
     return execute(options.run_dir, as_json=output.as_json)
+
+
+def _heed_launch(run_directory: Path) -> None:
+    """Set what the launch was given where this process is not told otherwise: by hand it is the same run."""
+    from ups.rundir import RunDirectory
+
+    directory = RunDirectory(run_directory.absolute())
+    if directory.spec_path.exists():
+        for name, value in directory.read_spec().variables.items():
+            os.environ.setdefault(name, value)
 
 
 # --- smoke ----------------------------------------------------------------------------------
@@ -379,7 +393,7 @@ def _declare_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", metavar="TASK", help="task of --data")
     parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="write predictions and truth")
-    parser.add_argument("--config", type=Path, metavar="EVAL", help="evaluation config")
+    parser.add_argument("--config", type=Path, metavar="EVAL", help="evaluation config; default: EVAL_CONFIG")
     parser.add_argument("--ttc", action="store_true", help="choose among candidates too, beside not doing so")
     _store_option(parser)
 
@@ -391,6 +405,7 @@ def _evaluate(options: Options, output: Output) -> int:
         raise UsageError("--data needs --task", hint="add --task and the name of its task")
     if not options.target.exists():
         raise NotFoundError(f"there is no {options.target}")
+    named = os.environ.get("EVAL_CONFIG", "").strip(" ,")
     judging = Judging(
         target=options.target,
         store_url=options.store,
@@ -398,7 +413,7 @@ def _evaluate(options: Options, output: Output) -> int:
         data=options.data,
         task=options.task,
         predictions=options.predictions,
-        config=options.config,
+        config=options.config or (Path(named) if named else None),
         ttc=options.ttc,
     )
     report = judge(judging, output.progress)

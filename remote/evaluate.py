@@ -41,7 +41,10 @@ def write_report(
 
     held = dict(_with_splits(datasets, RUN_SPLITS))
     curves = validation_curves.read([directory.events_path])
-    report = evaluate(checkpoint, held, RUN_SPLITS, spec.config.evaluation, device, progress, curves=curves)
+    report = evaluate(
+        checkpoint, held, RUN_SPLITS, spec.config.evaluation, device, progress, curves=curves,
+        own=spec.evaluations,
+    )  # fmt: skip
     report = {
         "run": spec.run,
         **finite(report),

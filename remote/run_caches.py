@@ -25,6 +25,7 @@ from ups.data.projection import Recipe, fingerprint
 from ups.errors import ConfigError, DataError, NotFoundError, UpsError
 from ups.rundir import PRECOMPUTE_VARIABLE, RESET_VARIABLE, RunDirectory, RunSpec
 from ups.store import ObjectStore
+from ups.variables import flag_of
 
 _DECIDED_FILE = "caches.json"
 _KNOWN_FILE = "verified-caches.json"
@@ -34,8 +35,8 @@ Told = Callable[[str], None]
 
 
 def is_set(variable: str) -> bool:
-    """Whether an environment variable asks for something."""
-    return os.environ.get(variable, "0") not in ("", "0")
+    """Whether an environment variable asks for something; raises ConfigError where it says neither."""
+    return bool(flag_of(variable, os.environ.get(variable, "")))
 
 
 @dataclass(frozen=True, slots=True)

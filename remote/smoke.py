@@ -196,7 +196,10 @@ def _steps(work: Path) -> dict[str, Any]:
     )  # fmt: skip
     size = sum(file.stat().st_size for file in files_below(trained.checkpoint))
     held = {task: _judged(files) for task, files in datasets.items()}
-    evaluate(trained.checkpoint, held, RUN_SPLITS, spec.config.evaluation, plan["device"], limit=1)
+    evaluate(
+        trained.checkpoint, held, RUN_SPLITS, spec.config.evaluation, plan["device"], limit=1,
+        own=spec.evaluations,
+    )  # fmt: skip
     return {"bytes": size}
 
 

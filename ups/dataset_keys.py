@@ -20,9 +20,13 @@ class DatasetKeys:
     keys: tuple[str, ...] = ()
 
     @classmethod
+    def parse(cls, text: str) -> "DatasetKeys":
+        """The keys that a value of the variable names."""
+        return cls(tuple(key.strip() for key in text.split(",") if key.strip()))
+
+    @classmethod
     def of_environment(cls) -> "DatasetKeys":
-        given = os.environ.get(KEY_VARIABLE, "").split(",")
-        return cls(tuple(key.strip() for key in given if key.strip()))
+        return cls.parse(os.environ.get(KEY_VARIABLE, ""))
 
     def key_of(self, task: str) -> str | None:
         """The first key of a task."""

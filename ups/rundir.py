@@ -23,7 +23,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ups.config import StageName, TrainConfig
+from ups.config import EvalConfig, StageName, TrainConfig
 from ups.errors import NotFoundError, StoreError
 from ups.preprocess_job import PreprocessJob
 
@@ -65,6 +65,12 @@ class RunSpec(BaseModel):
     """Of that cache: float16 takes half the room, float32 changes no bit of what is learned."""
     smoke: bool = False
     """Before training, take one step of everything in a directory of its own, and fail there if it fails."""
+    evaluations: dict[str, EvalConfig] = {}
+    """Split → how it is judged, where not by `config.evaluation`: such as with test-time compute."""
+    variables: dict[str, str] = {}
+    """Environment variables that it was launched with and that its machine heeds; no secrets."""
+    runtime: str | None = None
+    """sha256 of the wheel that a rented machine runs, or of the files of one where nothing is shipped."""
     code_version: str
     config_sha256: str
     preprocess: PreprocessJob | None = None

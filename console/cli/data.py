@@ -12,6 +12,7 @@ from console.cli.render import ProgressLine, table
 from console.cli.renting import read_rent, rent_options
 from console.cli.runs import start
 from console.cli.store import answer_datasets
+from console.cli.variables import given
 from ups.data.formats import ExportFormat
 from ups.errors import UsageError
 
@@ -163,7 +164,10 @@ def _register_preprocess(cli: click.Group) -> None:
         On a rented machine this is a run like a training: it is followed, guarded, published and torn down.
         """
         rent = read_rent(options)
-        request = PreprocessRequest(tasks=_listed(tasks), splits=_listed(splits or ""), rent=rent, **options)
+        request = PreprocessRequest(
+            tasks=_listed(tasks), splits=_listed(splits or ""), rent=rent,
+            given=given(click.get_current_context()), **options,
+        )  # fmt: skip
         if session.operations.provider(rent.provider).capabilities.rented:
             start(session, request, dry_run=dry_run, detach=detach)
             return

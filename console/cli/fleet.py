@@ -82,7 +82,10 @@ def register(cli: click.Group) -> None:
     @click.argument("instances", nargs=-1)
     @click.option("--all", "everything", is_flag=True, help="Every living instance of ours.")
     @click.option("--yes", is_flag=True, help="Do not ask.")
-    def destroy(session: Session, instances: tuple[str, ...], everything: bool, yes: bool) -> None:
+    @click.option("--dry-run", is_flag=True, help="Only say what would be destroyed.")
+    def destroy(
+        session: Session, instances: tuple[str, ...], everything: bool, yes: bool, dry_run: bool
+    ) -> None:
         """Tear instances down: artifacts first, then the instance, then proof that it is gone."""
         if everything == bool(instances):
             raise UsageError("name instances, or --all", hint="`ups-console fleet` lists them")
@@ -92,6 +95,9 @@ def register(cli: click.Group) -> None:
                 for row in session.operations.fleet()
                 if row.kind is InstanceKind.ORPHAN or (row.kind is InstanceKind.OURS and row.state in LIVING)
             )
+        if dry_run:
+            session.answer({"would_destroy": instances}, "\n".join(instances) or "nothing")
+            return
         if instances and not yes:
             click.confirm(f"destroy {len(instances)} instance(s)?", abort=True)
         destroyed, failures = [], []

@@ -11,6 +11,7 @@ from console.cli.app import Session, command
 from console.cli.render import duration, table
 from console.cli.renting import read_rent, rent_options
 from console.cli.runs import start
+from console.cli.variables import given
 from ups.errors import UsageError
 
 _MARKS = {
@@ -56,7 +57,9 @@ def register(cli: click.Group) -> None:
         if not launches:
             session.answer(asdict(state), plan_text(state))
             return
-        request = session.operations.phase_request(state, LaunchRequest(config=Path(), rent=rent))
+        request = session.operations.phase_request(
+            state, LaunchRequest(config=Path(), rent=rent, given=given(click.get_current_context()))
+        )
         start(session, request, dry_run=dry_run, detach=detach)
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from console.api import RentOptions
+from console.cli.variables import is_from_variable, variable_option
 from console.fleet.model import OfferQuery
 from ups.errors import UsageError
 
@@ -26,12 +27,13 @@ def seconds(text: str) -> float:
 
 _MACHINE = (
     click.option("--provider", default="local", show_default=True, help="local, vast or vultr."),
-    click.option("--gpu", help="GPU model, such as RTX_4090; default: any."),
-    click.option("--fallback", "fallbacks", multiple=True, metavar="GPU",
-                 help="What will do where the wanted GPU is not to be had; in this order."),
+    variable_option("--gpu", variable="GPU_PREF", help="GPU model, such as RTX_4090; default: any."),
+    variable_option("--fallback", "fallbacks", multiple=True, metavar="GPU", variable="FALLBACK_GPU",
+                    help="What will do where the wanted GPU is not to be had; in this order."),
     click.option("--num-gpus", type=click.IntRange(min=1), default=1, show_default=True),
     click.option("--min-vram", type=_POSITIVE, metavar="GB", help="Of each GPU."),
-    click.option("--disk", type=_POSITIVE, default=128.0, show_default=True, metavar="GB"),
+    variable_option("--disk", type=_POSITIVE, default=128.0, show_default=True, metavar="GB",
+                    variable="DISK_GB"),
     click.option("--min-network", type=_POSITIVE, metavar="MBPS", help="Of the way to the box."),
     click.option("--min-reliability", type=click.FloatRange(0, 1), default=0.95, show_default=True),
     click.option("--cuda", type=_POSITIVE, help="The CUDA release of the image."),
@@ -51,7 +53,8 @@ _RENT = (
     click.option("--budget", type=click.FloatRange(min=0), help="Cap of this run in USD."),
     click.option("--smoke/--no-smoke", default=True, show_default=True,
                  help="A rented box tries one step of everything before it trains."),
-    click.option("--image", default="", help="Docker image; default: one with a torch that fits."),
+    variable_option("--image", default="", variable="IMAGE",
+                    help="Docker image; default: one with a torch that fits."),
     click.option("--os-id", default="", help="Vultr: operating system instead of an image."),
     click.option("--volume-size", type=_POSITIVE, metavar="GB", help="Vultr: a block volume of this size."),
     click.option("--keep-volume", is_flag=True, help="The volume outlives the instance and goes on costing."),
@@ -82,7 +85,7 @@ def read_query(options: dict[str, Any]) -> OfferQuery:
     """
     gpu, fallbacks = options.pop("gpu"), options.pop("fallbacks")
     if fallbacks and not gpu:
-        raise UsageError("--fallback needs --gpu: any GPU will do already")
+        raise UsageError("--fallback (FALLBACK_GPU) needs --gpu (GPU_PREF): any GPU will do already")
     return OfferQuery(
         gpus=(gpu, *fallbacks) if gpu else (),
         num_gpus=options.pop("num_gpus"),
@@ -104,6 +107,7 @@ def read_rent(options: dict[str, Any]) -> RentOptions:
         UsageError: options that contradict one another.
     """
     offer, plan = options.pop("offer_id"), options.pop("plan_id")
+    _let_flags_rule(options)
     image, system = options.pop("image"), options.pop("os_id")
     if offer and plan:
         raise UsageError("--offer-id and --plan-id both say what to rent: give one")
@@ -126,3 +130,15 @@ def read_rent(options: dict[str, Any]) -> RentOptions:
         volume_gb=volume,
         keep_volume=keep_volume,
     )
+
+
+def _let_flags_rule(options: dict[str, Any]) -> None:
+    """What is named by a flag is not contradicted by a variable."""
+    context = click.get_current_context()
+    chosen = context.params.get("offer_id") or context.params.get("plan_id") or options.get("instance")
+    if chosen:
+        for name, nothing in (("gpu", None), ("fallbacks", ())):
+            if is_from_variable(context, name):
+                options[name] = nothing
+    if options["os_id"] and is_from_variable(context, "image"):
+        options["image"] = ""

@@ -1,6 +1,7 @@
 """Commands over configs and runs."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from console.api import (
+    COMMAND_LINE,
     DryStep,
     FollowBatch,
     LaunchRequest,
@@ -26,8 +28,10 @@ from console.cli.render import ProgressLine, check_line, duration, number, table
 from console.cli.renting import read_rent, rent_options
 from console.cli.store import answer_datasets, datasets_of
 from console.cli.sweep import read_sweep, start_sweep, sweep_options
+from console.cli.variables import given, is_from_variable, variable_argument, variable_option
 from console.errors import OverBudgetError, RunFailedError
 from console.operations import Operations
+from ups import extra_arguments
 from ups.errors import NotFoundError, UsageError
 
 _SECOND_INTERRUPT_S = 3.0
@@ -52,17 +56,26 @@ def _register_launching(cli: click.Group) -> None:
         session.answer([asdict(entry) for entry in found], text)
 
     @command(cli, "launch")
-    @click.argument("configs", nargs=-1, required=True, metavar="CONFIG…", type=click.Path(path_type=Path))
+    @variable_argument("configs", nargs=-1, required=True, metavar="CONFIG…", variable="TRAIN_CONFIG",
+                       type=click.Path(path_type=Path))  # fmt: skip
     @click.option("--tasks", help="Comma-separated tasks instead of the config's.")
     @click.option("--stage", type=click.Choice(["operator", "diff_residual", "consistency_distill"]))
     @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
     @sweep_options
     @rent_options
-    @click.option(
-        "--precompute/--no-precompute",
-        default=None,
-        help="Train from a latent cache, built where the store lacks it; default: PRECOMPUTE_LATENT.",
-    )
+    @variable_option("--extra-args", "extra", variable="TRAIN_EXTRA_ARGS", metavar="TEXT",
+                     help="More of these in one text, as the training script took them.")  # fmt: skip
+    @variable_option("--eval-config", type=click.Path(path_type=Path), variable="EVAL_CONFIG",
+                     help="How the validation split is judged at the end.")  # fmt: skip
+    @variable_option("--eval-test-config", type=click.Path(path_type=Path), variable="EVAL_TEST_CONFIG",
+                     help="How the test split is.")  # fmt: skip
+    @variable_option("--dataset-key", variable="DATASET_KEY", metavar="KEY,KEY",
+                     help="What the machine may fetch where the store lacks a task, such as "
+                     "burgers1d_full_v1.")  # fmt: skip
+    @variable_option("--precompute/--no-precompute", default=None, variable="PRECOMPUTE_LATENT",
+                     help="Train from a latent cache, built where the store lacks it.")  # fmt: skip
+    @variable_option("--reset-cache/--keep-cache", default=None, variable="RESET_CACHE",
+                     help="Build that cache anew though the store has it.")  # fmt: skip
     @click.option("--cache-version", metavar="V", help="Train from this cache, such as upt_128d_128tok.")
     @click.option(
         "--cache-dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True
@@ -76,7 +89,9 @@ def _register_launching(cli: click.Group) -> None:
         session: Session,
         configs: tuple[Path, ...],
         tasks: str | None,
+        stage: str | None,
         overrides: tuple[str, ...],
+        extra: str | None,
         skip_nonfinite: int | None,
         dry_run: bool,
         detach: bool,
@@ -86,14 +101,22 @@ def _register_launching(cli: click.Group) -> None:
 
         Several CONFIGs, or --sweep, are as many runs, which share what may be spent.
         """
+        context = click.get_current_context()
         chosen = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
         if options["cache_version"] and options["precompute"] is False:
-            raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
+            if not is_from_variable(context, "precompute"):
+                raise UsageError("--cache-version asks for a latent cache, --no-precompute for none")
+            options["precompute"] = None
+        more = extra_arguments.parse(extra or "")
+        overrides = (*more.overrides, *overrides)
         if skip_nonfinite is not None:
             overrides = (*overrides, f"training.skip_nonfinite={skip_nonfinite}")
         sweep = read_sweep(options, configs)
         rent = read_rent(options)
-        request = LaunchRequest(config=configs[0], tasks=chosen, overrides=overrides, rent=rent, **options)
+        request = LaunchRequest(
+            config=configs[0], tasks=chosen or more.tasks, stage=stage or more.stage, overrides=overrides,
+            rent=rent, given=given(context), **options,
+        )  # fmt: skip
         if sweep is not None:
             start_sweep(session, replace(sweep, launch=request), dry_run=dry_run, detach=detach)
             return
@@ -101,10 +124,18 @@ def _register_launching(cli: click.Group) -> None:
 
     @command(cli, "resume")
     @_RUN
+    @click.option("--new-wheel", is_flag=True,
+                  help="On a rented machine: with today's code, not the one that it began with.")  # fmt: skip
+    @click.option("--dry-run", is_flag=True, help="Only say whether and where it would go on.")
     @click.option("--detach", is_flag=True, help="Return when the run goes on.")
-    def resume(session: Session, run: str, detach: bool) -> None:
+    def resume(session: Session, run: str, new_wheel: bool, dry_run: bool, detach: bool) -> None:
         """Go on with RUN from its last checkpoint."""
-        launched = session.operations.resume(run, session.say)
+        if dry_run:
+            plan = session.operations.resumption(run)
+            text = "run {run} goes on as attempt {attempt}, at {provider}".format(**plan)
+            session.answer(plan, text)
+            return
+        launched = session.operations.resume(run, session.say, new_wheel=new_wheel)
         if detach:
             session.answer(asdict(launched), f"run {launched.run} goes on, on {launched.instance}")
             return
@@ -180,12 +211,15 @@ def _register_reading(cli: click.Group) -> None:
         metavar="PORT",
         help="Also bring this port of the box here, such as TensorBoard's 6006.",
     )
+    @click.option("--dry-run", is_flag=True, help="Only say which command that is.")
     @click.argument("words", nargs=-1, metavar="[COMMAND…]")
-    def ssh(session: Session, run: str, ports: tuple[int, ...], words: tuple[str, ...]) -> None:
+    def ssh(
+        session: Session, run: str, ports: tuple[int, ...], dry_run: bool, words: tuple[str, ...]
+    ) -> None:
         """Open your own ssh client on the box of RUN."""
         argv = session.operations.ssh_command(run, ports=ports, command=words)
-        if session.as_json:
-            session.answer({"argv": argv}, "")
+        if session.as_json or dry_run:
+            session.answer({"argv": argv}, shlex.join(argv))
             return
         os.execvp(argv[0], argv)
 
@@ -201,16 +235,21 @@ def _register_reading(cli: click.Group) -> None:
 
     @command(cli, "evaluate")
     @click.argument("target")
-    @click.option("--config", type=click.Path(path_type=Path, exists=True), help="Evaluation config.")
+    @click.option("--config", type=click.Path(path_type=Path), help="Evaluation config.")
     @click.option("--split", "splits", multiple=True, type=click.Choice(["train", "val", "test"]))
     @click.option("--data", type=click.Path(path_type=Path), help="Evaluate every sample of this file.")
     @click.option("--task", help="Task of --data, or the one task to evaluate.")
     @click.option("--predictions", type=click.Path(path_type=Path), help="Write predictions and truth here.")
     @click.option("--ttc", is_flag=True, help="Choose among candidates of each step, beside not doing so.")
-    def evaluate(session: Session, target: str, data: Path | None, **options: Any) -> None:
+    @click.option("--dry-run", is_flag=True, help="Only say what would be judged, and how.")
+    def evaluate(session: Session, target: str, data: Path | None, dry_run: bool, **options: Any) -> None:
         """Judge the checkpoint of a run, or at a path, again."""
         if data is not None and not data.is_file():
             raise NotFoundError(f"there is no file {data}")
+        if dry_run:
+            command = session.operations.evaluate_command(target, data=data, **options)
+            session.answer({"arguments": command}, "python -m remote " + shlex.join(command))
+            return
         content = session.operations.evaluate(target, data=data, progress=ProgressLine(), **options)
         session.answer(content, report_text(content))
 
@@ -258,6 +297,9 @@ def start(session: Session, request: RunRequest, *, dry_run: bool, detach: bool)
         steps = session.operations.dry_run(request) if preflight.ok else []
         answer_preflight(session, preflight, steps)
         return
+    for setting in request.given:
+        if setting.origin != COMMAND_LINE:
+            session.say(str(setting))
     launched = session.operations.launch(request, session.say)
     if detach:
         session.answer(asdict(launched), f"run {launched.run} on {launched.instance}")
@@ -345,6 +387,8 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
 
 def answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
     lines = [check_line(check) for check in preflight.checks]
+    lines += [f"  {setting}" for setting in preflight.given]
+    lines.append("  all else  from the config, or by default")
     expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     lines.append(
         f"expected {duration(preflight.expected_seconds)}, {expected}; cap ${preflight.cap_usd:.2f}; "

@@ -10,7 +10,7 @@ from console.api import ConfigEntry
 from ups.errors import ConfigError, UpsError
 
 if TYPE_CHECKING:
-    from ups.config import TrainConfig
+    from ups.config import EvalConfig, TrainConfig
 
 DEFAULT = "local_2task"
 
@@ -94,6 +94,30 @@ def load(
         }
         config = config.model_copy(update={"stages": config.stages.model_copy(update=others)})
     return path, config
+
+
+def evaluations(config: Path | None, test_config: Path | None) -> "dict[str, EvalConfig]":
+    """split → how a run judges it at its end, of the evaluation configs that a launch names.
+
+    Raises:
+        ConfigError: one cannot be loaded, names a checkpoint or tasks, or both are of one split.
+    """
+    from ups.config import load_eval_config
+
+    found: dict[str, EvalConfig] = {}
+    for name in filter(None, (config, test_config)):
+        path = find(name)
+        content = load_eval_config(path)
+        split = content.data.split
+        for key, value in (("checkpoint", content.checkpoint), ("data.task", content.data.task)):
+            if value:
+                raise ConfigError(f"{path}: {key} must not be given: a run judges its own checkpoint",
+                                  hint="`ups-console evaluate RUN --config FILE` can")  # fmt: skip
+        if split in found:
+            raise ConfigError(f"{path}: data.split is {split}, and so is the other evaluation config's",
+                              hint="one is of val, the other of test")  # fmt: skip
+        found[split] = content
+    return found
 
 
 def describe(path: Path, seconds: Sequence[float]) -> ConfigEntry:

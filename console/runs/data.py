@@ -21,17 +21,17 @@ BESIDE_DATA_GB = 12
 """Of a rented disk: a torch that has to be installed, checkpoints, rollouts."""
 
 
-def checks(store: "ObjectStore", tasks: Sequence[str]) -> Iterator[Check]:
-    """Whether each task can be trained on."""
+def checks(store: "ObjectStore", tasks: Sequence[str], keys: DatasetKeys) -> Iterator[Check]:
+    """Whether each task can be trained on; a key of it makes up for what the store lacks."""
     from ups import catalog
 
     for task in tasks:
         try:
-            if pins(store, [task]):
+            if pins(store, [task], keys):
                 samples = catalog.dataset(store, task).splits["train"].samples
                 yield Check(Level.OK, f"{task}: {samples} training samples")
                 continue
-            key = DatasetKeys.of_environment().key_of(task)
+            key = keys.key_of(task)
             yield Check(Level.WARNING, f"{task}: the store lacks it, the machine is to fetch {key}",
                         hint=f"{KEY_VARIABLE} says so; nothing pins what comes")  # fmt: skip
         except UpsError as error:
@@ -82,15 +82,15 @@ def _cache_check(store: "ObjectStore", version: str, recipe: "Recipe") -> Check:
     return Check(Level.WARNING, f"{recipe.task}: cache {version} is built before the training{why}")
 
 
-def pins(store: "ObjectStore", tasks: Sequence[str]) -> "DatasetPins":
-    """What run.yaml pins: every task but those that the store lacks and `DATASET_KEY` names.
+def pins(store: "ObjectStore", tasks: Sequence[str], keys: DatasetKeys) -> "DatasetPins":
+    """What run.yaml pins: every task but those that the store lacks and a key names.
 
     Raises:
         NotFoundError, DataError: like `ups.catalog.pins`.
     """
     from ups import catalog
 
-    keys, found = DatasetKeys.of_environment(), dict[str, dict[str, str]]()
+    found = dict[str, dict[str, str]]()
     for task in tasks:
         try:
             found |= catalog.pins(store, [task])

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from console.api import Check, LaunchRequest, Level, PreprocessRequest, RentOptions, RunRequest
-from console.runs import configs, data, history, published, reporting
+from console.api import Check, Given, LaunchRequest, Level, PreprocessRequest, RentOptions, RunRequest
+from console.runs import box_variables, configs, data, history, published, reporting
 from console.runs.registry import Registry
 from console.settings import Settings
+from ups.dataset_keys import DatasetKeys
 from ups.errors import UpsError
-from ups.rundir import PRECOMPUTE_VARIABLE, RunSpec, code_version, config_sha256, no_training
+from ups.rundir import PRECOMPUTE_VARIABLE, RESET_VARIABLE, RunSpec, code_version, config_sha256, no_training
 
 if TYPE_CHECKING:
-    from ups.config import TrainConfig
+    from ups.config import EvalConfig, TrainConfig
     from ups.preprocess_job import PreprocessJob
 
 PREPROCESS = "preprocess"
@@ -37,6 +38,10 @@ class Job(Protocol):
 
     @property
     def note(self) -> str: ...
+
+    def given(self, settings: Settings) -> tuple[Given, ...]:
+        """Where what was asked for came from."""
+        ...
 
     def durations(self, registry: Registry) -> Sequence[float]:
         """Seconds that the same took here before; empty where nothing is known."""
@@ -97,11 +102,33 @@ class TrainingJob:
             patch=request.patch,
         )[1]  # fmt: skip
 
+    def given(self, settings: Settings) -> tuple[Given, ...]:
+        return (*self.request.given, *box_variables.given(settings.variables, rented=self._rented))
+
     @property
-    def _precomputes(self) -> bool:
+    def _rented(self) -> bool:
+        return self.rent.provider != "local"
+
+    def _precomputes(self, settings: Settings) -> bool:
         if self.request.precompute is not None:
             return self.request.precompute
-        return os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
+        return bool(settings.variables.flag(PRECOMPUTE_VARIABLE))
+
+    def _keys(self, settings: Settings) -> DatasetKeys:
+        return box_variables.dataset_keys(settings.variables, self.request.dataset_key)
+
+    def _variables(self, settings: Settings) -> dict[str, str]:
+        """What its machine is told; raises ConfigError."""
+        reset = self.request.reset_cache
+        if reset is None:
+            reset = settings.variables.flag(RESET_VARIABLE)
+        found = box_variables.heeded(settings.variables, self._keys(settings), rented=self._rented)
+        return {**found, RESET_VARIABLE: "1"} if reset else found
+
+    @cached_property
+    def _evaluations(self) -> "dict[str, EvalConfig]":
+        """split → how it is judged; raises ConfigError."""
+        return configs.evaluations(self.request.eval_config, self.request.eval_test_config)
 
     def durations(self, registry: Registry) -> Sequence[float]:
         return history.durations(registry, self.request.config.stem)
@@ -116,22 +143,34 @@ class TrainingJob:
             return
         yield Check(Level.OK, f"config {self.request.config.stem} valid, {len(self.tasks)} tasks")
         yield from _supported(config)
+        try:
+            keys, precomputes = self._keys(settings), self._precomputes(settings)
+            self._variables(settings)
+            evaluations = self._evaluations
+        except UpsError as error:
+            yield failed(error)
+            return
+        for split, evaluation in evaluations.items():
+            search = f"{evaluation.ttc.candidates} candidates" if evaluation.ttc.enabled else "no search"
+            yield Check(Level.OK, f"the {split} split is judged by its own config, {search}")
+        yield from box_variables.key_checks(keys, config.data.task)
         yield from reporting.checks(config, settings)
         try:
             store = open_store(settings.store_url, settings.store_environment)
         except UpsError as error:
             yield failed(error)
             return
-        yield from data.checks(store, config.data.task)
+        yield from data.checks(store, config.data.task, keys)
         yield from data.disk_checks(store, config.data.task, self.rent)
-        if self._precomputes or self.request.cache_version is not None:
+        if precomputes or self.request.cache_version is not None:
             yield from data.cache_checks(store, config, self.request)
 
     def spec(self, run: str, settings: Settings) -> RunSpec:
         from ups.store import open_store
 
         config = self._config
-        pins = data.pins(open_store(settings.store_url, settings.store_environment), config.data.task)
+        store = open_store(settings.store_url, settings.store_environment)
+        pins = data.pins(store, config.data.task, self._keys(settings))
         return RunSpec(
             run=run,
             attempt=1,
@@ -146,7 +185,9 @@ class TrainingJob:
             datasets=pins,
             code_version=code_version(),
             config_sha256=config_sha256(config),
-            precompute=self._precomputes,
+            evaluations=self._evaluations,
+            variables=self._variables(settings),
+            precompute=self._precomputes(settings),
             cache_version=self.request.cache_version,
             cache_dtype=self.request.cache_dtype,
         )
@@ -170,6 +211,9 @@ class PreprocessingJob:
     @property
     def tasks(self) -> tuple[str, ...]:
         return self.job.tasks
+
+    def given(self, settings: Settings) -> tuple[Given, ...]:
+        return self.request.given
 
     def durations(self, registry: Registry) -> Sequence[float]:
         """Files differ too much in size: nothing is foretold."""

@@ -31,7 +31,6 @@ from console.runs.registry import Registry, RunHandle
 from console.runs.sites import Purpose, Say, Site
 from console.runs.transport import Transport
 from console.settings import Settings
-from ups.dataset_keys import KEY_VARIABLE
 from ups.errors import NotFoundError, StoreError, UpsError
 from ups.rundir import (
     PRECOMPUTE_VARIABLE,
@@ -40,6 +39,7 @@ from ups.rundir import (
     RunSpec,
     render_spec,
 )
+from ups.variables import FILE_VARIABLE
 
 LAUNCH_LOG = "launch.log"
 """In the mirror of an attempt: what was done until its run started."""
@@ -47,6 +47,8 @@ MOST_RENTED = 3
 """So many machines are tried, one after the other, before a launch gives up."""
 MOST_ASKED = 10
 """So many offers may turn out to be gone."""
+_NOT_HEEDED = {FILE_VARIABLE: "", PRECOMPUTE_VARIABLE: "0", RESET_VARIABLE: "0"}
+"""On this machine a run inherits the environment of whoever launches it; run.yaml says what it shall heed."""
 _RENT_FILE = "rent.json"
 _RENT_OPTIONS = TypeAdapter(RentOptions)
 
@@ -105,7 +107,8 @@ class Launcher:
         """
         preflight = self._passed(job)
         handle = self.registry.new()
-        spec = job.spec(handle.run, self.settings)
+        runtime = self.site.runtime(handle.root, None, renew=True, say=say)
+        spec = job.spec(handle.run, self.settings).model_copy(update={"runtime": runtime})
         local = handle.attempt(1)
         write_text(local.spec_path, render_spec(spec))
         write_text(handle.root / _RENT_FILE, _RENT_OPTIONS.dump_json(job.rent).decode())
@@ -118,17 +121,25 @@ class Launcher:
         with FileLock(launch_lock(self.locks, handle.run)):
             return self._land(spec, local, job.rent, preflight.cap_usd, say)
 
-    def resume(self, handle: RunHandle, entry: Entry | None, say: Say) -> Launched:
+    def resume(
+        self, handle: RunHandle, entry: Entry | None, say: Say, *, new_wheel: bool = False
+    ) -> Launched:
         """Go on from the last checkpoint: in place where the box lives, else as a new attempt.
 
         The datasets, config and seed stay those that the first attempt pinned; so does what was asked of
-        the machine.
+        the machine, and the code, but with `new_wheel`.
+
+        Raises:
+            NotFoundError: the run's code is lost; nothing was rented.
         """
         previous = handle.latest
         spec = previous.read_spec()
         options = rent_options(handle, entry)
         with FileLock(launch_lock(self.locks, handle.run)):
+            own = self.site.runtime(handle.root, spec.runtime, renew=new_wheel, say=say)
+            spec = spec.model_copy(update={"runtime": own, "variables": _still_asked(spec, handle)})
             if entry is not None and entry.state is InstanceState.RUNNING and entry.keep:
+                write_text(previous.spec_path, render_spec(spec))
                 return self._start(entry, spec, RunDirectory(previous.root), options, say)
             number = spec.attempt + 1
             local = handle.attempt(number)
@@ -248,7 +259,7 @@ class Launcher:
     def _environment(self, spec: RunSpec) -> dict[str, str]:
         """Of the run's process, keys among it."""
         told = reporting.environment(spec, self.settings)
-        return {**self.site.environment(), **told, **_passed_on()}
+        return {**self.site.environment(), **told, **_NOT_HEEDED, **spec.variables}
 
     def _advance(self, entry: Entry, before: InstanceState, after: InstanceState, cause: str) -> Entry:
         """Note how far an instance is; a kept one is further already.
@@ -286,6 +297,14 @@ def rent_options(handle: RunHandle, entry: Entry | None) -> RentOptions:
     return replace(stored, offer_id=None, instance=None)
 
 
+def _still_asked(spec: RunSpec, handle: RunHandle) -> dict[str, str]:
+    """The variables of a run that goes on: caches that it has built anew are built no second time."""
+    done = (
+        {RESET_VARIABLE} if RESET_VARIABLE in spec.variables and handle.has_finished("precompute") else set()
+    )
+    return {name: value for name, value in spec.variables.items() if name not in done}
+
+
 def _unheard(text: str) -> None:
     """On this machine nothing is waited for."""
 
@@ -299,12 +318,6 @@ def _logged(say: Say, path: Path) -> Say:
             file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
     return both
-
-
-def _passed_on() -> dict[str, str]:
-    """What the machine has to know of this environment; run.yaml alone says whether caches are asked for."""
-    known = {name: os.environ[name] for name in (KEY_VARIABLE, RESET_VARIABLE) if name in os.environ}
-    return {**known, PRECOMPUTE_VARIABLE: "0"}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -44,7 +44,7 @@ class Examiner:
 
     def machine(self, rent: RentOptions) -> "Machine":
         """What would be rented, and what there is to say of this home and that machine."""
-        checks = [*self._home(), *self.site.checks(rent)]
+        checks = [*self._store(), *self._home(), *self.site.checks(rent)]
         offer = self._offer(rent, checks)
         return Machine(offer.usd_per_hour if offer else 0.0, tuple(checks))
 
@@ -70,7 +70,20 @@ class Examiner:
             expected_usd=expected_usd,
             cap_usd=cap,
             deadline_hours=job.rent.max_hours,
+            given=job.given(self.settings),
         )
+
+    def _store(self) -> Iterator[Check]:
+        """Which store, and why that one."""
+        settings = self.settings
+        named = settings.store_origin
+        why = (
+            "no bucket is configured"
+            if named == "default"
+            else f"{named}, {settings.variables.origin(named)}"
+        )
+        yield Check(Level.OK, f"store {settings.store_url} ({why})")
+        yield from (Check(Level.WARNING, warning) for warning in settings.warnings)
 
     def _home(self) -> Iterator[Check]:
         try:

@@ -17,7 +17,7 @@ from console.api import RunStatus
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import InstanceState
 from ups.errors import NotFoundError, StoreError
-from ups.events import LOST_AFTER_SECONDS, Event, EventType, decode
+from ups.events import LOST_AFTER_SECONDS, Event, EventReader, EventType, PhaseState, decode
 from ups.rundir import RunDirectory
 
 _DONE = {status.value: status for status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.STOPPED)}
@@ -50,6 +50,16 @@ class RunHandle:
     @property
     def latest(self) -> RunDirectory:
         return self.attempts()[-1]
+
+    def has_finished(self, phase: str) -> bool:
+        """Whether some attempt has, as far as it was mirrored."""
+        for directory in self.attempts():
+            reader = EventReader(directory.events_path)
+            while events := reader.read():
+                told = (event.fields for event in events if event.type == EventType.PHASE)
+                if any(f.get("phase") == phase and f.get("state") == PhaseState.FINISHED for f in told):
+                    return True
+        return False
 
     @property
     def note_path(self) -> Path:

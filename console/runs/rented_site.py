@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from console.api import Check, DryStep, Level, RentOptions
 from console.errors import ImageError, NeverStartsError, ProviderError, StoppedError, UnreachableError
@@ -24,7 +25,7 @@ from console.runs.ssh_wait import LOGIN_PATIENCE_S, PAUSE_S, wait_for_ssh
 from console.runs.transport import Transport
 from console.settings import Settings
 from ups import catalog
-from ups.errors import UpsError
+from ups.errors import NotFoundError, UpsError
 from ups.rundir import RunSpec
 from ups.store import open_store
 
@@ -142,10 +143,9 @@ class RentedSite:
         shipping.guard(transport, first, python=python, clock=self.clock)
         wanted = 0 if self.settings.box.device == "cpu" else gpus_rented(entry.what)
         found = inspect(transport, rented_gpus=wanted, clock=self.clock)
-        runtime = wheel.build(self.home.wheels)
         told = ""
         shipped = shipping.ship(
-            transport, runtime, python=python, cpu=self.settings.box.device == "cpu",
+            transport, self._wheel(spec), python=python, cpu=self.settings.box.device == "cpu",
             wandb=reporting.is_needed(spec, self.settings),
             check=lambda plan: require_driver(found, plan.cuda),
         )  # fmt: skip
@@ -155,6 +155,27 @@ class RentedSite:
             told = step.text
             self._check_wanted(entry)
         return transport
+
+    def runtime(self, run: Path, began_with: str | None, *, renew: bool, say: Say) -> str | None:
+        if began_with is not None and not renew:
+            for place in (run, self.home.wheels):
+                if (found := wheel.kept(place, began_with)) is not None:
+                    return (found if place == run else wheel.keep(found, run)).sha256
+        today = wheel.build(self.home.wheels)
+        if began_with not in (None, today.sha256):
+            if not renew:
+                raise NotFoundError(
+                    f"the code that run {run.name} began with is lost: its wheel is neither in {run} nor in "
+                    f"{self.home.wheels}, and what is installed here is another",
+                    hint=f"`ups-console resume {run.name} --new-wheel` goes on with today's code",
+                )
+            say("! the run goes on with today's code, which is not the one that it began with")
+        return wheel.keep(today, run).sha256
+
+    def _wheel(self, spec: RunSpec) -> wheel.RuntimeWheel:
+        """The run's own; today's for a run of a console that kept none."""
+        found = wheel.kept(self.home.runs / spec.run, spec.runtime) if spec.runtime else None
+        return found or wheel.build(self.home.wheels)
 
     def _reach(self, entry: Entry, say: Say) -> SshTransport:
         """Wait until the box lets this console in."""

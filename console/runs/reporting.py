@@ -1,7 +1,6 @@
 """What a run reports to Weights & Biases: said before paying, and what its box has to know for it."""
 
 import importlib.util
-import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from ups.wandb_terms import KEY_VARIABLE, Mode, terms_of
 if TYPE_CHECKING:
     from ups.config import TrainConfig
 
+_KEY_CHARACTERS = 40
 _LATER = "`ups-console wandb-sync RUN` sends them"
 
 
@@ -25,7 +25,15 @@ def checks(config: "TrainConfig", settings: Settings) -> Iterator[Check]:
     if not wanted.enabled:
         return
     terms = terms_of(wanted, settings.wandb_environment)
-    if terms.mode is Mode.ONLINE:
+    key = settings.wandb_environment.get(KEY_VARIABLE, "").strip()
+    if terms.mode is Mode.ONLINE and len(key) < _KEY_CHARACTERS:
+        yield Check(
+            Level.WARNING,
+            f"{KEY_VARIABLE} has {len(key)} characters, and W&B's keys {_KEY_CHARACTERS} or more: it will be "
+            f"refused, and metrics stay offline; {_LATER}",
+            hint="https://wandb.ai/authorize shows the key",
+        )
+    elif terms.mode is Mode.ONLINE:
         yield Check(Level.OK, f"W&B key found: metrics go online, to {terms.where}")
     elif terms.mode is Mode.DISABLED:
         yield Check(Level.OK, f"W&B is switched off: {terms.reason}")
@@ -42,7 +50,7 @@ def checks(config: "TrainConfig", settings: Settings) -> Iterator[Check]:
 def is_needed(spec: RunSpec, settings: Settings) -> bool:
     """Whether the run's box needs wandb: to report to it, or to fetch its data from there."""
     terms = terms_of(spec.config.logging.wandb, settings.wandb_environment)
-    return terms.mode is not Mode.DISABLED or DATASET_VARIABLE in os.environ
+    return terms.mode is not Mode.DISABLED or DATASET_VARIABLE in spec.variables
 
 
 def environment(spec: RunSpec, settings: Settings) -> Mapping[str, str]:
@@ -50,7 +58,7 @@ def environment(spec: RunSpec, settings: Settings) -> Mapping[str, str]:
     if not is_needed(spec, settings):
         return {}
     terms = terms_of(spec.config.logging.wandb, settings.wandb_environment)
-    uses_key = terms.mode is Mode.ONLINE or DATASET_VARIABLE in os.environ
+    uses_key = terms.mode is Mode.ONLINE or DATASET_VARIABLE in spec.variables
     given = settings.wandb_environment.items()
     return {name: value for name, value in given if uses_key or name != KEY_VARIABLE}
 

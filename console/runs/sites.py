@@ -6,6 +6,7 @@ tells the provider and how it gets the runtime onto the box is the site's.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from console.api import Check, DryStep, RentOptions
@@ -63,6 +64,23 @@ class Site(Protocol):
 
         Raises:
             UpsError: it cannot be used.
+        """
+        ...
+
+    def runtime(self, run: Path, began_with: str | None, *, renew: bool, say: Say) -> str | None:
+        """Make sure of the code that a run is executed by; a sha256 that tells it, for run.yaml.
+
+        A run goes on with the code that it began with, whatever is installed here meanwhile.
+
+        Args:
+            run: the run's directory here, which keeps its code.
+            began_with: sha256 of the run's code; None: it has none yet.
+            renew: take today's code all the same.
+            say: told where it is not the code that the run began with.
+
+        Raises:
+            NotFoundError: the run's code is lost, and today's is another.
+            StoreError: it cannot be kept.
         """
         ...
 

@@ -8,6 +8,8 @@ import base64
 import hashlib
 import importlib.util
 import io
+import os
+import shutil
 import zipfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -63,12 +65,42 @@ def build(cache: Path) -> RuntimeWheel:
     return RuntimeWheel(path, sha256)
 
 
+def installed_sha256() -> str:
+    """Hash of the files that a wheel would hold; quicker than making one."""
+    digest = hashlib.sha256()
+    for name, content in sorted(_files().items()):
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
 def kept(cache: Path, sha256: str) -> RuntimeWheel | None:
     """The wheel of this hash; None where the cache lacks it, or holds something else under its name."""
     for path in cache.glob(f"*-0{sha256}-py3-none-any.whl"):
         if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return RuntimeWheel(path, sha256)
     return None
+
+
+def keep(runtime: RuntimeWheel, folder: Path) -> RuntimeWheel:
+    """The same wheel in a folder where it outlives the cache.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    path = folder / runtime.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            os.link(runtime.path, path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(runtime.path, path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="set UPS_HOME to a directory with space that you may write",
+        ) from error
+    return RuntimeWheel(path, runtime.sha256)
 
 
 def module_source(package: str, name: str) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ups.config import Evaluation, Ttc
+from ups.config import EvalConfig, Evaluation, Ttc
 from ups.data.split import Split, open_split
 from ups.errors import DataError
 from ups.evaluation import metrics
@@ -43,6 +43,7 @@ def evaluate(
     ttc: Ttc | None = None,
     curves: Curves | None = None,
     limit: int | None = None,
+    own: Mapping[str, EvalConfig] = {},
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on whole splits.
 
@@ -56,6 +57,7 @@ def evaluate(
         ttc: test-time compute to judge beside; null or not enabled: symmetric averaging alone.
         curves: validation curves of the run that trained it, for the plateau rule of its gates.
         limit: trajectories of each split at most, from the first; null: all.
+        own: split → the config by which it is judged instead of by `settings` and `ttc`.
 
     Returns:
         `{"checkpoint", "splits": {split: {"tasks", "aggregate", "ttc"}}, "gates"}`; JSON-able, figures that
@@ -66,20 +68,19 @@ def evaluate(
         ConfigError: a reward of the test-time compute cannot tell a task's candidates apart.
         DataError: nobody has the split, or a file does not suit the checkpoint.
     """
-    predictor = load(checkpoint, device, symmetric_average=settings.symmetric_average)
     results: dict[str, Any] = {}
     for split in splits:
+        by, search_by = (own[split].evaluation, own[split].ttc) if split in own else (settings, ttc)
+        predictor = load(checkpoint, device, symmetric_average=by.symmetric_average)
         held = {task: files[split] for task, files in datasets.items() if split in files}
         if not held:
             raise DataError(f"there is no {split} split of any task to evaluate")
         found = (
-            search(checkpoint, predictor, held, ttc, chunk=settings.batch_size)
-            if ttc is not None and ttc.enabled
+            search(checkpoint, predictor, held, search_by, chunk=by.batch_size)
+            if search_by is not None and search_by.enabled
             else None
         )
-        judged = {
-            task: _judge(predictor, file, settings, progress, found, limit) for task, file in held.items()
-        }
+        judged = {task: _judge(predictor, file, by, progress, found, limit) for task, file in held.items()}
         tasks = {task: _figures(predictor, scores) for task, scores in judged.items()}
         results[split] = {
             "tasks": tasks,

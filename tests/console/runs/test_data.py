@@ -9,7 +9,7 @@ from console.api import Level, RentOptions
 from console.fleet.model import OfferQuery
 from console.runs import data
 from ups.data.convert import make
-from ups.dataset_keys import KEY_VARIABLE
+from ups.dataset_keys import DatasetKeys
 from ups.errors import NotFoundError
 from ups.stores.directory import DirectoryStore
 
@@ -24,24 +24,21 @@ def store(tmp_path: Path) -> DirectoryStore:
     return found
 
 
-def test_task_that_the_store_lacks_fails(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    there, lacking = data.checks(store, TASKS)
+def test_task_that_the_store_lacks_fails(store: DirectoryStore) -> None:
+    there, lacking = data.checks(store, TASKS, DatasetKeys())
     assert (there.level, there.text) == (Level.OK, "advection1d: 3 training samples")
     assert (lacking.level, lacking.code) == (Level.FAILED, "not_found")
     with pytest.raises(NotFoundError, match="darcy2d"):
-        data.pins(store, TASKS)
+        data.pins(store, TASKS, DatasetKeys())
 
 
-def test_task_that_a_key_names_is_left_to_the_machine(
-    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, "darcy2d_full_v1")
-    there, keyed = data.checks(store, TASKS)
+def test_task_that_a_key_names_is_left_to_the_machine(store: DirectoryStore) -> None:
+    keys = DatasetKeys.parse("darcy2d_full_v1")
+    there, keyed = data.checks(store, TASKS, keys)
     assert there.level is Level.OK
     assert keyed.level is Level.WARNING
     assert "fetch darcy2d_full_v1" in keyed.text
-    assert set(data.pins(store, TASKS)) == {"advection1d"}
+    assert set(data.pins(store, TASKS, keys)) == {"advection1d"}
 
 
 def test_a_disk_that_cannot_hold_the_data_is_refused_before_paying(store: DirectoryStore) -> None:

@@ -37,6 +37,7 @@ def config(**wandb: Any) -> TrainConfig:
     [
         (ALL, Level.OK, "W&B key found: metrics go online, to team/pde"),
         ({"WANDB_API_KEY": KEY}, Level.OK, "W&B key found: metrics go online, to universal-simulator"),
+        ({"WANDB_API_KEY": "abc"}, Level.WARNING, "WANDB_API_KEY has 3 characters"),
         ({}, Level.WARNING, "no W&B key: metrics stay offline and are synced later"),
         ({**ALL, "WANDB_MODE": "offline"}, Level.OK, "WANDB_MODE is offline: W&B metrics stay offline"),
         ({**ALL, "WANDB_MODE": "onlien"}, Level.OK, "WANDB_MODE is 'onlien', not online"),
@@ -61,9 +62,7 @@ def a_spec(tmp_path: Path, **wandb: Any) -> RunSpec:
     return spec.model_copy(update={"config": config(**wandb)})
 
 
-def test_a_box_is_told_of_wandb_only_where_it_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_box_is_told_of_wandb_only_where_it_is_needed(tmp_path: Path) -> None:
     known = settings(tmp_path, **ALL, B2_APP_KEY="secret")
     silent, reporting_run = a_spec(tmp_path), a_spec(tmp_path, enabled=True)
     assert not reporting.is_needed(silent, known)
@@ -73,8 +72,8 @@ def test_a_box_is_told_of_wandb_only_where_it_is_needed(
     offline = replace(known, wandb_environment={**ALL, "WANDB_MODE": "offline"})
     assert "WANDB_API_KEY" not in reporting.environment(reporting_run, offline)
     assert reporting.environment(reporting_run, offline)["WANDB_MODE"] == "offline"
-    monkeypatch.setenv(KEY_VARIABLE, "burgers1d_full_v1")  # its data may be an artifact there
-    assert reporting.environment(silent, known) == ALL
+    keyed = silent.model_copy(update={"variables": {KEY_VARIABLE: "burgers1d_full_v1"}})
+    assert reporting.environment(keyed, known) == ALL  # its data may be an artifact there
     assert KEY not in repr(known)
 
 

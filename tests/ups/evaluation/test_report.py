@@ -10,7 +10,7 @@ import torch
 
 from tests.ups.converted import advection, write_advection, write_converted
 from tests.ups.training.jobs import make_job, run_job, tiny_config, tiny_datasets
-from ups.config import Evaluation
+from ups.config import EvalConfig, Evaluation, Ttc
 from ups.data.fields import Fields
 from ups.errors import DataError
 from ups.evaluation import predictions
@@ -49,6 +49,22 @@ def test_report_is_json_and_has_what_the_design_says(report: dict[str, Any]) -> 
             assert task["diverged"] <= task["samples"] == 4
         mean = np.mean([task["one_step"] for task in split["tasks"].values()])
         assert split["aggregate"]["one_step"] == pytest.approx(mean)
+
+
+def test_a_split_may_be_judged_by_a_config_of_its_own(
+    trained: tuple[Path, Datasets], report: dict[str, Any]
+) -> None:
+    searching = EvalConfig(
+        ttc=Ttc(enabled=True, candidates=2, noise=0.01), evaluation=Evaluation(batch_size=3, rollout_steps=2)
+    )
+    found = evaluate(
+        *trained, ("val", "test"), Evaluation(batch_size=3), "cpu", own={"val": searching}
+    )["splits"]  # fmt: skip
+    assert "on" in found["val"]["ttc"]
+    assert found["val"]["tasks"]["advection1d"]["rollout"] < report["splits"]["val"]["tasks"]["advection1d"][
+        "rollout"
+    ]  # fmt: skip
+    assert found["test"] == report["splits"]["test"]
 
 
 def test_report_says_how_well_predictions_keep_what_the_equation_guarantees(report: dict[str, Any]) -> None:
