@@ -59,11 +59,26 @@ def _store_option(parser: argparse.ArgumentParser) -> None:
 
 def _declare_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a directory with a run.yaml")
+    parser.add_argument("--meet", metavar="HOST:PORT", help="train with other machines, which meet there")
+    parser.add_argument("--machines", type=_positive, default=1, metavar="N", help="that meet")
+    parser.add_argument("--address", metavar="IP", help="of this one; the lowest is where they meet")
+    parser.add_argument("--patience", type=float, default=30.0, metavar="S", help="for the others")
 
 
 def _run(options: Options, output: Output) -> int:
+    from remote import torchrun
     from remote.pipeline import execute
+    from ups.rundir import RunDirectory
 
+    directory = RunDirectory(options.run_dir.absolute())
+    if options.meet and not options.address:
+        raise UsageError("--meet needs --address, by which the other machines reach this one")
+    meeting = None
+    if options.meet:
+        meeting = torchrun.Meeting(options.meet, options.machines, options.address, options.patience)
+    if directory.spec_path.exists():
+        more = ["--json"] if output.as_json else []
+        torchrun.become(directory.root, directory.read_spec(), meeting, more)
     return execute(options.run_dir, as_json=output.as_json)
 
 
