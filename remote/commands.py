@@ -82,6 +82,33 @@ def _run(options: Options, output: Output) -> int:
     return execute(options.run_dir, as_json=output.as_json)
 
 
+# --- network --------------------------------------------------------------------------------
+
+
+def _declare_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("free", "listen", "send"))
+    parser.add_argument("address", metavar="IP", help="of this machine; with `send` of the other one")
+    parser.add_argument("port", nargs="?", type=int)
+    parser.add_argument("megabytes", nargs="?", type=_positive, default=64)
+
+
+def _network(options: Options, output: Output) -> int:
+    from remote import network
+
+    if options.what == "free":
+        port = network.free_port(options.address)
+        output.done(f"port {port}", port=port)
+    elif options.port is None:
+        raise UsageError(f"`network {options.what}` needs a port")
+    elif options.what == "listen":
+        received = network.listen(options.address, options.port)
+        output.done(f"{received} bytes", bytes=received)
+    else:
+        rate, delay = network.send(options.address, options.port, options.megabytes)
+        output.done(f"{rate:.0f} MB/s, {delay:.1f} ms", megabytes_per_s=rate, milliseconds=delay)
+    return 0
+
+
 # --- smoke ----------------------------------------------------------------------------------
 
 
@@ -437,6 +464,7 @@ def _table(report: dict[str, object]) -> str:
 
 COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
+    "network": Command("Find out what the private network can do.", _declare_network, _network),
     "smoke": Command("Take one step of everything for a run that asks for it.", _declare_smoke, _smoke),
     "publish": Command(
         "Publish what there is of a run that does not do it itself.", _declare_publish, _publish

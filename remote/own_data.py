@@ -45,7 +45,7 @@ class OwnData:
             built = caches.built(hydrator.hydrate(_unheard, caches.lacking), _unheard, say)
         if lacking := [task for task in cached if task not in built.stored]:
             raise TrainingError(
-                f"the main machine trains from latent caches of {', '.join(lacking)}, which cannot be had here",
+                f"the main machine trains from caches of {', '.join(lacking)}, which cannot be had here",
                 hint="launch with --no-precompute, or with a bucket that all machines reach",
             )
         left_out = frozenset((task, split) for task in cached)

@@ -311,7 +311,7 @@ def _rest(until: float) -> None:
 
 
 def _connection() -> Store:
-    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    store: Store = next(rendezvous("env://", timeout=PATIENCE))[0]
     return store
 
 
