@@ -23,7 +23,7 @@ def kill(box: Path) -> None:
 
 
 def test_several_instances_train_one_model_and_a_lost_one_ends_nothing(laptop: Laptop) -> None:
-    more = ("--set", "stages.operator.epochs=12")
+    more = ("--set", "stages.operator.epochs=8")
     whole = laptop.launch(*more)
     laptop.run("events", whole, "-f")
 
