@@ -88,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         datasets = _datasets(Path(folder), options, plan.made)
         with tempfile.TemporaryDirectory(prefix="ups-processes-") as scratch:
             raw = large_raw(Path(scratch), plan.raw_bytes)
-            config = _config(Size(batch=32), tuple(datasets), plan.timed_steps * 4 * 32)
+            size = Size(batch=plan.batches[-1])
+            config = _config(size, tuple(datasets), plan.timed_steps * 4 * size.batch)
             rows = [*two_processes.rows(Path(scratch), config, datasets, raw, judged=not options.quick)]
         if not options.processes_only:
             rows += swept(plan, datasets)

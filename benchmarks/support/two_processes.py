@@ -19,6 +19,7 @@ from benchmarks.support.comparison import Row
 from benchmarks.support.measured_run import Clock, Datasets
 from benchmarks.support.originals import Original
 from ups.config import TrainConfig
+from ups.errors import UpsError
 from ups.ranks import Ranks
 
 BAR_TRAINING, BAR_SHARED = 1.7, 1.8
@@ -76,10 +77,18 @@ def _run(count: int, work: Any, folder: Path) -> float:
     ]
     for child in children:
         child.start()
-    figures = dict(answers.get(timeout=900) for _ in children)
-    for child in children:
-        child.join()
-    shutil.rmtree(place)
+    try:
+        figures = {}
+        for _ in children:
+            rank, figure = answers.get(timeout=900)
+            if isinstance(figure, BaseException):
+                raise figure
+            figures[rank] = figure
+    finally:
+        for child in children:
+            child.join(1.0)
+            child.kill()
+        shutil.rmtree(place)
     return float(figures[0])
 
 
@@ -96,7 +105,10 @@ def _begin(
 
     torch.set_num_threads(1)
     ranks = Ranks(rank=rank, world_size=count, local_rank=rank, local_world_size=count)
-    answers.put((rank, work.do(ranks, barrier, place)))
+    try:
+        answers.put((rank, work.do(ranks, barrier, place)))
+    except UpsError as error:
+        answers.put((rank, error))
 
 
 class _Training:
