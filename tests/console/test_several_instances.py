@@ -3,11 +3,19 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from console.api import LaunchRequest, PreprocessRequest, RentOptions
+from console.cli.data import shares
+from console.errors import ProviderError
+from console.fleet.model import InstanceSpec
+from console.fleet.providers.local import LocalProvider
+from console.home import Home
+from console.operations import Operations
 from tests.console.test_main_job import curve
 from tests.laptop import Event, Laptop, is_checkpoint_of
 
@@ -54,6 +62,34 @@ def _assert_same(reference: list[Event], events: list[Event]) -> None:
     assert set(found) == set(expected)
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-3), key
+
+
+def test_when_one_of_several_is_refused_nothing_stays_rented(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created: list[str] = []
+
+    def create(provider: LocalProvider, spec: InstanceSpec) -> str:
+        if len(created) == 2:
+            raise ProviderError("no room for a third")
+        created.append(spec.label)
+        return real(provider, spec)
+
+    real = LocalProvider.create
+    monkeypatch.setattr(LocalProvider, "create", create)
+    monkeypatch.setenv("UPS_STORE", f"dir:{laptop.store}")
+    operations = Operations(Home(laptop.home))
+    with pytest.raises(ProviderError, match="no room for a third"):
+        operations.launch(LaunchRequest(config=laptop.config, rent=RentOptions(instances=3)))
+    assert sorted(row.state for row in operations.fleet()) == ["destroyed", "destroyed", "refused"]
+    assert laptop.processes() == []
+
+
+def test_a_preprocessing_on_several_instances_is_a_run_for_each_share_of_the_tasks() -> None:
+    request = PreprocessRequest(tasks=("a", "b", "c"), rent=RentOptions(provider="vast", instances=2))
+    assert [one.tasks for one in shares(request)] == [("a", "c"), ("b",)]
+    assert {one.rent.instances for one in shares(request)} == {1}
+    assert len(shares(replace(request, tasks=("a",)))) == 1
 
 
 def test_what_several_instances_cost_is_said_before(laptop: Laptop) -> None:
