@@ -41,18 +41,17 @@ def rows(
         raw: a raw file.
         judged: the sizes mean something; no bar is judged where no two cores are free.
     """
+    rounds = _ROUNDS if judged else 1
     judged = judged and len(os.sched_getaffinity(0)) >= 2 and os.getloadavg()[0] < _BUSY
     train = _Training(config, datasets)
-    alone, both = zip(
-        *((_run(1, train, folder), _run(2, train, folder)) for _ in range(_ROUNDS)), strict=True
-    )
+    alone, both = zip(*((_run(1, train, folder), _run(2, train, folder)) for _ in range(rounds)), strict=True)
     yield Row(
         "training by two processes", max(both), max(alone), "one process", "samples/s", "higher",
         BAR_TRAINING, judged,
     )  # fmt: skip
     for what, work in (("convert", _Converting(raw)), ("precompute", _Precomputing(raw))):
         ones, twos = zip(
-            *((_run(1, work, folder), _run(2, work, folder)) for _ in range(_ROUNDS)), strict=True
+            *((_run(1, work, folder), _run(2, work, folder)) for _ in range(rounds)), strict=True
         )
         size = raw.path.stat().st_size / 1e6
         yield Row(
