@@ -4,7 +4,9 @@ Every row trains the project's operator through its own entry on one CPU thread,
 sizes of a sweep, and is judged on the test split; the transport skip, which leaves the network little to do
 where it applies, is off. Costs are CPU seconds of the optimizer steps; beside each
 sweep stands the exponent p of `ms/step ∝ size^p`, fitted by least squares on logarithms. The peer of a row
-is the smallest size of its sweep. Reported only: there is no bar.
+is the smallest size of its sweep. Those are reported only.
+
+Before them: training, converting and precomputing by two processes beside one, which have bars.
 """
 
 import argparse
@@ -24,7 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
+from benchmarks.support import two_processes
 from benchmarks.support.comparison import Row, arguments, finish
+from benchmarks.support.converting import large_raw
 from benchmarks.support.measured_run import Datasets, Figures, run
 from ups import catalog
 from ups.config import TrainConfig, parse_train_config
@@ -62,24 +66,33 @@ class Plan:
     """Of the sweep over batches, which is not judged."""
     made: int
     """Initial conditions that a solver makes."""
+    raw_bytes: int = 2**24
+    """Of a file that is converted, and cached, by one and by two processes."""
 
 
 FULL = Plan(
-    ((64, 3), (96, 3), (128, 3), (192, 3), (256, 4)), (64, 128, 256), (2, 4, 8, 16, 32), 3200, 24, 120
+    ((64, 3), (96, 3), (128, 3), (192, 3), (256, 4)), (64, 128, 256), (2, 4, 8, 16, 32), 3200, 24, 120, 2**30
 )
-QUICK = Plan(((32, 2), (64, 2)), (64, 256), (2, 8), 96, 6, 12)
+QUICK = Plan(((32, 2), (64, 2)), (64, 256), (2, 8), 96, 6, 12, 2**24)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit code."""
     parser = arguments(__doc__)
+    parser.add_argument("--processes-only", action="store_true", help="only what a second process is worth")
     parser.add_argument("--data", type=Path, metavar="DIR", help="raw files instead of the reference solvers")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="ups-scaling-") as folder:
         plan = QUICK if options.quick else FULL
         datasets = _datasets(Path(folder), options, plan.made)
-        rows = swept(plan, datasets)
+        with tempfile.TemporaryDirectory(prefix="ups-processes-") as scratch:
+            raw = large_raw(Path(scratch), plan.raw_bytes)
+            size = Size(batch=plan.batches[-1])
+            config = _config(size, tuple(datasets), plan.timed_steps * 4 * size.batch)
+            rows = [*two_processes.rows(Path(scratch), config, datasets, raw, judged=not options.quick)]
+        if not options.processes_only:
+            rows += swept(plan, datasets)
     return finish(rows, options.json)
 
 

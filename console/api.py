@@ -226,6 +226,8 @@ class RentOptions:
     """Make and attach a block volume of this size, where the provider has them."""
     keep_volume: bool = False
     """The volume outlives the instance, and goes on costing."""
+    instances: int = 1
+    """So many of one kind work on the run together."""
 
 
 @dataclass(frozen=True, slots=True)

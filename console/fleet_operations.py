@@ -241,7 +241,8 @@ class FleetOperations(Context):
             handle = self.registry.find(entry.run)
         except NotFoundError:
             return True
-        if self.ledger.of_run(entry.run)[0].label != entry.label:
+        newest = next(other for other in self.ledger.of_run(entry.run) if other.box == entry.box)
+        if newest.label != entry.label or newest.attempt != self.ledger.of_run(entry.run)[0].attempt:
             return True  # it goes on elsewhere
         follower = Follower(
             self.ledger, self.provider(entry.provider), self.teardown_of(entry), self.home.locks

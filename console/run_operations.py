@@ -1,5 +1,6 @@
 """What a user can do with configs and runs."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from console.runs.launch import Launcher
     from console.runs.registry import RunHandle
 
+
+MOST_FORMED_ANEW = 3
+"""So often a run on several boxes goes on by itself, on new ones, after its first box was lost."""
 
 Say = Callable[[str], None]
 """Told of each step of a launch."""
@@ -148,7 +152,27 @@ class RunOperations(Context):
         The first batches hold what the mirror has already. Several followers may run at once.
         """
         handle = self.registry.find(run)
-        yield from self._follower(handle.run).follow(handle)
+        status = RunStatus.PENDING
+        while True:
+            for batch in self._follower(handle.run).follow(handle):
+                status = batch.status
+                yield batch
+            if not self._formed_anew(handle, status):
+                return
+
+    def _formed_anew(self, handle: "RunHandle", status: RunStatus) -> bool:
+        """Let a run on several boxes go on from its last checkpoint where its first box was lost."""
+        from console.runs.launch import rent_options
+        from console.runs.registry import instance_of
+
+        entry, attempts = instance_of(self.ledger, handle.run), len(handle.attempts())
+        if status is not RunStatus.LOST or entry is None or entry.ending != f"run {RunStatus.LOST}":
+            return False
+        if rent_options(handle, entry).instances == 1 or attempts > MOST_FORMED_ANEW:
+            return False
+        with contextlib.suppress(UsageError):  # another follower was quicker
+            self.resume(handle.run)
+        return True
 
     def read(self, run: str) -> Iterator[FollowBatch]:
         """What the mirror of a run holds, without following it."""

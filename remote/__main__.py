@@ -10,6 +10,7 @@ import sys
 _USAGE = """usage: python -m remote COMMAND …
 
   run RUN_DIR                      execute a run: hydrate, precompute, train, evaluate, publish
+  network free|listen|send IP      find out what a private network between machines can do
   smoke DIRECTORY                  take one step of everything, for a run that asks for it before it trains
   publish RUN_DIR                  publish what there is of a run that has died
   track RUN_DIR [--send]           report a run to Weights & Biases

@@ -62,23 +62,57 @@ def _store_option(parser: argparse.ArgumentParser) -> None:
 
 def _declare_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a directory with a run.yaml")
+    parser.add_argument("--meet", metavar="HOST:PORT", help="train with other machines, which meet there")
+    parser.add_argument("--machines", type=_positive, default=1, metavar="N", help="that meet")
+    parser.add_argument("--address", metavar="IP", help="of this one; the lowest is where they meet")
+    parser.add_argument("--patience", type=float, default=30.0, metavar="S", help="for the others")
 
 
 def _run(options: Options, output: Output) -> int:
+    from remote import torchrun
     from remote.pipeline import execute
+    from ups.rundir import RunDirectory
 
-    _heed_launch(options.run_dir)
+    directory = RunDirectory(options.run_dir.absolute())
+    if options.meet and not options.address:
+        raise UsageError("--meet needs --address, by which the other machines reach this one")
+    meeting = None
+    if options.meet:
+        meeting = torchrun.Meeting(options.meet, options.machines, options.address, options.patience)
+    if directory.spec_path.exists():
+        spec = directory.read_spec()
+        for name, value in spec.variables.items():  # given at the launch; by hand it is the same run
+            os.environ.setdefault(name, value)
+        more = ["--json"] if output.as_json else []
+        torchrun.become(directory.root, spec, meeting, more)
     return execute(options.run_dir, as_json=output.as_json)
 
 
-def _heed_launch(run_directory: Path) -> None:
-    """Set what the launch was given where this process is not told otherwise: by hand it is the same run."""
-    from ups.rundir import RunDirectory
+# --- network --------------------------------------------------------------------------------
 
-    directory = RunDirectory(run_directory.absolute())
-    if directory.spec_path.exists():
-        for name, value in directory.read_spec().variables.items():
-            os.environ.setdefault(name, value)
+
+def _declare_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("free", "listen", "send"))
+    parser.add_argument("address", metavar="IP", help="of this machine; with `send` of the other one")
+    parser.add_argument("port", nargs="?", type=int)
+    parser.add_argument("megabytes", nargs="?", type=_positive, default=64)
+
+
+def _network(options: Options, output: Output) -> int:
+    from remote import network
+
+    if options.what == "free":
+        port = network.free_port(options.address)
+        output.done(f"port {port}", port=port)
+    elif options.port is None:
+        raise UsageError(f"`network {options.what}` needs a port")
+    elif options.what == "listen":
+        received = network.listen(options.address, options.port)
+        output.done(f"{received} bytes", bytes=received)
+    else:
+        rate, delay = network.send(options.address, options.port, options.megabytes)
+        output.done(f"{rate:.0f} MB/s, {delay:.1f} ms", megabytes_per_s=rate, milliseconds=delay)
+    return 0
 
 
 # --- smoke ----------------------------------------------------------------------------------
@@ -437,6 +471,7 @@ def _table(report: dict[str, object]) -> str:
 
 COMMANDS: dict[str, Command] = {
     "run": Command("Execute a run, or go on with it.", _declare_run, _run),
+    "network": Command("Find out what the private network can do.", _declare_network, _network),
     "smoke": Command("Take one step of everything for a run that asks for it.", _declare_smoke, _smoke),
     "publish": Command(
         "Publish what there is of a run that does not do it itself.", _declare_publish, _publish

@@ -58,6 +58,12 @@ def execute(root: Path, *, as_json: bool = False) -> int:
     if not directory.spec_path.exists():
         directory.read_spec()  # raises the error that says so
     ranks = Ranks.from_environment()
+    if ranks.machines > 1:
+        if ranks.is_main and ranks.restarts and _has_failed(directory):
+            return 1  # before the other machines are waited for
+        from ups.training.distributed import agreed
+
+        ranks = agreed(ranks)
     if not ranks.is_main:
         return follow(directory, ranks)
     stop = StopSwitch()
@@ -73,10 +79,16 @@ def execute(root: Path, *, as_json: bool = False) -> int:
             )
             Publisher(store, spec, directory, lambda path, where, sha256: None).publish_tail(announce=False)
             return 0
-        if ranks.restarts and (done.get("status") == "failed" or done.get("exit_code") == OVER_BUDGET):
-            return int(done.get("exit_code") or 1)  # what ended by itself ends again: only deaths are mended
+        ended = done.get("exit_code") == OVER_BUDGET or _has_failed(directory)
+        if ranks.restarts and ended:  # what ended by itself ends again: only deaths are mended
+            return int(done.get("exit_code") or 1)
         with Journal(directory.events_path, as_json=as_json) as journal:
             return Attempt(spec, directory, store, journal, stop, ranks, followers).run()
+
+
+def _has_failed(directory: RunDirectory) -> bool:
+    """Whether it failed by itself, which it would do again: only deaths are mended."""
+    return watchdog.last_done(directory.events_path).get("status") == "failed"
 
 
 @dataclass
@@ -304,7 +316,7 @@ class Attempt:
                 enough=self._budget.enough, ranks=self._ranks,
                 outlines=supply.outlines, arrived=supply.arrived,
             )  # fmt: skip
-            self._followers.call(supply.datasets, supply.outlines)
+            self._followers.call(supply.datasets, supply.outlines, self._stop.check)
             result = train(job, _TrainingSink(self._journal, self._publisher))
             if result.status == "stopped":
                 raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")

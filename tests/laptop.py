@@ -79,8 +79,11 @@ class Laptop:
         return [json.loads(line) for line in self.run("events", run).splitlines()]
 
     def box(self, run: str) -> Path:
-        (found,) = self.home.glob(f"instances/*/runs/{run}/attempt-*")
-        return found
+        """The run directory on its box, on the first of several."""
+        every = list(self.home.glob(f"instances/*/runs/{run}/attempt-*"))
+        found = [directory for directory in every if (directory / "events.jsonl").exists()] or every
+        assert len(found) == 1 or len(every) > 1, found
+        return found[0]
 
     def wait_for(self, run: str, is_it: Callable[[Event], bool]) -> None:
         """Wait until the box itself has written such an event."""

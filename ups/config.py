@@ -356,6 +356,8 @@ class Stages(Section):
 class Distributed(Section):
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     """How several GPUs share a model: copies, or shards where one GPU's memory is too small."""
+    processes: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Processes on each machine that trains; auto: one for each of its GPUs, one where there is none."""
 
 
 class NextConfig(Section):

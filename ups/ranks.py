@@ -17,11 +17,22 @@ class Ranks:
     """Number among those of its machine: which GPU it takes."""
     local_world_size: int = 1
     """Processes of its machine."""
+    machine: int = 0
+    """Number of its machine among all; the main process is on the first."""
+    machines: int = 1
+    """On which processes of the training are."""
     launched: bool = False
     """torchrun started it: its parent lives on when it is restarted."""
     restarts: int = 0
     """How often torchrun has started all of them anew."""
     most_restarts: int = 0
+    start: str = ""
+    """What all processes that were started together call this start, where they had to agree on that."""
+
+    @property
+    def leads_machine(self) -> bool:
+        """The one that brings data to its machine and has files of its own there."""
+        return self.local_rank == 0
 
     @property
     def is_main(self) -> bool:
@@ -52,6 +63,8 @@ class Ranks:
                 world_size=int(environment["WORLD_SIZE"]),
                 local_rank=int(environment["LOCAL_RANK"]),
                 local_world_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
+                machine=int(environment.get("GROUP_RANK", 0)),
+                machines=int(environment.get("GROUP_WORLD_SIZE", 1)),
                 launched="TORCHELASTIC_RUN_ID" in environment,
                 restarts=int(environment.get("TORCHELASTIC_RESTART_COUNT", 0)),
                 most_restarts=int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)),

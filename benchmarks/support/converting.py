@@ -52,6 +52,11 @@ def speed(data: Path | None, scratch: Path, *, bar: float, quick: bool) -> list[
     ]  # fmt: skip
 
 
+def large_raw(scratch: Path, size: int) -> Original:
+    """A raw file of about so many bytes, of one plain tensor."""
+    return _repeated([_made(scratch)], scratch / "large.hdf5", size)
+
+
 def memory(scratch: Path, *, bar: float, quick: bool) -> list[Row]:
     """Most memory of an import beside the size of its raw file."""
     raw, store = scratch / "3D_CFD_Rand_Train.hdf5", scratch / "store-3d"

@@ -53,7 +53,7 @@ class _Mark:
 
 
 @dataclass(slots=True)
-class _Clock:
+class Clock:
     """An event sink that notes the time at each report of progress.
 
     The first report comes after some steps, so that neither the set-up nor a compilation counts, unless
@@ -90,7 +90,7 @@ def run(config: TrainConfig, datasets: Datasets, device: str, *, judge: bool = T
     Steps are timed within the first epoch, in which no validation falls: `training.log_every` has to
     divide it into several parts.
     """
-    clock = _Clock()
+    clock = Clock()
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,5 +1,7 @@
 """Commands that make datasets and caches: from solvers, from raw and published files."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from console.cli import store
 from console.cli.app import Session, command, listing_group
 from console.cli.render import ProgressLine, table
 from console.cli.renting import read_rent, rent_options
-from console.cli.runs import start
+from console.cli.runs import follow_run, start
 from console.cli.store import answer_datasets
 from console.cli.variables import given
 from ups.data.formats import ExportFormat
@@ -169,12 +171,39 @@ def _register_preprocess(cli: click.Group) -> None:
             given=given(click.get_current_context()), **options,
         )  # fmt: skip
         if session.operations.provider(rent.provider).capabilities.rented:
-            start(session, request, dry_run=dry_run, detach=detach)
+            _start_shares(session, shares(request), dry_run=dry_run, detach=detach)
             return
         if dry_run or detach:
             raise UsageError("--dry-run and --detach are for rented machines", hint="add --provider")
         notes = session.operations.preprocess(request, ProgressLine())
         answer_datasets(session, request.tasks, notes)
+
+
+def shares(request: PreprocessRequest) -> list[PreprocessRequest]:
+    """What each of several instances does: its share of the tasks, as a run of its own.
+
+    They need not reach one another: what they share is the bucket.
+    """
+    number = min(request.rent.instances, max(1, len(request.tasks)))
+    rent = replace(request.rent, instances=1)
+    return [replace(request, tasks=request.tasks[first::number], rent=rent) for first in range(number)]
+
+
+def _start_shares(
+    session: Session, requests: Sequence[PreprocessRequest], *, dry_run: bool, detach: bool
+) -> None:
+    """Launch all, and then follow one after the other."""
+    if dry_run or len(requests) == 1:
+        for request in requests:
+            start(session, request, dry_run=dry_run, detach=detach)
+        return
+    launched = [session.operations.launch(request, session.say) for request in requests]
+    if detach:
+        text = "\n".join(f"run {one.run} on {one.instance}" for one in launched)
+        session.answer([asdict(one) for one in launched], text)
+        return
+    for one in launched:
+        follow_run(session, one.run, one.instance)
 
 
 def _listed(text: str) -> tuple[str, ...]:

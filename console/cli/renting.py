@@ -45,6 +45,8 @@ _RENT = (
     click.option("--offer-id", help="Rent this offer."),
     click.option("--plan-id", metavar="P", help="Vultr: rent this plan."),
     click.option("--instance", help="Run on this kept instance."),
+    click.option("--instances", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+                 help="Rent so many of one kind, which work on it together."),
     click.option("--keep/--auto-shutdown", " /--auto-stop", help="Keep the instance when the run has ended."),
     click.option("--keep-on-failure", type=seconds, default="0", metavar="15m",
                  help="Hold the box of a failed run so long, for a look."),
@@ -116,6 +118,9 @@ def read_rent(options: dict[str, Any]) -> RentOptions:
     volume, keep_volume = options.pop("volume_size"), options.pop("keep_volume")
     if keep_volume and volume is None:
         raise UsageError("--keep-volume needs --volume-size")
+    instances = options.pop("instances")
+    if instances > 1 and (options["instance"] or options["keep"]):
+        raise UsageError("--instances rents several new ones, and ends them: no --keep, no --instance")
     return RentOptions(
         provider=options.pop("provider"),
         query=read_query(options),
@@ -129,6 +134,7 @@ def read_rent(options: dict[str, Any]) -> RentOptions:
         image=image or system,
         volume_gb=volume,
         keep_volume=keep_volume,
+        instances=instances,
     )
 
 

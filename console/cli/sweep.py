@@ -53,6 +53,8 @@ def read_sweep(options: dict[str, Any], configs: Sequence[Path]) -> SweepRequest
             raise UsageError("--max-parallel and --total-budget are for several runs",
                              hint="give several CONFIGs, or --sweep KEY=V1,V2")  # fmt: skip
         return None
+    if options["instances"] > 1:  # for several runs it means as many at a time
+        parallel, options["instances"] = min(parallel or options["instances"], options["instances"]), 1
     if options["offer_id"]:
         raise UsageError("--offer-id is one machine, and several runs need one each",
                          hint="say which kind of machine instead: --gpu, --max-price, --plan-id")  # fmt: skip

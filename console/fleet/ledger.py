@@ -17,7 +17,7 @@ from typing import Any
 from console.fleet.model import LIVING, InstanceState, Label, check_transition
 from ups.errors import NotFoundError, StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -57,8 +57,9 @@ _ADDED = {
     "absences": "INTEGER NOT NULL DEFAULT 0",
     "ending": "TEXT",
     "was": "TEXT",
+    "box": "INTEGER NOT NULL DEFAULT 0",
 }
-"""Columns of version 2."""
+"""Columns of versions 2 and 3."""
 
 UNREACHABLE_AFTER_S = 120.0
 """A machine that never let anybody in for so long counts as failed."""
@@ -100,6 +101,8 @@ class Entry:
     """Why somebody wants it destroyed; None: nobody does. Never taken back."""
     was: InstanceState | None = None
     """Its state before it was lost."""
+    box: int = 0
+    """Number among the boxes that work on one attempt; 0 has the run directory that counts."""
 
     @property
     def living(self) -> bool:
@@ -208,13 +211,13 @@ class Ledger:
 
     def intend(
         self, label: Label, *, provider: str, what: str, usd_per_hour: float, cap_usd: float,
-        keep: bool, run: str | None, attempt: int | None, machine: str | None = None,
+        keep: bool, run: str | None, attempt: int | None, machine: str | None = None, box: int = 0,
     ) -> Entry:  # fmt: skip
         """Write the intent to rent, before anything is rented."""
         now = self._clock()
         entry = Entry(
             str(label), provider, None, what, InstanceState.INTENDED, run, attempt, usd_per_hour, cap_usd,
-            keep, now, None, machine=machine, deadline=float(label.deadline), changed=now,
+            keep, now, None, machine=machine, deadline=float(label.deadline), changed=now, box=box,
         )  # fmt: skip
         with self._transaction() as connection:
             connection.execute(
@@ -315,6 +318,11 @@ class Ledger:
                 "UPDATE instances SET run = ?, attempt = ? WHERE label = ?", (run, attempt, label)
             )
 
+    def number(self, label: str, box: int) -> None:
+        """Say which of the boxes of its attempt an instance is."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE instances SET box = ? WHERE label = ?", (box, label))
+
     def entry(self, label: str) -> Entry:
         """Raises NotFoundError where the ledger has no such label."""
         found = self._select("WHERE label = ?", label)
@@ -327,8 +335,8 @@ class Ledger:
         return self._select("ORDER BY created DESC, rowid DESC")
 
     def of_run(self, run: str) -> list[Entry]:
-        """The instances of a run, the newest attempt first."""
-        return self._select("WHERE run = ? ORDER BY attempt DESC, created DESC", run)
+        """The instances of a run, the newest attempt first, and of each its first box."""
+        return self._select("WHERE run = ? ORDER BY attempt DESC, box, created DESC", run)
 
     def find(self, name: str) -> Entry:
         """The instance with this label or provider's id.

@@ -42,6 +42,8 @@ class RentTerms:
     keep: bool
     grace_s: float = 0.0
     """Told to the provider where no `spec_of` says it."""
+    box: int = 0
+    """Number among the boxes that are rented for one attempt."""
 
 
 def rent(
@@ -91,6 +93,7 @@ def renting(
             run=terms.run,
             attempt=terms.attempt,
             machine=offer.machine,
+            box=terms.box,
         )
         yield _request(ledger, provider, spec, sleep)
 

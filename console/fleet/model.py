@@ -156,6 +156,8 @@ class InstanceSpec:
     """A block volume of this size is made and attached, where the provider has them."""
     keep_volume: bool = False
     """The volume outlives the instance, and goes on costing."""
+    private_network: bool = False
+    """It is put on the provider's private network, beside its siblings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ class RemoteInstance:
     """The host that it is on."""
     image_problem: str = ""
     """Why its image cannot be had, on this machine or any other; empty: nothing is known against it."""
+    private_address: str = ""
+    """Its IPv4 address on the provider's private network; empty where it has none (yet)."""
 
 
 VOLUME_PENDING = "/run/ups-volume-pending"

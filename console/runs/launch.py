@@ -85,10 +85,12 @@ class Launcher:
                 float(label.deadline), preflight.cap_usd, offer.usd_per_hour, job.rent.keep,
                 job.rent.hold_on_failure_s,
             )  # fmt: skip
-            steps += self.site.preview(self.site.spec(str(label), offer, job.rent), purpose)
+            for _ in range(job.rent.instances):
+                steps += self.site.preview(self.site.spec(str(label), offer, job.rent), purpose)
+                label = Label.new(self.ledger.console_id, label.deadline)
         steps.append(DryStep("run.yaml", render_spec(spec)))
         command = ["python", "-m", "remote", "run", remote_directory(spec.run, spec.attempt)]
-        names = sorted(self._environment(spec))
+        names = sorted(self.environment(spec))
         steps.append(DryStep("run", "\n".join([" ".join(command), *(f"{name}=•••" for name in names)])))
         return steps
 
@@ -146,7 +148,7 @@ class Launcher:
             spec = spec.model_copy(update={"attempt": number, "created": time.time()})
             write_text(local.spec_path, render_spec(spec))
             _link_checkpoints(previous, local)
-            price = candidates(self.site.rank(options), options)[0].usd_per_hour
+            price = candidates(self.site.rank(options), options)[0].usd_per_hour * options.instances
             cap = entry.cap_usd if entry is not None else cap_usd(options, price, None)
             check_day_cap(self.ledger, self.settings, options, price, None)
             return self._land(spec, local, options, cap, say)
@@ -158,6 +160,10 @@ class Launcher:
     ) -> Launched:
         """Find an instance that works, and start the run there."""
         say = _logged(say, local.root / LAUNCH_LOG) if self.site.provider.capabilities.rented else _unheard
+        if options.instances > 1:
+            from console.runs.gang import GangLaunch
+
+            return GangLaunch(self, spec, local, options, cap, say).land()
         if options.instance is not None:
             entry = self._kept(options.instance, spec)
             return self._start(entry, spec, local, options, say)
@@ -165,7 +171,7 @@ class Launcher:
         rented = 0
         for offer in candidates(self.site.rank(options), options)[:MOST_ASKED]:
             try:
-                with self._renting(offer, spec, options, cap, say) as entry:
+                with self.renting(offer, spec, options, cap, say) as entry:
                     return self._start(entry, spec, local, options, say)
             except OfferGoneError as error:
                 say(f"offer {offer.id} is gone: {error.message}")
@@ -201,9 +207,10 @@ class Launcher:
         self.ledger.assign(entry.label, spec.run, spec.attempt)
         return self.ledger.entry(entry.label)
 
-    def _renting(
-        self, offer: Offer, spec: RunSpec, options: RentOptions, cap: float, say: Say
+    def renting(
+        self, offer: Offer, spec: RunSpec, options: RentOptions, cap: float, say: Say, *, box: int = 0
     ) -> AbstractContextManager[Entry]:
+        """Rent an offer for a run, and be the instance's actor inside."""
         say(f"renting {offer.gpu} of {offer.provider} at ${offer.usd_per_hour:.2f}/h (offer {offer.id})")
         if offer.usd_per_hour:
             self.guard()
@@ -213,6 +220,7 @@ class Launcher:
             deadline=time.time() + options.max_hours * 3600,
             cap_usd=cap,
             keep=options.keep,
+            box=box,
         )
         provider = self.site.provider
 
@@ -230,10 +238,10 @@ class Launcher:
         """Open an instance, ship the run directory there and start the runtime in it."""
         try:
             transport = self.site.open(entry, spec, say)
-            entry = self._advance(entry, InstanceState.STARTING, InstanceState.REACHABLE, "transport open")
+            entry = self.advance(entry, InstanceState.STARTING, InstanceState.REACHABLE, "transport open")
             remote = remote_directory(spec.run, spec.attempt)
             self.site.bring_data(spec, transport, say)
-            _ship(transport, local, remote, self.site.for_box(spec, transport, options))
+            ship(transport, local, remote, self.site.for_box(spec, transport, options))
             purpose = Purpose(
                 entry.deadline, entry.cap_usd, entry.usd_per_hour, entry.keep, options.hold_on_failure_s
             )
@@ -241,9 +249,9 @@ class Launcher:
             transport.start(
                 [transport.python, "-m", "remote", "run", transport.absolute(remote)],
                 remote,
-                environment={"PYTHONUNBUFFERED": "1", **self._environment(spec)},
+                environment={"PYTHONUNBUFFERED": "1", **self.environment(spec)},
             )
-            self._advance(entry, InstanceState.REACHABLE, InstanceState.RUNNING, f"run {spec.run} started")
+            self.advance(entry, InstanceState.REACHABLE, InstanceState.RUNNING, f"run {spec.run} started")
         except (UpsError, KeyboardInterrupt):
             if options.instance is not None:
                 raise  # it was there before, and stays
@@ -256,12 +264,12 @@ class Launcher:
         say(f"run {spec.run} started on {entry.provider_id}")
         return Launched(spec.run, str(entry.provider_id))
 
-    def _environment(self, spec: RunSpec) -> dict[str, str]:
+    def environment(self, spec: RunSpec) -> dict[str, str]:
         """Of the run's process, keys among it."""
         told = reporting.environment(spec, self.settings)
         return {**self.site.environment(), **told, **_NOT_HEEDED, **spec.variables}
 
-    def _advance(self, entry: Entry, before: InstanceState, after: InstanceState, cause: str) -> Entry:
+    def advance(self, entry: Entry, before: InstanceState, after: InstanceState, cause: str) -> Entry:
         """Note how far an instance is; a kept one is further already.
 
         Raises:
@@ -332,7 +340,8 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
-def _ship(transport: Transport, local: RunDirectory, remote: str, spec: RunSpec) -> None:
+def ship(transport: Transport, local: RunDirectory, remote: str, spec: RunSpec) -> None:
+    """Bring a run directory to a box, with the checkpoints that the run goes on from."""
     transport.put(render_spec(spec).encode(), f"{remote}/run.yaml")
     for path in _going_on_with(local):
         transport.put_file(path, f"{remote}/{path.name}")

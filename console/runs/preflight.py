@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from console.api import Check, Level, Preflight, RentOptions
@@ -11,11 +11,12 @@ from console.fleet.guards import guard_checks
 from console.fleet.ledger import Ledger
 from console.fleet.model import Offer
 from console.fleet.offers import NoOfferError, Ranking
+from console.fleet.providers.base import Capabilities
 from console.runs.jobs import Job, failed
 from console.runs.registry import Registry
 from console.runs.sites import Site
 from console.settings import Settings
-from ups.errors import StoreError, UpsError
+from ups.errors import StoreError, UpsError, UsageError
 
 CAP_FACTOR = 3.0
 """A run may cost so many times what is expected, where its user sets no cap."""
@@ -52,7 +53,7 @@ class Examiner:
         """The same where the machine is known: several jobs ask the provider once."""
         checks = [*job.checks(self.settings), *machine.checks]
         history = job.durations(self.registry)
-        price = machine.usd_per_hour
+        price = machine.usd_per_hour * job.rent.instances
         expected = statistics.median(history) if history else None
         expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
         if price == 0.0:
@@ -96,12 +97,18 @@ class Examiner:
         if rent.instance is not None:
             return None
         try:
-            offer = choose(self.site.rank(rent), rent)
+            ranking = self.site.rank(rent)
+            offer = choose(ranking, rent)
+            if rent.instances > 1:
+                together(candidates(ranking, rent), rent, self.site.provider.capabilities)
         except UpsError as error:
             checks.append(failed(error))
             return None
-        checks.append(Check(Level.OK, f"{offer.provider}: {offer.gpu}, {offer.cpu_cores} cores, "
-                                      f"${offer.usd_per_hour:.2f}/h"))  # fmt: skip
+        number = rent.instances
+        each = f"{number} × {offer.gpu}" if number > 1 else offer.gpu
+        total = f", ${number * offer.usd_per_hour:.2f}/h in all" if number > 1 else ""
+        checks.append(Check(Level.OK, f"{offer.provider}: {each}, {offer.cpu_cores} cores, "
+                                      f"${offer.usd_per_hour:.2f}/h{total}"))  # fmt: skip
         checks.extend(guard_checks(self.site.provider.capabilities))
         return offer
 
@@ -134,6 +141,40 @@ def candidates(ranking: Ranking, rent: RentOptions) -> list[Offer]:
                 f"offer {wanted} will not do: {reason}", hint="choose another, or ask for less"
             )
     raise NoOfferError(f"{rent.provider} has no offer {wanted}", hint="`ups-console offers` lists them")
+
+
+def together(offers: Sequence[Offer], rent: RentOptions, capabilities: Capabilities) -> list[Offer]:
+    """The offers of one kind to rent for instances that work together, the best kind that has enough.
+
+    Args:
+        offers: that will do, the best first; at least one.
+        rent: how many are wanted, and where.
+        capabilities: of the provider.
+
+    Raises:
+        UsageError: its instances do not reach one another.
+        NoOfferError: of no kind there are enough.
+    """
+    number = rent.instances
+    if not capabilities.private_network:
+        raise UsageError(
+            f"instances of {rent.provider} share no private network: {number} cannot train one model there",
+            hint="`--instances N` is for sweeps, converting and precomputing there; for one model rent one "
+            "with more GPUs (--num-gpus)",
+        )
+    if capabilities.offers_repeat:
+        return [offers[0]] * number
+    for first in offers:
+        alike = [offer for offer in offers if _kind(offer) == _kind(first)]
+        if len(alike) >= number:
+            return alike[:number]
+    raise NoOfferError(
+        f"{rent.provider} has no {number} offers of one kind", hint="ask for fewer --instances"
+    )
+
+
+def _kind(offer: Offer) -> tuple[str, int, str]:
+    return offer.gpu, offer.num_gpus, offer.region
 
 
 def _is_offer(wanted: str, offer: Offer) -> bool:

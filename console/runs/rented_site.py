@@ -108,6 +108,7 @@ class RentedSite:
             onstart=self.start_script(parsed),
             volume_gb=rent.volume_gb,
             keep_volume=rent.keep_volume,
+            private_network=rent.instances > 1,
         )
 
     def start_script(self, label: Label) -> str:
@@ -267,6 +268,7 @@ class RentedSite:
         self, label: str, instance: str, purpose: Purpose, started: float, grace_s: float,
         *, run_directory: str | None = None, python: str = "",
     ) -> BoxFile:  # fmt: skip
+        publishes = run_directory is not None and not purpose.follows
         url = self.provider.capabilities.box_api
         destruction = Destruction("halt")
         if url:
@@ -279,14 +281,14 @@ class RentedSite:
             grace_s=grace_s,
             destroy=destruction,
             run_dir=run_directory,
-            lease_s=None if purpose.keep else LEASE_S,
+            lease_s=None if purpose.keep or purpose.follows else LEASE_S,
             cap_usd=purpose.cap_usd or None,
             usd_per_hour=purpose.usd_per_hour,
             started=started,
             hold_on_failure_s=purpose.hold_on_failure_s,
             max_failures=None if purpose.keep else MAX_FAILURES,
-            sync_argv=[python, "-m", "remote", "publish", "{run_dir}"] if run_directory else [],
-            sync_environment_file=_KEYS_FILE if run_directory else None,
+            sync_argv=[python, "-m", "remote", "publish", "{run_dir}"] if publishes else [],
+            sync_environment_file=_KEYS_FILE if publishes else None,
         )
 
     def environment(self) -> Mapping[str, str]:

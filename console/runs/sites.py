@@ -31,6 +31,8 @@ class Purpose:
     usd_per_hour: float
     keep: bool
     hold_on_failure_s: float
+    follows: bool = False
+    """Another box has the run directory that counts: this one publishes nothing, and has no lease."""
 
 
 class Site(Protocol):

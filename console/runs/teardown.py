@@ -5,7 +5,7 @@ It works when the box can no longer be reached: the sync is skipped with a word 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from console.api import TeardownStep
@@ -28,6 +28,8 @@ STOP_PATIENCE_S = 45.0
 """A run that is told to stop may take so long to write its checkpoint and publish."""
 FETCH_PATIENCE_S = 900.0
 """Fetching what a box still has may take so long; it costs money meanwhile."""
+_LOG_BYTES = 64 * 1024 * 1024
+"""Of the log of a box that has nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,22 @@ class Teardown:
             yield TeardownStep("sync", "somebody is at work on it: asked to end, and waiting")
         with lock:
             entry = self.ledger.entry(entry.label)
+            beside = self._beside(entry)
             if entry.living:
                 yield from self.save(entry)
             for text in destroy(self.ledger, self.provider, entry, cause=cause):
                 yield TeardownStep("destroy" if text.startswith("destroy") else "verify", text)
-        yield TeardownStep("destroyed", f"{entry.provider_id or entry.label} is gone", done=True)
+        yield TeardownStep("destroyed", f"{entry.provider_id or entry.label} is gone", done=not beside)
+        for number, other in enumerate(beside, start=1):
+            for step in self.steps(other, cause):
+                yield replace(step, done=step.done and number == len(beside))
+
+    def _beside(self, entry: Entry) -> list[Entry]:
+        """The boxes that work for the first one of an attempt, and have no purpose without it."""
+        if entry.run is None or entry.box:
+            return []
+        others = (other for other in self.ledger.of_run(entry.run) if other.attempt == entry.attempt)
+        return [other for other in others if other.box and other.living]
 
     def save(self, entry: Entry) -> Iterator[TeardownStep]:
         """Stop the run of an instance, fetch what it has and publish that, as far as it goes."""
@@ -73,6 +86,10 @@ class Teardown:
                 return
             transport = self.provider.transport(entry.provider_id)
             remote = remote_directory(entry.run, entry.attempt)
+            if entry.box:  # the first box has the run directory; here is a log
+                log = transport.read(f"{remote}/run.log", 0, _LOG_BYTES)
+                (local.root / f"box-{entry.box}.log").write_bytes(log)
+                return
             yield from _stop_run(transport, remote)
             mirror = Mirror(transport, remote, local)
             until = time.monotonic() + FETCH_PATIENCE_S

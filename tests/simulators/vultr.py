@@ -126,6 +126,8 @@ class Machine:
     leaves: float | None = None
     """It was told to go, and is gone at this time."""
     ended: float | None = None
+    private: str = ""
+    """Its address in the VPC of its region."""
 
     @property
     def config(self) -> Object:
@@ -268,6 +270,9 @@ class World:
                 usd_per_hour=hourly or plan["monthly_cost"] / _HOURS_PER_MONTH,
                 created=self.clock(),
                 stuck=self.stuck_pending,
+                private=f"127.1.{len(self.machines) // 200}.{2 + len(self.machines) % 200}"
+                if body.get("enable_vpc")
+                else "",
             )
             self.machines[made.id] = made
             return made
@@ -746,7 +751,7 @@ def _machine_row(machine: Machine) -> Object:
         "date_created": _date(machine.created), "status": machine.status, "allowed_bandwidth": 10,
         "netmask_v4": "", "gateway_v4": "0.0.0.0", "power_status": machine.power,
         "server_status": machine.server, "v6_network": "", "v6_main_ip": "", "v6_network_size": 0,
-        "label": machine.label, "internal_ip": "", "kvm": "https://my.vultr.com/subs/novnc/?data=secret",
+        "label": machine.label, "internal_ip": machine.private, "kvm": "https://my.vultr.com/subs/novnc/?data=secret",
         "hostname": "vultr.guest", "tag": "", "tags": machine.tags, "os_id": machine.system, "app_id": 0,
         "image_id": "", "firewall_group_id": "", "features": [], "user_scheme": "root",
         "pending_charges": 0, "vpc_only": False,

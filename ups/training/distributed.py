@@ -9,10 +9,13 @@ process that leaves without a word was killed: `LostProcessError`.
 import contextlib
 import json
 import re
+import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -24,11 +27,14 @@ from torch.distributed.rendezvous import rendezvous
 from ups.errors import TrainingError, UpsError, UsageError
 from ups.models.draws import Rows
 from ups.ranks import LostProcessError, Ranks
+from ups.training.carrying import carry
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others; the main one validates and uploads meanwhile."""
 _LONGEST_TRAINING = timedelta(days=365)
 _FAILURE = "failure"
+_START = "starts"
+_LOOK_S = 0.05
 _LOST_CONNECTION = "Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|gloo|NCCL"
 
 Value = TypeVar("Value")
@@ -82,9 +88,10 @@ class Group:
 class _Gang(Group):
     """Several processes, over `torch.distributed`."""
 
-    def __init__(self, ranks: Ranks, store: Store) -> None:
+    def __init__(self, ranks: Ranks, store: Store, carried: Path | None) -> None:
         super().__init__(ranks)
         self._store = store
+        self._carried = carried
 
     def share_of(self, samples: int) -> Share:
         rank, processes = self.ranks.rank, self.ranks.world_size
@@ -119,6 +126,8 @@ class _Gang(Group):
     def main_first(self, make: Callable[[], Value], find: Callable[[], Value]) -> Value:
         made: list[Value] = []
         self.from_main(lambda: made.append(make()))
+        if self._carried is not None and self.ranks.machines > 1:
+            carry(self._carried, self.ranks)
         if not self.is_main:
             made.append(find())
         self.any(False)  # nobody changes what is made before all have found it
@@ -194,12 +203,13 @@ class _Alarm:
 
 
 @contextlib.contextmanager
-def joined(ranks: Ranks, device: str) -> Iterator[Group]:
+def joined(ranks: Ranks, device: str, carried: Path | None = None) -> Iterator[Group]:
     """The processes of a training, joined until it ends; an error ends it in all of them.
 
     Args:
         ranks: which process this one is.
         device: what it computes on.
+        carried: the checkpoints, which `main_first` brings to machines that share no files with the main one.
 
     Raises:
         UsageError: there are more processes than GPUs.
@@ -212,7 +222,7 @@ def joined(ranks: Ranks, device: str) -> Iterator[Group]:
     if device.startswith("cuda"):
         _take_gpu(ranks, device)
     store = PrefixStore("training", launcher_store(ranks))
-    gang, alarm = _Gang(ranks, store), _Alarm(ranks, store)
+    gang, alarm = _Gang(ranks, store, carried), _Alarm(ranks, store)
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo",
@@ -248,8 +258,61 @@ def launcher_store(ranks: Ranks) -> Store:
 
     The launcher keeps it when it starts the processes anew: what the dead ones have left there is not seen.
     """
-    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-    return PrefixStore(f"start/{ranks.restarts}", store)
+    return PrefixStore(f"start/{ranks.start or ranks.restarts}", _connection())
+
+
+def agreed(ranks: Ranks) -> Ranks:
+    """The same process, with a name of this start that all processes know which were started with it.
+
+    On one machine torchrun's count of restarts is one. The launchers of several machines count for
+    themselves: one whose processes live, and are started anew because those of another have died, does
+    not count that. So the main process makes a name up, which holds once all others have answered to it;
+    what an earlier start has left in the store has their earlier answers, and is passed over.
+
+    Raises:
+        TrainingError: the others do not answer.
+    """
+    if ranks.machines == 1:
+        return ranks
+    store, token = _connection(), secrets.token_hex(8)
+    until = time.monotonic() + PATIENCE.total_seconds()
+    name = _name_start(store, ranks, until) if ranks.is_main else _answer(store, ranks, token, until)
+    return replace(ranks, start=name)
+
+
+def _name_start(store: Store, ranks: Ranks, until: float) -> str:
+    name = secrets.token_hex(8)
+    store.set(_START, name)
+    answers = [f"{_START}/{name}/{rank}" for rank in range(1, ranks.world_size)]
+    while not store.check(answers):
+        _rest(until)
+    store.set(f"{_START}/{name}", json.dumps([store.get(key).decode() for key in answers]))
+    return name
+
+
+def _answer(store: Store, ranks: Ranks, token: str, until: float) -> str:
+    while True:
+        if store.check([_START]):
+            name = store.get(_START).decode()
+            settled = f"{_START}/{name}"
+            if not store.check([settled]):
+                store.set(f"{settled}/{ranks.rank}", token)
+            elif token in json.loads(store.get(settled)):
+                return name
+        _rest(until)
+
+
+def _rest(until: float) -> None:
+    if time.monotonic() > until:
+        raise TrainingError(
+            "not all processes of the training have started", hint="run.log of each machine says why"
+        )
+    time.sleep(_LOOK_S)
+
+
+def _connection() -> Store:
+    store: Store = next(rendezvous("env://", timeout=PATIENCE))[0]
+    return store
 
 
 def _message(error: Exception) -> str:

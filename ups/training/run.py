@@ -47,7 +47,7 @@ def train(job: TrainingJob, sink: EventSink) -> TrainingResult:
             process has failed.
         LostProcessError: another process was killed.
     """
-    with joined(job.ranks, job.device) as group:
+    with joined(job.ranks, job.device, job.run_dir.checkpoints) as group:
         return _train(job, sink if group.is_main else SILENCE, group)
 
 
@@ -143,7 +143,7 @@ def _totals(ledger: ledgers.Ledger, unfinished: Progress | None = None) -> Total
 
 def _set_up_torch(job: TrainingJob) -> None:
     if job.spec.threads is not None:
-        torch.set_num_threads(job.spec.threads)
+        torch.set_num_threads(max(1, job.spec.threads // job.ranks.local_world_size))
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = job.spec.config.benchmark
     if job.spec.config.deterministic:

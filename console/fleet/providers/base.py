@@ -20,6 +20,9 @@ class Capabilities:
     """Its instances are other machines, opened by SSH and paid by the hour."""
     spot: bool = False
     private_network: bool = False
+    """Its instances reach one another directly, so that several may train one model."""
+    offers_repeat: bool = False
+    """One offer may be rented several times."""
     volumes: bool = False
     """Block volumes are made beside its instances, and outlive them where nobody deletes them."""
     box_api: str = ""

@@ -31,7 +31,7 @@ class LocalProvider:
     """Instances below `root`, one directory each, named by label."""
 
     name = "local"
-    capabilities = Capabilities(immediate_list=True)
+    capabilities = Capabilities(immediate_list=True, private_network=True, offers_repeat=True)
 
     def __init__(self, root: Path, *, python: str = sys.executable) -> None:
         self._root = root
@@ -133,6 +133,7 @@ class LocalProvider:
             usd_per_hour=0.0,
             what=f"{os.cpu_count()} cores",
             created=leader.start_time if leader is not None else box.stat().st_mtime,
+            private_address=_loopback(box.name),
         )
 
     def destroy(self, instance: str) -> None:
@@ -166,6 +167,13 @@ class LocalProvider:
 
     def delete_volume(self, volume: str) -> None:
         raise NotFoundError(f"there is no volume {volume}: this machine has none")
+
+
+def _loopback(label: str) -> str:
+    """A loopback address of the box's own."""
+    parsed = Label.parse(label)
+    digits = parsed.unique[-6:] if parsed else "000001"
+    return "127." + ".".join(str(1 + int(digits[at : at + 2], 16) % 254) for at in (0, 2, 4))
 
 
 def _id_of(label: str) -> str:

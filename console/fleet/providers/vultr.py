@@ -92,7 +92,7 @@ class VultrProvider:
     """
 
     name = "vultr"
-    capabilities = Capabilities(rented=True, private_network=True, volumes=True)
+    capabilities = Capabilities(rented=True, private_network=True, offers_repeat=True, volumes=True)
 
     def __init__(
         self,
@@ -420,6 +420,7 @@ class VultrProvider:
             created=created,
             status=status if plan else f"{status}; the price of its plan {row.plan} is not listed",
             ssh=_address(row),
+            private_address=row.internal_ip,
         )
 
     def _plan(self, plan: str) -> Plan | None:
@@ -537,6 +538,7 @@ def _machine_body(spec: InstanceSpec) -> dict[str, object]:
         "enable_ipv6": False,
         "backups": "disabled",
         "activation_email": False,
+        **({"enable_vpc": True} if spec.private_network else {}),
     }
 
 

@@ -98,6 +98,7 @@ class InstanceRow(BaseModel):
     power_status: str = ""
     server_status: str = ""
     main_ip: str = ""
+    internal_ip: str = ""
     plan: str = ""
     region: str = ""
     os: str = ""

@@ -8,9 +8,11 @@ from console.errors import OverBudgetError
 from console.fleet.ledger import Ledger
 from console.fleet.model import Offer, OfferQuery
 from console.fleet.offers import NoOfferError, rank
+from console.fleet.providers.base import Capabilities
 from console.home import Home
-from console.runs.preflight import before_paying, candidates, cap_usd, check_day_cap
+from console.runs.preflight import before_paying, candidates, cap_usd, check_day_cap, together
 from console.settings import Settings, read_settings
+from ups.errors import UsageError
 
 OFFER = Offer("a@ewr", "vultr", "A100", 1, 80.0, 2.0, 12, 120.0, 350.0, 1000.0, None, "US")
 RENT = RentOptions(provider="vultr", max_hours=3.0)
@@ -82,3 +84,17 @@ def test_whoever_pays_has_read_the_price_and_what_nobody_guards() -> None:
         "‼ nothing stops the bill",
         "$2.00/h, expected $1.00, at most $3.00; ends after 12 h whatever happens",
     ]
+
+
+def test_instances_that_train_one_model_need_a_network_and_are_of_one_kind() -> None:
+    pair = replace(RENT, instances=2)
+    with pytest.raises(UsageError, match="share no private network") as refused:
+        together([OFFER], pair, Capabilities(rented=True))
+    assert "sweeps, converting and precomputing" in refused.value.hint
+    plans = Capabilities(rented=True, private_network=True, offers_repeat=True)
+    assert together([OFFER], pair, plans) == [OFFER, OFFER]
+    hosts = Capabilities(rented=True, private_network=True)
+    others = [replace(OFFER, id=name, gpu="H100") for name in ("b", "c", "d")]
+    assert together([OFFER, *others], pair, hosts) == others[:2]
+    with pytest.raises(NoOfferError, match="no 2 offers of one kind"):
+        together([OFFER], pair, hosts)

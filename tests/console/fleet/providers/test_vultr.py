@@ -153,6 +153,14 @@ def test_a_machine_is_rented_with_its_label_key_and_script_and_no_secret(laptop:
     assert ACCOUNT_KEY not in repr([one.body for one in laptop.simulator.requests])
 
 
+def test_machines_that_work_together_are_put_on_the_private_network(laptop: Laptop) -> None:
+    alone, together = (laptop.provider.create(laptop.spec(private_network=asked)) for asked in (False, True))
+    assert [request.json.get("enable_vpc") for request in laptop.created()] == [None, True]
+    found = {row.id: row.private_address for row in laptop.provider.list()}
+    assert found[alone] == ""
+    assert found[together].startswith("127.1.")
+
+
 def test_an_operating_system_may_be_named_and_a_container_is_refused_before_anything_is_rented(
     laptop: Laptop,
 ) -> None:
