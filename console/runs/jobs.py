@@ -6,17 +6,16 @@ be done and what run.yaml says of it is the job's.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from console.api import Check, LaunchRequest, Level, PreprocessRequest, RentOptions, RunRequest
-from console.runs import configs, data, history, published, reporting
-from console.runs.registry import Registry
+from console.runs import configs, data, estimate, lives, published, reporting
 from console.settings import Settings
 from ups.errors import UpsError
-from ups.rundir import PRECOMPUTE_VARIABLE, RunSpec, code_version, config_sha256, no_training
+from ups.rundir import PRECOMPUTE_VARIABLE, RESET_VARIABLE, RunSpec, code_version, config_sha256, no_training
 
 if TYPE_CHECKING:
     from ups.config import TrainConfig
@@ -38,8 +37,12 @@ class Job(Protocol):
     @property
     def note(self) -> str: ...
 
-    def durations(self, registry: Registry) -> Sequence[float]:
-        """Seconds that the same took here before; empty where nothing is known."""
+    def settings(self) -> lives.Settings:
+        """What decides how long it takes.
+
+        Raises:
+            UpsError: a check has failed.
+        """
         ...
 
     def checks(self, settings: Settings) -> Iterator[Check]:
@@ -102,8 +105,18 @@ class TrainingJob:
             return self.request.precompute
         return os.environ.get(PRECOMPUTE_VARIABLE, "0") not in ("", "0")
 
-    def durations(self, registry: Registry) -> Sequence[float]:
-        return history.durations(registry, self.request.config.stem)
+    def settings(self) -> lives.Settings:
+        config, request = self._config, self.request
+        version = request.cache_version or f"upt_{config.latent.dim}d_{config.latent.tokens}tok"
+        cached = self._precomputes or request.cache_version is not None
+        return lives.Settings(
+            name=request.config.stem,
+            config_sha256=config_sha256(config),
+            cache=f"{version} {request.cache_dtype}" if cached else None,
+            epochs=lives.epochs_of(config.stages, config.stages.names),
+            anew=os.environ.get(RESET_VARIABLE, "0") not in ("", "0"),
+            minutes=estimate.planned_minutes(request.config.stem, configs.plans()),
+        )
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         from ups.store import open_store
@@ -169,9 +182,8 @@ class PreprocessingJob:
     def tasks(self) -> tuple[str, ...]:
         return self.job.tasks
 
-    def durations(self, registry: Registry) -> Sequence[float]:
-        """Files differ too much in size: nothing is foretold."""
-        return ()
+    def settings(self) -> lives.Settings:
+        return lives.Settings(PREPROCESS, config_sha256(self.job.model_dump(mode="json")))
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         return published.checks(self.job, self.rent, settings)

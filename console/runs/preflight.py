@@ -1,17 +1,18 @@
 """What is checked before paying: config, data, machine, account, price, caps."""
 
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from console.api import Check, Level, Preflight, RentOptions
+from console.api import Check, Estimate, Level, Preflight, RentOptions
 from console.fleet import money
 from console.fleet.guards import guard_checks
 from console.fleet.ledger import Ledger
 from console.fleet.model import Offer
 from console.fleet.offers import NoOfferError, Ranking
+from console.runs.estimate import Place, estimate
 from console.runs.jobs import Job, failed
+from console.runs.lives import lives
 from console.runs.registry import Registry
 from console.runs.sites import Site
 from console.settings import Settings
@@ -36,9 +37,9 @@ class Examiner:
         checks.extend(self._home())
         checks.extend(self.site.checks(job.rent))
         offer = self._offer(job.rent, checks)
-        history = job.durations(self.registry)
         price = offer.usd_per_hour if offer else 0.0
-        expected = statistics.median(history) if history else None
+        found = self._estimate(job, offer)
+        expected = found.seconds if found.seen else None
         expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
         if price == 0.0:
             expected_usd = 0.0
@@ -55,7 +56,23 @@ class Examiner:
             expected_usd=expected_usd,
             cap_usd=cap,
             deadline_hours=job.rent.max_hours,
+            estimate=found,
         )
+
+    def _estimate(self, job: Job, offer: Offer | None) -> Estimate:
+        """How long it takes on that machine; nothing is known of a job that cannot be read."""
+        able = self.site.provider.capabilities
+        place = Place(
+            self.site.provider.name,
+            offer.what if offer is not None else "",
+            rented=able.rented and offer is not None,
+            pace=able.pace,
+            smoke=able.rented and job.rent.smoke,
+        )
+        try:
+            return estimate(job.settings(), place, lives(self.registry, self.ledger))
+        except UpsError:
+            return Estimate()
 
     def _home(self) -> Iterator[Check]:
         try:
@@ -135,11 +152,22 @@ def before_paying(preflight: Preflight) -> Iterator[str]:
     for check in preflight.checks:
         if check.level in (Level.DANGER, Level.WARNING):
             yield f"{'‼' if check.level is Level.DANGER else '!'} {check.text}"
-    expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     yield (
-        f"${preflight.usd_per_hour:.2f}/h, expected {expected}, at most ${preflight.cap_usd:.2f}; "
-        f"ends after {preflight.deadline_hours:g} h whatever happens"
+        f"${preflight.usd_per_hour:.2f}/h, expected {expected_in_words(preflight)}, "
+        f"at most ${preflight.cap_usd:.2f}; ends after {preflight.deadline_hours:g} h whatever happens"
     )
+
+
+def expected_in_words(preflight: Preflight) -> str:
+    """The expected cost, with its range where there is one; a guess is called so."""
+    low, high = preflight.usd_range
+    between = f"${low:.2f} to ${high:.2f}"
+    if preflight.expected_usd is None:
+        return f"unknown: a guess is {between}" if preflight.estimate.parts else "unknown"
+    told = f"${preflight.expected_usd:.2f}"
+    if not preflight.usd_per_hour or not preflight.estimate.parts:
+        return told
+    return f"{told} ({between})" if preflight.estimate.measured else f"{told}, a guess: {between}"
 
 
 def cap_usd(rent: RentOptions, usd_per_hour: float, expected_usd: float | None) -> float:
