@@ -337,6 +337,11 @@ def curves(attempts: Sequence[Sequence[Event]]) -> dict[Point, Mapping[str, Any]
     return found
 
 
+def told_checkpoints(events: Sequence[Event]) -> set[tuple[str, int]]:
+    """Stage and epoch of every checkpoint that a console has heard of."""
+    return {(e.fields["stage"], e.fields["epoch"]) for e in events if e.type == "checkpoint"}
+
+
 def assert_events_whole(events: Sequence[Event]) -> None:
     """Numbered without gaps, begun once, ended well and only at the end."""
     assert [event.seq for event in events] == list(range(len(events)))

@@ -20,6 +20,7 @@ from tests.faults.chaos import (
     curves,
     draws,
     moments,
+    told_checkpoints,
 )
 from tests.remote.test_bucket_hydration import copied
 from tests.remote.test_configs import shortened
@@ -27,7 +28,6 @@ from tests.simulators.files import FileServer, md5
 from tests.ups.data import raws
 from ups import catalog
 from ups.config import TrainConfig, parse_train_config
-from ups.data.convert import make
 from ups.data.preprocessing import preprocess_job
 from ups.rundir import RunDirectory, RunSpec, config_sha256, no_training, render_spec
 from ups.store import ObjectStore, file_sha256, open_store
@@ -45,7 +45,8 @@ PREPROCESSINGS = [(100 + seed, 1) for seed in range(_PREPROCESSING)]
 NAME = "train_pdebench_2task_baseline"
 
 
-def _config() -> TrainConfig:
+def reduced_baseline() -> TrainConfig:
+    """The shipped config with all of its stages, small."""
     content = shortened(NAME).model_dump(mode="json")
     content["stages"]["operator"]["epochs"] = 3
     for name in ("diff_residual", "consistency_distill"):
@@ -62,6 +63,7 @@ class Scene:
         self._server = server
         self._source = source
         self.expected: Any = None
+        self.told: set[tuple[str, int]] = set()
         self.took: dict[tuple[str, str], float] = {}
 
     def box(self, name: str, spec_of: Callable[[str, ObjectStore], RunSpec]) -> tuple[ChaosBox, ObjectStore]:
@@ -80,19 +82,11 @@ class Scene:
         return ChaosBox(self._root / name, run, environment), store
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
-    store = DirectoryStore(tmp_path_factory.mktemp("chaos-data"))
-    for task in ("advection1d", "darcy2d"):
-        make(store, task, samples=10)
-    return store
-
-
 # --- training -----------------------------------------------------------------------------------------
 
 
 def _training(name: str, store: ObjectStore) -> RunSpec:
-    config = _config()
+    config = reduced_baseline()
     return RunSpec(
         run=name, name=NAME, created=0.0, config=config, tasks=config.data.task, stages=config.stages.names,
         seed=config.seed, threads=1, store=store.url, datasets=catalog.pins(store, config.data.task),
@@ -107,11 +101,9 @@ def _weights(run: RunDirectory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, b2_server: "B2Server", data: DirectoryStore
-) -> Scene:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, b2_server: "B2Server", two_tasks: Path) -> Scene:
     """What the run comes to where nobody kills it, and how long each part of it takes."""
-    scene = Scene(tmp_path_factory.mktemp("chaos"), b2_server, data)
+    scene = Scene(tmp_path_factory.mktemp("chaos"), b2_server, DirectoryStore(two_tasks))
     box, store = scene.box("undisturbed", _training)
     try:
         events = box.play()
@@ -121,6 +113,7 @@ def undisturbed(
     assert_events_whole(events)
     scene.took = moments(events)
     scene.expected = json.loads(box.run.report_path.read_text()), curves([events]), _weights(box.run)
+    scene.told = told_checkpoints(events)
     scratch = tmp_path_factory.mktemp("published")
     assert_published(box.run, store, "runs/undisturbed/attempt-1/", scratch)
     return scene
@@ -142,6 +135,7 @@ def test_a_killed_training_comes_to_the_same(
             assert values == pytest.approx(points[point], abs=1e-6), point
         assert_same(json.loads(box.run.report_path.read_text()), report)
         assert _weights(box.run) == weights
+        assert told_checkpoints(events) == undisturbed.told
         assert_published(box.run, store, f"runs/{name}/attempt-1/", tmp_path)
         assert box.start().wait(timeout=60) == 0
         assert box.events == events
