@@ -151,8 +151,7 @@ class ChaosBox:
         for kill in kills:
             self._until_in(kill.moment, process)
             time.sleep(kill.after_s)
-            self._strike(kill, process)
-            if process.poll() is None and kill.victim in ("watchdog", "child"):
+            if not self._strike(kill, process):
                 continue  # the run goes on, or has something to say about it
             process.wait(timeout=PATIENCE_S)
             process = self.start()
@@ -180,7 +179,8 @@ class ChaosBox:
                 return True
         return False
 
-    def _strike(self, kill: Kill, process: "subprocess.Popen[bytes]") -> None:
+    def _strike(self, kill: Kill, process: "subprocess.Popen[bytes]") -> bool:
+        """Kill; returns whether the run's own process was among them, or was dead already."""
         events = self.events
         at = events[-1] if events else None
         hit = [victim for victim in self._victims(kill.victim, process) if _ended(victim)]
@@ -189,6 +189,7 @@ class ChaosBox:
             self.until(lambda: not self.processes(), "the machine is off")
             self._power_on()
             self.until(self.watchdogs, "the dead-man starts the watchdog again")
+        return process.poll() is not None or any(victim.pid == process.pid for victim in hit)
 
     def _victims(self, name: str, process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
         try:
