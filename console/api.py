@@ -341,6 +341,44 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class EstimatePart:
+    """One thing that takes time: the start, a phase, the teardown."""
+
+    name: str
+    seconds: float
+    low_seconds: float
+    high_seconds: float
+    basis: str
+    """What it rests on; a guess says that it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long an instance is going to be paid for."""
+
+    parts: tuple[EstimatePart, ...] = ()
+    """In their order."""
+    measured: bool = False
+    """Runs of the very same, on such a machine, were seen from here; else it is a guess."""
+    seen: bool = False
+    """Runs of that config were seen at all."""
+    is_whole: bool = False
+    """It says something of the work itself, not only of what comes before and after."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def low_seconds(self) -> float:
+        return sum(part.low_seconds for part in self.parts)
+
+    @property
+    def high_seconds(self) -> float:
+        return sum(part.high_seconds for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """What is known before paying."""
 
@@ -353,6 +391,16 @@ class Preflight:
     deadline_hours: float
     given: tuple[Given, ...] = ()
     """Where the settings came from that are not the config's or defaults."""
+    estimate: Estimate = Estimate()
+    """What the expectation is made of, or a guess where there is none."""
+
+    @property
+    def usd_range(self) -> tuple[float, float]:
+        """Dollars at least and at most; of a config that was never seen, what the deadline allows."""
+        longest = self.deadline_hours * 3600
+        high = min(self.estimate.high_seconds, longest) if self.estimate.is_whole else longest
+        low = min(self.estimate.low_seconds, high)
+        return low / 3600 * self.usd_per_hour, high / 3600 * self.usd_per_hour
 
     @property
     def ok(self) -> bool:

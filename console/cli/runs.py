@@ -386,17 +386,24 @@ def _interrupted(session: Session, run: str, instance: str) -> None:
 
 
 def answer_preflight(session: Session, preflight: Preflight, steps: Sequence[DryStep]) -> None:
+    from console.runs.preflight import expected_in_words
+
     lines = [check_line(check) for check in preflight.checks]
     lines += [f"  {setting}" for setting in preflight.given]
     lines.append("  all else  from the config, or by default")
-    expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
+    lines += [
+        f"  {part.name:<11} {duration(part.seconds):>8}  ({duration(part.low_seconds)} to "
+        f"{duration(part.high_seconds)}; {part.basis})"
+        for part in preflight.estimate.parts
+    ]
     lines.append(
-        f"expected {duration(preflight.expected_seconds)}, {expected}; cap ${preflight.cap_usd:.2f}; "
-        f"deadline {preflight.deadline_hours:g} h"
+        f"expected {duration(preflight.expected_seconds)}, {expected_in_words(preflight)}; "
+        f"cap ${preflight.cap_usd:.2f}; deadline {preflight.deadline_hours:g} h"
     )
     lines += [f"\n--- {step.title}\n{step.text.rstrip()}" for step in steps]
     sent = [asdict(step) for step in steps]
-    session.answer({**asdict(preflight), "ok": preflight.ok, "steps": sent}, "\n".join(lines))
+    told = {**asdict(preflight), "usd_range": preflight.usd_range, "ok": preflight.ok, "steps": sent}
+    session.answer(told, "\n".join(lines))
     if not preflight.ok:
         from console.runs.runtime import error_of
 

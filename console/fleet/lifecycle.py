@@ -86,7 +86,7 @@ def renting(
         ledger.intend(
             label,
             provider=provider.name,
-            what=f"{offer.gpu} ×{offer.num_gpus}" if offer.num_gpus else f"{offer.cpu_cores} cores",
+            what=offer.what,
             usd_per_hour=offer.usd_per_hour,
             cap_usd=terms.cap_usd,
             keep=terms.keep,

@@ -136,6 +136,11 @@ class Offer:
     usd_per_gb: float = 0.0
     """Of traffic to the box, beyond the hourly price."""
 
+    @property
+    def what(self) -> str:
+        """The machine in a word, as the ledger has it."""
+        return f"{self.gpu} ×{self.num_gpus}" if self.num_gpus else f"{self.cpu_cores} cores"
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:

@@ -22,6 +22,11 @@ def shipped() -> list[Path]:
     return sorted(found, key=lambda path: path.stem != DEFAULT)
 
 
+def plans() -> list[Path]:
+    """The plans of this distribution."""
+    return sorted(Path(str(resources.files("configs"))).glob("plans/*.yaml"))
+
+
 def of_user(folder: Path) -> list[Path]:
     """The training configs of a folder of the user's."""
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("eval_"))

@@ -6,14 +6,13 @@ be done and what run.yaml says of it is the job's.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from console.api import Check, Given, LaunchRequest, Level, PreprocessRequest, RentOptions, RunRequest
-from console.runs import box_variables, configs, data, history, published, reporting
-from console.runs.registry import Registry
+from console.runs import box_variables, configs, data, estimate, lives, published, reporting
 from console.settings import Settings
 from ups.dataset_keys import DatasetKeys
 from ups.errors import UpsError
@@ -43,8 +42,12 @@ class Job(Protocol):
         """Where what was asked for came from."""
         ...
 
-    def durations(self, registry: Registry) -> Sequence[float]:
-        """Seconds that the same took here before; empty where nothing is known."""
+    def likeness(self, settings: Settings) -> lives.Settings:
+        """What decides how long it takes.
+
+        Raises:
+            UpsError: a check has failed.
+        """
         ...
 
     def checks(self, settings: Settings) -> Iterator[Check]:
@@ -130,8 +133,18 @@ class TrainingJob:
         """split → how it is judged; raises ConfigError."""
         return configs.evaluations(self.request.eval_config, self.request.eval_test_config)
 
-    def durations(self, registry: Registry) -> Sequence[float]:
-        return history.durations(registry, self.request.config.stem)
+    def likeness(self, settings: Settings) -> lives.Settings:
+        config, request = self._config, self.request
+        version = request.cache_version or f"upt_{config.latent.dim}d_{config.latent.tokens}tok"
+        cached = self._precomputes(settings) or request.cache_version is not None
+        return lives.Settings(
+            name=request.config.stem,
+            config_sha256=config_sha256(config),
+            cache=f"{version} {request.cache_dtype}" if cached else None,
+            epochs=lives.epochs_of(config.stages, config.stages.names),
+            anew=RESET_VARIABLE in self._variables(settings),
+            minutes=estimate.planned_minutes(request.config.stem, configs.plans()),
+        )
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         from ups.store import open_store
@@ -215,9 +228,8 @@ class PreprocessingJob:
     def given(self, settings: Settings) -> tuple[Given, ...]:
         return self.request.given
 
-    def durations(self, registry: Registry) -> Sequence[float]:
-        """Files differ too much in size: nothing is foretold."""
-        return ()
+    def likeness(self, settings: Settings) -> lives.Settings:
+        return lives.Settings(PREPROCESS, config_sha256(self.job.model_dump(mode="json")))
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         return published.checks(self.job, self.rent, settings)

@@ -1,18 +1,19 @@
 """What is checked before paying: config, data, machine, account, price, caps."""
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from console.api import Check, Level, Preflight, RentOptions
+from console.api import Check, Estimate, Level, Preflight, RentOptions
 from console.fleet import money
 from console.fleet.guards import guard_checks
 from console.fleet.ledger import Ledger
 from console.fleet.model import Offer
 from console.fleet.offers import NoOfferError, Ranking
 from console.fleet.providers.base import Capabilities
+from console.runs.estimate import Place, estimate
 from console.runs.jobs import Job, failed
+from console.runs.lives import lives
 from console.runs.registry import Registry
 from console.runs.sites import Site
 from console.settings import Settings
@@ -26,7 +27,8 @@ CAP_FACTOR = 3.0
 class Machine:
     """What would be rented for a job."""
 
-    usd_per_hour: float
+    offer: Offer | None
+    """None where nothing new would be rented."""
     checks: tuple[Check, ...]
 
 
@@ -47,14 +49,14 @@ class Examiner:
         """What would be rented, and what there is to say of this home and that machine."""
         checks = [*self._store(), *self._home(), *self.site.checks(rent)]
         offer = self._offer(rent, checks)
-        return Machine(offer.usd_per_hour if offer else 0.0, tuple(checks))
+        return Machine(offer, tuple(checks))
 
     def preflight_on(self, job: Job, machine: "Machine") -> Preflight:
         """The same where the machine is known: several jobs ask the provider once."""
         checks = [*job.checks(self.settings), *machine.checks]
-        history = job.durations(self.registry)
-        price = machine.usd_per_hour * job.rent.instances
-        expected = statistics.median(history) if history else None
+        price = machine.offer.usd_per_hour * job.rent.instances if machine.offer else 0.0
+        found = self._estimate(job, machine.offer)
+        expected = found.seconds if found.seen else None
         expected_usd = expected / money.SECONDS_PER_HOUR * price if expected is not None else None
         if price == 0.0:
             expected_usd = 0.0
@@ -72,6 +74,7 @@ class Examiner:
             cap_usd=cap,
             deadline_hours=job.rent.max_hours,
             given=job.given(self.settings),
+            estimate=found,
         )
 
     def _store(self) -> Iterator[Check]:
@@ -85,6 +88,21 @@ class Examiner:
         )
         yield Check(Level.OK, f"store {settings.store_url} ({why})")
         yield from (Check(Level.WARNING, warning) for warning in settings.warnings)
+
+    def _estimate(self, job: Job, offer: Offer | None) -> Estimate:
+        """How long it takes on that machine; nothing is known of a job that cannot be read."""
+        able = self.site.provider.capabilities
+        place = Place(
+            self.site.provider.name,
+            offer.what if offer is not None else "",
+            rented=able.rented and offer is not None,
+            pace=able.pace,
+            smoke=able.rented and job.rent.smoke,
+        )
+        try:
+            return estimate(job.likeness(self.settings), place, lives(self.registry, self.ledger))
+        except UpsError:
+            return Estimate()
 
     def _home(self) -> Iterator[Check]:
         try:
@@ -204,11 +222,22 @@ def before_paying(preflight: Preflight) -> Iterator[str]:
     for check in preflight.checks:
         if check.level in (Level.DANGER, Level.WARNING):
             yield f"{'‼' if check.level is Level.DANGER else '!'} {check.text}"
-    expected = "unknown" if preflight.expected_usd is None else f"${preflight.expected_usd:.2f}"
     yield (
-        f"${preflight.usd_per_hour:.2f}/h, expected {expected}, at most ${preflight.cap_usd:.2f}; "
-        f"ends after {preflight.deadline_hours:g} h whatever happens"
+        f"${preflight.usd_per_hour:.2f}/h, expected {expected_in_words(preflight)}, "
+        f"at most ${preflight.cap_usd:.2f}; ends after {preflight.deadline_hours:g} h whatever happens"
     )
+
+
+def expected_in_words(preflight: Preflight) -> str:
+    """The expected cost, with its range where there is one; a guess is called so."""
+    low, high = preflight.usd_range
+    between = f"${low:.2f} to ${high:.2f}"
+    if preflight.expected_usd is None:
+        return f"unknown: a guess is {between}" if preflight.estimate.parts else "unknown"
+    told = f"${preflight.expected_usd:.2f}"
+    if not preflight.usd_per_hour or not preflight.estimate.parts:
+        return told
+    return f"{told} ({between})" if preflight.estimate.measured else f"{told}, a guess: {between}"
 
 
 def cap_usd(rent: RentOptions, usd_per_hour: float, expected_usd: float | None) -> float:

@@ -39,7 +39,7 @@ def uses(registry: Registry) -> list[RunUse]:
     """What every training used, the newest run first; without damaged run directories."""
     found = []
     for handle in registry.all():
-        spec = _read(handle.attempts()[0].spec_path)
+        spec = read_plain(handle.attempts()[0].spec_path)
         if spec is not None and not spec.get("preprocess"):
             found.append(_use(handle.run, spec))
     return found
@@ -54,7 +54,8 @@ def spec_texts(registry: Registry) -> Iterator[str]:
             continue
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
+def read_plain(path: Path) -> Mapping[str, Any] | None:
+    """A `run.yaml` as it is, None where it is damaged."""
     import yaml  # here: the first frame does not wait for it
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -75,12 +76,13 @@ def _use(run: str, spec: Mapping[str, Any]) -> RunUse:
             for task, splits in (pins if isinstance(pins, dict) else {}).items()
             if isinstance(splits, dict)
         },
-        cache_version=_cache_version(spec),
+        cache_version=cache_version(spec),
         store=str(spec.get("store") or ""),
     )
 
 
-def _cache_version(spec: Mapping[str, Any]) -> str:
+def cache_version(spec: Mapping[str, Any]) -> str:
+    """Version of the latent cache that a run trains from; empty where it uses none."""
     if spec.get("cache_version"):
         return str(spec["cache_version"])
     latent = (spec.get("config") or {}).get("latent") or {}

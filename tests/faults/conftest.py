@@ -21,6 +21,18 @@ def one_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "store"
 
 
+@pytest.fixture(scope="session")
+def two_tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the two tasks of the baseline."""
+    from ups.data.convert import make
+    from ups.stores.directory import DirectoryStore
+
+    store = DirectoryStore(tmp_path_factory.mktemp("two-tasks"))
+    for task in ("advection1d", "darcy2d"):
+        make(store, task, samples=10)
+    return store.root
+
+
 @pytest.fixture
 def laptop(tmp_path: Path, one_task: Path) -> Iterator[Rented]:
     with renting(tmp_path, one_task) as laptop:

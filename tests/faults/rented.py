@@ -54,8 +54,7 @@ class Rented(Laptop):
 
         bucket = open_store(f"s3://{self.environment['B2_BUCKET']}", self.environment)
         origin = open_store(f"dir:{source}")
-        found = [info for info in origin.list("pdebench/") if "advection1d" in info.key]
-        for info in sorted(found, key=lambda info: info.key.endswith("manifest.json")):
+        for info in sorted(origin.list("pdebench/"), key=lambda info: info.key.endswith("manifest.json")):
             path = origin.local_path(info.key)
             assert path is not None
             bucket.upload(path, info.key)

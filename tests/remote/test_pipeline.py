@@ -318,6 +318,22 @@ class TestStopping:
 
 
 class TestRealLearning:
+    def test_a_checkpoint_whose_event_was_never_written_is_told_by_the_next_process(
+        self, make_run: MakeRun
+    ) -> None:
+        run = make_run()
+        assert start("-m", "remote", "run", str(run.root), log=run.log_path).wait(timeout=60) == 0
+        lines = run.events_path.read_text().splitlines(keepends=True)
+        told = [number for number, line in enumerate(lines) if '"type":"checkpoint"' in line]
+        run.events_path.write_text("".join(lines[: told[-1]]))  # killed right before it
+        (run.root / "trained.json").unlink()
+        run.report_path.unlink()
+        assert start("-m", "remote", "run", str(run.root), log=run.log_path).wait(timeout=60) == 0
+        again = [event.fields for event in events_of(run) if event.type == "checkpoint"]
+        before = json.loads(lines[told[-1]])
+        assert [fields["epoch"] for fields in again] == [1, 2]
+        assert {name: before[name] for name in again[-1]} == again[-1]
+
     def test_stopped_killed_and_resumed_it_succeeds(self, make_run: MakeRun, store: DirectoryStore) -> None:
         config = TrainConfig.model_validate({**CONFIG, "stages": {"operator": {"epochs": 14}}})
         run = make_run(config=config)

@@ -184,7 +184,14 @@ def prune(parent: Path) -> None:
     for path in parent.iterdir():
         ours = path.name.startswith(_PARTIAL) or (path / _STATE).is_file()
         if ours and path not in kept:
-            shutil.rmtree(path)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; one that a killed process was removing bears the name of something unfinished."""
+    if not path.name.startswith(_PARTIAL):
+        path = path.rename(path.with_name(f"{_PARTIAL}{path.name}-removed"))
+    shutil.rmtree(path)
 
 
 def _listed(parent: Path) -> list[Checkpoint]:

@@ -13,6 +13,7 @@ from ups.data.sampling import PairSampler
 from ups.errors import TrainingError
 from ups.events import EventReader, EventType
 from ups.models import checkpoint as checkpoints
+from ups.models.checkpoint import Checkpoint
 from ups.models.operator import LatentOperator
 from ups.training import ledger as ledgers
 from ups.training import state as states
@@ -234,6 +235,7 @@ def _resumed(stages: Stages, sink: EventSink) -> Begun | None:
         EventType.RESUMED, stage=found.stage, epoch=progress.epoch, step=progress.step,
         checkpoint=str(found.path.relative_to(job.run_dir.root)),
     )  # fmt: skip
+    _tell_late(job, found, sink)
     if state.threads != torch.get_num_threads():
         sink.write(
             EventType.WARNING, code="threads",
@@ -241,3 +243,22 @@ def _resumed(stages: Stages, sink: EventSink) -> Begun | None:
             hint="its figures will differ in the last digits from those of an uninterrupted run",
         )  # fmt: skip
     return trainee, state
+
+
+def _tell_late(job: TrainingJob, found: Checkpoint, sink: EventSink) -> None:
+    """Tell of a checkpoint that its process was killed over: the console fetches by event."""
+    if sink is SILENCE or found.state.get("score") is None:
+        return
+    reached = {EventType.METRIC: False, EventType.CHECKPOINT: False}
+    for event in EventReader(job.run_dir.events_path).read():
+        if (event.fields.get("stage"), event.fields.get("epoch")) == (found.stage, found.epoch):
+            for kind in reached:
+                reached[kind] = reached[kind] or event.type == kind
+    if not reached[EventType.METRIC] or reached[EventType.CHECKPOINT]:
+        return  # of another attempt, or told already
+    best = checkpoints.best(job.run_dir.checkpoints)
+    sink.write(
+        EventType.CHECKPOINT, stage=found.stage, epoch=found.epoch,
+        path=str(found.path.relative_to(job.run_dir.root)), sha256=found.sha256, bytes=found.num_bytes,
+        best=best is not None and best.path == found.path, files=found.state["files"],
+    )  # fmt: skip

@@ -90,6 +90,12 @@ def check_rows(checks: tuple[Check, ...], width: int, room: int, *, hints: bool 
     return rows
 
 
+def _guessed(preflight: Preflight) -> str:
+    """The range of a guess, where one can be made."""
+    low, high = preflight.usd_range
+    return f", {usd(low)} to {usd(high)}" if preflight.estimate.parts and preflight.usd_per_hour else ""
+
+
 def _money_row(preflight: Preflight) -> Row:
     """What it will cost, on what ground that is said, and what it can cost at most."""
     seconds, price = preflight.expected_seconds, preflight.usd_per_hour
@@ -97,13 +103,15 @@ def _money_row(preflight: Preflight) -> Row:
     if not price:
         row += [("$0.00", "text bold"), (" here", "muted")]
     elif preflight.expected_usd is None:
-        row += [("unknown", "text bold"), (f" at {usd(price)}/h", "muted")]
+        row += [("unknown", "text bold"), (f" at {usd(price)}/h{_guessed(preflight)}", "muted")]
     else:
         row += [(usd(preflight.expected_usd), "text bold"), (f" at {usd(price)}/h", "muted")]
     if price:
         row += [("   at most ", "muted"), (usd(preflight.cap_usd), "text bold")]
     if seconds is None:
         row.append(("   this config never ran from here", "muted"))
+    elif preflight.estimate.parts and not preflight.estimate.measured:
+        row.append((f"   ≈ {duration(seconds)}, a guess{_guessed(preflight)}", "muted"))
     else:
         row.append((f"   ≈ {duration(seconds)} as earlier runs took", "muted"))
     return [*row, (f"   ends after {preflight.deadline_hours:g} h whatever happens", "muted")]

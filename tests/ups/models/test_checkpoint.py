@@ -92,6 +92,24 @@ def test_death_at_any_sync_or_rename_leaves_the_checkpoint_before(
     assert [path.name for path in tmp_path.iterdir()] == ["operator-0002"]
 
 
+def test_a_checkpoint_that_was_being_removed_by_a_killed_process_is_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch, score in ((1, 0.9), (2, 0.5)):
+        write(tmp_path, epoch, score)
+
+    def killed(path: Path, **_: object) -> None:
+        (path / "state.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.prune(tmp_path)
+    checkpoints.prune(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["operator-0002"]
+
+
 @pytest.mark.parametrize(
     ("scores", "winner"),
     [
