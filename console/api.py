@@ -228,6 +228,8 @@ class RentOptions:
     """The volume outlives the instance, and goes on costing."""
     instances: int = 1
     """So many of one kind work on the run together."""
+    retries: int = 3
+    """So often the run goes on by itself, on another machine, where its own was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from console.runs.registry import RunHandle
 
 
-MOST_FORMED_ANEW = 3
-"""So often a run on several boxes goes on by itself, on new ones, after its first box was lost."""
-
 Say = Callable[[str], None]
 """Told of each step of a launch."""
 
@@ -157,18 +154,26 @@ class RunOperations(Context):
             for batch in self._follower(handle.run).follow(handle):
                 status = batch.status
                 yield batch
-            if not self._formed_anew(handle, status):
+            if not self._goes_on_elsewhere(handle, status):
                 return
 
-    def _formed_anew(self, handle: "RunHandle", status: RunStatus) -> bool:
-        """Let a run on several boxes go on from its last checkpoint where its first box was lost."""
+    def _goes_on_elsewhere(self, handle: "RunHandle", status: RunStatus) -> bool:
+        """Let a run go on from its last checkpoint where its machine, or its process there, was lost.
+
+        A process on this machine is not started again: whoever ended it is here.
+
+        Raises:
+            UpsError: nothing can be rented for it now, or its budget is spent.
+        """
         from console.runs.launch import rent_options
         from console.runs.registry import instance_of
 
         entry, attempts = instance_of(self.ledger, handle.run), len(handle.attempts())
         if status is not RunStatus.LOST or entry is None or entry.ending != f"run {RunStatus.LOST}":
             return False
-        if rent_options(handle, entry).instances == 1 or attempts > MOST_FORMED_ANEW:
+        options = rent_options(handle, entry)
+        here = not self._launcher(entry.provider).site.provider.capabilities.rented
+        if (here and options.instances == 1) or attempts > options.retries:
             return False
         with contextlib.suppress(UsageError):  # another follower was quicker
             self.resume(handle.run)

@@ -47,6 +47,8 @@ _RENT = (
     click.option("--instance", help="Run on this kept instance."),
     click.option("--instances", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
                  help="Rent so many of one kind, which work on it together."),
+    click.option("--retries", type=click.IntRange(min=0), default=3, show_default=True, metavar="N",
+                 help="Go on elsewhere so often, from the last checkpoint, when the machine is lost."),
     click.option("--keep/--auto-shutdown", " /--auto-stop", help="Keep the instance when the run has ended."),
     click.option("--keep-on-failure", type=seconds, default="0", metavar="15m",
                  help="Hold the box of a failed run so long, for a look."),
@@ -135,6 +137,7 @@ def read_rent(options: dict[str, Any]) -> RentOptions:
         volume_gb=volume,
         keep_volume=keep_volume,
         instances=instances,
+        retries=options.pop("retries"),
     )
 
 

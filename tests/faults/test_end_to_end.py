@@ -192,11 +192,8 @@ def test_a_run_that_is_outbid_goes_on_elsewhere_from_its_last_checkpoint(laptop:
     row = laptop.only()
     ended = time.time()
     laptop.vast.world.outbid(row.id)
-    _, said = child.communicate(timeout=60)
-    assert child.returncode == 7, said
-    laptop.until(lambda: not laptop.vast.alive(), "the guard ends what only costs", 30)
-    run = laptop.json("runs")[0]["run"]
-    laptop.run("resume", run)
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 0, said
     first, second = laptop.rows()
     assert first.label != second.label
     events = laptop.mirrored()[1]
