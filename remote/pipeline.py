@@ -8,7 +8,6 @@ started again in the same directory. However a run ends, short of SIGKILL, it sa
 
 import contextlib
 import json
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from remote.followers import RESTART_EXIT_CODE, Followers, follow
 from remote.hydrate import JUDGED, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256, current_checkpoints
+from remote.publishing import Publishing
 from remote.run_caches import RunCaches
 from remote.stopping import StopSwitch
 from remote.supply import Supply
@@ -37,8 +37,6 @@ from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
 
-PUBLISH_CHECKPOINT_SECONDS = 60.0
-"""Least time between two uploads of checkpoints while training goes on."""
 _TRAINED_FILE = "trained.json"
 
 Status = Literal["succeeded", "failed", "stopped"]
@@ -300,7 +298,8 @@ class Attempt:
                 ranks=self._ranks, outlines=supply.outlines, arrived=supply.arrived,
             )  # fmt: skip
             self._followers.call(supply.datasets, supply.outlines)
-            result = train(job, _TrainingSink(self._journal, self._publisher))
+            with Publishing(self._directory, self._on_published, self._journal.warn) as publishing:
+                result = train(job, _TrainingSink(self._journal, publishing))
             if result.status == "stopped":
                 raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")
             self._record_trained(result.checkpoint)
@@ -399,24 +398,14 @@ class Attempt:
 
 
 class _TrainingSink:
-    """Training's events go to the journal; new checkpoints go to the store now and then."""
+    """Training's events go to the journal; that there is a new checkpoint is told to who publishes it."""
 
-    def __init__(self, journal: Journal, publisher: Publisher) -> None:
+    def __init__(self, journal: Journal, publishing: Publishing) -> None:
         self._journal = journal
-        self._publisher = publisher
-        self._last_upload = time.monotonic()
+        self._publishing = publishing
 
     def write(self, kind: EventType, **fields: Any) -> Event:
         event = self._journal.write(kind, **fields)
         if kind is EventType.CHECKPOINT:
-            self._upload()
+            self._publishing.checkpoint()
         return event
-
-    def _upload(self) -> None:
-        if time.monotonic() - self._last_upload < PUBLISH_CHECKPOINT_SECONDS:
-            return
-        try:
-            self._publisher.publish_checkpoints()
-        except UpsError as error:  # the checkpoint is safe here; the end of the run tries again
-            self._journal.warn("publish", f"a checkpoint could not be published: {error.message}", error.hint)
-        self._last_upload = time.monotonic()

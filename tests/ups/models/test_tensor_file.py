@@ -11,8 +11,9 @@ from ups.models import tensor_file
 
 def test_the_library_reads_every_kind_of_tensor(tmp_path: Path) -> None:
     tensors = {
-        "a.matrix": torch.randn(3, 5), "counts": torch.arange(4), "random": torch.arange(7, dtype=torch.uint8),
-        "half": torch.randn(5).half(), "brain": torch.randn(3).bfloat16(), "flag": torch.tensor([True, False]),
+        "a.matrix": torch.randn(3, 5), "counts": torch.arange(4), "half": torch.randn(5).half(),
+        "random": torch.arange(7, dtype=torch.uint8), "brain": torch.randn(3).bfloat16(),
+        "flag": torch.tensor([True, False]),
         "scalar": torch.tensor(2.5), "empty": torch.empty(0, 4), "turned": torch.randn(4, 6).T,
         "double": torch.randn(2).double(),
     }  # fmt: skip
