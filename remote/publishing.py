@@ -25,8 +25,8 @@ from ups.store import open_store
 
 PUBLISH_S = 2.0
 """Least time between two looks for what is new."""
-TAIL_S = 60.0
-"""The same for the log and the events, of which all are sent each time."""
+_TAIL_SHARE = 1 / 20
+"""Of the time that log and events, of which all are sent each time, may take at most."""
 _NICE = 10
 _NEW, _OVER = "new", "over"
 
@@ -144,20 +144,21 @@ def follow(directory: RunDirectory) -> int:
         signal.signal(number, signal.SIG_IGN)  # the run decides
     with contextlib.suppress(OSError):
         os.nice(_NICE)  # training comes first
-    words, rest_s, tail_at = _Words(), 0.0, 0.0
+    words, rest_s = _Words(), 0.0
     spec = directory.read_spec()
     publisher = Publisher(open_store(spec.store), spec, directory, _say_published)
     while words.next(rest_s):
+        rest_s = PUBLISH_S
         try:
             publisher.publish_checkpoints()
-            if time.monotonic() >= tail_at:
-                publisher.publish_tail(announce=False)
-                tail_at = time.monotonic() + TAIL_S
+            # where this machine is lost, the curves have to reach the checkpoint that another goes on from
+            began = time.monotonic()
+            publisher.publish_tail(announce=False)
+            rest_s += (time.monotonic() - began) / _TAIL_SHARE
         except UpsError as error:  # the checkpoint is safe here
             _say({"warning": f"a checkpoint could not be published: {error.message}", "hint": error.hint})
         except FileNotFoundError:
             pass  # it is not current any more, and the next one comes soon
-        rest_s = PUBLISH_S
     return 0
 
 
