@@ -86,6 +86,7 @@ class Publisher:
             StoreError: the store refused, or does not hold what was sent.
         """
         self._state = self._read_state()  # another process may have published meanwhile
+        shutil.rmtree(self._directory.root / _HELD, ignore_errors=True)  # and died over it
         checkpoints = self._named(current_checkpoints(self._directory))
         others = files_below(self._directory.rollouts) if self._directory.rollouts.is_dir() else []
         others += [self._directory.report_path] if self._directory.report_path.exists() else []
