@@ -38,13 +38,20 @@ class Epoch:
     """CPU seconds of the mirror."""
     publisher: float
     """The same of the process that publishes."""
-    telling: float
-    """CPU seconds of writing events and of telemetry, a part of `cpu`."""
+    journal: float
+    """CPU seconds of writing events, a part of `cpu`."""
+    telemetry: float
+    """The same of telemetry."""
 
     @property
     def watching(self) -> float:
-        """CPU seconds of all that watches."""
-        return self.mirror + self.publisher + self.telling
+        """CPU seconds of all that watches for a second of training.
+
+        What comes with the samples counts by the CPU seconds that they take, what comes with the clock by
+        the wall: on a machine that is shared a training has fewer CPU seconds than seconds.
+        """
+        beside = self.cpu - self.journal - self.telemetry
+        return (self.journal + self.publisher) / beside + (self.telemetry + self.mirror) / self.wall
 
     @property
     def whole(self) -> float:
@@ -62,8 +69,8 @@ class _Watch:
     """Of an epoch."""
     epochs: list[Epoch] = field(default_factory=list)
     _on: bool = False
-    _telling: float = 0.0
-    _mark: tuple[float, float, float, float, float] | None = None
+    _journal_cpu: float = 0.0
+    _mark: tuple[float, ...] | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _telemetry: Telemetry | None = None
     _journal: Journal = field(init=False)
@@ -91,15 +98,14 @@ class _Watch:
             self._journal.write(kind, **fields)
             if kind is EventType.CHECKPOINT:
                 self._publishing.checkpoint()
-            self._telling += time.thread_time() - began
+            self._journal_cpu += time.thread_time() - began
         if kind is EventType.PROGRESS and fields["phase"] == "train" and fields["done"] % self.samples == 0:
             self._next()
 
     def _next(self) -> None:
         now = self._now()
         if self._mark is not None:
-            wall, cpu, mirror, publisher, telling = (b - a for a, b in zip(self._mark, now, strict=True))
-            self.epochs.append(Epoch(self._on, wall, cpu, mirror, publisher, telling))
+            self.epochs.append(Epoch(self._on, *(b - a for a, b in zip(self._mark, now, strict=True))))
         # on, off, off, on: what drifts meets both alike
         self._on = len(self.epochs) % 4 in (0, 3)
         self._watch_machine(on=self._on)
@@ -110,13 +116,14 @@ class _Watch:
             self._telemetry.__exit__()
         self._telemetry = Telemetry(self._journal, self.run_dir.root).__enter__() if on else None
 
-    def _now(self) -> tuple[float, float, float, float, float]:
+    def _now(self) -> tuple[float, ...]:
+        """The counters of an `Epoch`, in its order."""
         mirror = self._mirror.say("on" if self._on else "off")
         child = self._publishing._child
         publisher = sum(map(_cpu_seconds, Path(f"/proc/{child.pid}/task").iterdir())) if child else 0.0
         threads = self._telemetry._threads if self._telemetry is not None else []
         telemetry = sum(_cpu_seconds(Path(f"/proc/self/task/{thread.native_id}")) for thread in threads)
-        return time.perf_counter(), time.process_time(), mirror, publisher, self._telling + telemetry
+        return time.perf_counter(), time.process_time(), mirror, publisher, self._journal_cpu, telemetry
 
     def _on_published(self, path: str, where: str, sha256: str) -> None:
         self._journal.write(EventType.PUBLISHED, path=path, where=where, sha256=sha256)

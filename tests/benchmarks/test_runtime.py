@@ -12,15 +12,15 @@ from ups.config import TrainConfig
 
 
 def epoch(cpu: float, *, watched: bool, mirror: float = 0.0) -> Epoch:
-    return Epoch(watched, cpu, cpu, mirror, 0.0, 0.0)
+    return Epoch(watched, cpu, cpu, mirror, 0.0, 0.0, 0.0)
 
 
 def test_a_cost_within_the_bar_holds_and_one_beyond_it_does_not() -> None:
     for mirror, holds in ((0.05, True), (0.5, False)):
-        epochs = [epoch(10.0, watched=True, mirror=mirror), epoch(10.0, watched=False)] * 2
+        epochs = [epoch(10.0, watched=True, mirror=mirror), epoch(10.0, watched=False)] * 5
         parts, pairs = runtime.watched_rows(epochs, judged=True)
         assert parts.holds is holds
-        assert parts.ours == pytest.approx(2 * mirror)
+        assert parts.ours == pytest.approx(mirror / 10)
         assert pairs.holds is holds
         assert pairs.ours == pytest.approx(10 / (10 + mirror))
 
@@ -29,7 +29,7 @@ def test_pairs_that_disagree_are_not_judged() -> None:
     epochs = [
         epoch(10.0, watched=True), epoch(10.0, watched=False), epoch(8.0, watched=False),
         epoch(10.0, watched=True),
-    ]  # fmt: skip
+    ] * 3  # fmt: skip
     *_, pairs = runtime.watched_rows(epochs, judged=True)
     assert pairs.holds is None
 
@@ -46,6 +46,6 @@ def test_every_other_epoch_is_watched_and_mirrored(tmp_path: Path) -> None:
     config = TrainConfig.model_validate(content)
     epochs = watched_training.run(config, tiny_datasets(tmp_path), tmp_path)
     assert [epoch.watched for epoch in epochs] == [True, False, False]
-    assert epochs[0].mirror > 0 < epochs[0].telling
-    assert epochs[1].telling == 0
+    assert epochs[0].mirror > 0 < epochs[0].journal
+    assert epochs[1].journal == epochs[1].telemetry == 0
     assert (tmp_path / "copy" / "events.jsonl").stat().st_size > 0
