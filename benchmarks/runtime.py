@@ -7,9 +7,10 @@ row is a save of the same state that training would wait for; an epoch of 30 s t
 
 *Watched*: `configs/local_2task.yaml` trains, every other epoch with telemetry, journal, published checkpoints
 and a mirror, the others with none of these. CPU seconds, since a machine has other things to do as well.
-The first row adds up what the parts have used, each by what it comes with: samples or time. The second compares neighbouring epochs, all processes taken
-together, and is judged where the pairs agree well enough: the spread is that of the pairs (half the range
-between their quartiles), and what a median of them may be off by is a fraction of it.
+The first row adds up what the parts have used, each by what it comes with: samples or time. The second
+compares neighbouring epochs, all processes taken together, and is judged where there are five pairs and they
+agree well enough: the spread is that of the pairs (half the range between their quartiles), and what a median
+of them may be off by is a fraction of it.
 """
 
 import math
