@@ -133,16 +133,22 @@ def _smoke(options: Options, output: Output) -> int:
 
 def _declare_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a directory with a run.yaml")
+    parser.add_argument(
+        "--follow", action="store_true", help="publish each new checkpoint of a run that says so on stdin"
+    )
 
 
 def _publish(options: Options, output: Output) -> int:
     """What a run that died, or was ended, could not do itself; costs nothing where it did."""
     from remote.environment import sole_process
     from remote.publish import Publisher
+    from remote.publishing import follow
     from ups.rundir import RunDirectory
     from ups.store import open_store
 
     directory = RunDirectory(options.run_dir.absolute())
+    if options.follow:
+        return follow(directory)
     spec = directory.read_spec()
     with sole_process(directory.root):
         publisher = Publisher(open_store(spec.store), spec, directory, lambda path, where, sha256: None)

@@ -8,7 +8,6 @@ started again in the same directory. However a run ends, short of SIGKILL, it sa
 
 import contextlib
 import json
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from remote.followers import RESTART_EXIT_CODE, Followers, follow
 from remote.hydrate import JUDGED, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256, current_checkpoints
+from remote.publishing import Publishing
 from remote.run_caches import RunCaches
 from remote.stopping import StopSwitch
 from remote.supply import Supply
@@ -39,8 +39,6 @@ from ups.ranks import LostProcessError, Ranks
 from ups.rundir import RunDirectory, RunSpec
 from ups.store import ObjectStore, open_store
 
-PUBLISH_CHECKPOINT_SECONDS = 60.0
-"""Least time between two uploads of checkpoints while training goes on."""
 _TRAINED_FILE = "trained.json"
 
 Status = Literal["succeeded", "failed", "stopped"]
@@ -317,7 +315,8 @@ class Attempt:
                 outlines=supply.outlines, arrived=supply.arrived,
             )  # fmt: skip
             self._followers.call(supply.datasets, supply.outlines, self._stop.check)
-            result = train(job, _TrainingSink(self._journal, self._publisher))
+            with Publishing(self._directory, self._on_published, self._journal.warn) as publishing:
+                result = train(job, _TrainingSink(self._journal, publishing))
             if result.status == "stopped":
                 raise StopRequested(f"after {result.epochs} epochs; resuming goes on from there")
             early = ""
@@ -420,29 +419,14 @@ class Attempt:
 
 
 class _TrainingSink:
-    """Training's events go to the journal; new checkpoints go to the store now and then."""
+    """Training's events go to the journal; that there is a new checkpoint is told to who publishes it."""
 
-    def __init__(self, journal: Journal, publisher: Publisher) -> None:
+    def __init__(self, journal: Journal, publishing: Publishing) -> None:
         self._journal = journal
-        self._publisher = publisher
-        self._last_upload = time.monotonic()
-        self._upload_s = 0.0
+        self._publishing = publishing
 
     def write(self, kind: EventType, **fields: Any) -> Event:
-        if kind is EventType.PROGRESS and fields.get("run_eta_s") is not None:
-            fields["run_eta_s"] = round(fields["run_eta_s"] + self._upload_s, 1)
         event = self._journal.write(kind, **fields)
         if kind is EventType.CHECKPOINT:
-            self._upload()
+            self._publishing.checkpoint()
         return event
-
-    def _upload(self) -> None:
-        if time.monotonic() - self._last_upload < PUBLISH_CHECKPOINT_SECONDS:
-            return
-        started = time.monotonic()
-        try:
-            self._publisher.publish_checkpoints()
-        except UpsError as error:  # the checkpoint is safe here; the end of the run tries again
-            self._journal.warn("publish", f"a checkpoint could not be published: {error.message}", error.hint)
-        self._last_upload = time.monotonic()
-        self._upload_s = self._last_upload - started

@@ -1,13 +1,16 @@
 """Puts a run's results into the store: content first, the log and the events last.
 
-Publishing again uploads only what has changed. A file counts as published after the store has shown
-it: by its hash where the store is on this machine, else by its size.
+Publishing again uploads only what has changed: a file that lies there already, under this name or another,
+is not sent again. A file counts as published after the store has shown it: by its hash where the store is
+on this machine, else by its size.
 """
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,10 @@ Published = Callable[[str, str, str], None]
 Progress = Callable[[int, int], None]
 
 _STATE_FILE = "published.json"
+_VOUCHES = "state.json"
+"""Of a checkpoint's files the one that says which the others are."""
+_HELD = ".publishing"
+"""In the run directory: checkpoints that are on their way."""
 
 
 def current_checkpoints(directory: RunDirectory) -> list[Path]:
@@ -28,7 +35,7 @@ def current_checkpoints(directory: RunDirectory) -> list[Path]:
         return []
     return sorted(
         path for path in directory.checkpoints.iterdir()
-        if not path.name.startswith(".") and (path / "state.json").is_file()
+        if not path.name.startswith(".") and (path / _VOUCHES).is_file()
     )  # fmt: skip
 
 
@@ -50,6 +57,15 @@ def files_below(path: Path) -> list[Path]:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A file that is to be published."""
+
+    file: Path
+    name: str
+    """Its path relative to the run directory."""
+
+
 class Publisher:
     """Publishes one attempt under `runs/{run}/attempt-{n}/`."""
 
@@ -69,16 +85,26 @@ class Publisher:
         Raises:
             StoreError: the store refused, or does not hold what was sent.
         """
-        results = [self._directory.spec_path, *self._checkpoint_files()]
-        results += files_below(self._directory.rollouts) if self._directory.rollouts.is_dir() else []
-        results += [self._directory.report_path] if self._directory.report_path.exists() else []
-        uploaded = self._upload_all(results, progress)
-        self._delete_superseded()
+        self._state = self._read_state()  # another process may have published meanwhile
+        shutil.rmtree(self._directory.root / _HELD, ignore_errors=True)  # and died over it
+        checkpoints = self._named(current_checkpoints(self._directory))
+        others = files_below(self._directory.rollouts) if self._directory.rollouts.is_dir() else []
+        others += [self._directory.report_path] if self._directory.report_path.exists() else []
+        results = [*self._named([self._directory.spec_path]), *checkpoints, *self._beside()]
+        uploaded = self._upload_all([*results, *self._named(others)], progress)
+        self._delete_superseded(checkpoints)
         return uploaded + self.publish_tail()
 
     def publish_checkpoints(self) -> int:
-        """Publish the current checkpoints, so that losing this machine does not lose them."""
-        return self._upload_all(self._checkpoint_files(), lambda done, total: None)
+        """Publish the current checkpoints, so that losing this machine does not lose them.
+
+        They are published as they are now, whatever training removes meanwhile; earlier ones go once they
+        are safe. Only one process may do this at a time.
+        """
+        with self._held() as checkpoints:
+            uploaded = self._upload_all([*checkpoints, *self._beside()], lambda done, total: None)
+            self._delete_superseded(checkpoints)
+        return uploaded
 
     def publish_tail(self, *, announce: bool = True) -> int:
         """Publish run.log and events.jsonl, whole lines only, as they are now."""
@@ -89,39 +115,75 @@ class Publisher:
                 uploaded += self._put_lines(path, content[: content.rfind(b"\n") + 1], announce)
         return uploaded
 
-    def _checkpoint_files(self) -> list[Path]:
-        """With what goes on from them has to know besides: their data, and what each stage has reached."""
-        beside = (self._directory.datasets_path, self._directory.stages_path)
-        files = [file for path in current_checkpoints(self._directory) for file in files_below(path)]
-        return [*files, *(path for path in beside if path.exists())]
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[list[_Result]]:
+        """The files of the current checkpoints under second names, under which nobody removes them."""
+        folder = self._directory.root / _HELD
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            held = []
+            for path in current_checkpoints(self._directory):
+                with contextlib.suppress(FileNotFoundError):  # removed by now: a newer one is there
+                    held += self._linked(path, folder / path.name)
+            yield held
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _upload_all(self, files: Sequence[Path], progress: Progress) -> int:
+    def _linked(self, checkpoint: Path, folder: Path) -> list[_Result]:
+        folder.mkdir(parents=True)
+        linked = []
+        for result in self._named([checkpoint]):
+            link = folder / result.file.name
+            try:
+                link.hardlink_to(result.file)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without links: where this one is removed, the next one is tried
+                link = result.file
+            linked.append(_Result(link, result.name))
+        return linked
+
+    def _named(self, paths: Iterable[Path]) -> list[_Result]:
+        """All files of some results; what vouches for the others comes behind them."""
+        files = [file for path in paths for file in sorted(files_below(path), key=_vouches)]
+        return [_Result(file, file.relative_to(self._directory.root).as_posix()) for file in files]
+
+    def _beside(self) -> list[_Result]:
+        """What goes on from a checkpoint has to know besides: its data, and what each stage has reached."""
+        beside = (self._directory.datasets_path, self._directory.stages_path)
+        return self._named(path for path in beside if path.exists())
+
+    def _upload_all(self, results: Sequence[_Result], progress: Progress) -> int:
         stored = {found.key: found.bytes for found in self._store.list(self._prefix)}
-        total, done, uploaded = sum(file.stat().st_size for file in files), 0, 0
-        for file in files:
-            size = file.stat().st_size
-            uploaded += self._upload(file, stored.get(self._key(file)))
+        total, done, uploaded = sum(result.file.stat().st_size for result in results), 0, 0
+        for result in results:
+            size = result.file.stat().st_size
+            uploaded += self._upload(result, stored)
             done += size
             progress(done, total)
         return uploaded
 
-    def _upload(self, file: Path, stored_bytes: int | None) -> bool:
-        sha256, key = file_sha256(file), self._key(file)
-        if stored_bytes == file.stat().st_size and self._state.get(key) == sha256:
+    def _upload(self, result: _Result, stored: Mapping[str, int]) -> bool:
+        file, key = result.file, self._prefix + result.name
+        sha256, size = file_sha256(file), file.stat().st_size
+        if stored.get(key) == size and self._state.get(key) == sha256:
             return False
-        if self._store.upload(file, key) != sha256:
+        same = [name for name, known in self._state.items() if known == sha256 and stored.get(name) == size]
+        if same:
+            self._store.copy(same[0], key)
+        elif self._store.upload(file, key) != sha256:
             raise StoreError(f"{file} changed while it was being published", hint="resume the run")
-        self._verify(key, file.stat().st_size, sha256)
-        self._record(file, key, sha256, announce=True)
-        return True
+        self._verify(key, size, sha256)
+        self._record(result.name, sha256, announce=True)
+        return not same
 
     def _put_lines(self, file: Path, content: bytes, announce: bool) -> bool:
-        sha256, key = hashlib.sha256(content).hexdigest(), self._key(file)
+        sha256, key = hashlib.sha256(content).hexdigest(), self._prefix + file.name
         if self._state.get(key) == sha256:
             return False
         self._store.write_bytes(key, content)
         self._verify(key, len(content), sha256)
-        self._record(file, key, sha256, announce)
+        self._record(file.name, sha256, announce)
         return True
 
     def _verify(self, key: str, size: int, sha256: str) -> None:
@@ -137,24 +199,21 @@ class Publisher:
                 hint="resume the run to send it again",
             )
 
-    def _delete_superseded(self) -> None:
+    def _delete_superseded(self, checkpoints: Iterable[_Result]) -> None:
         """Checkpoints that were current once go after the newer ones are safe."""
-        current = {self._key(file) for file in self._checkpoint_files()}
-        for key in [key for key in self._state if key.startswith(f"{self._prefix}checkpoints/")]:
-            if key not in current:
-                self._store.delete(key)
-                del self._state[key]
+        current = {self._prefix + result.name for result in checkpoints}
+        old = [key for key in self._state if key.startswith(f"{self._prefix}checkpoints/")]
+        for key in sorted(set(old) - current, key=lambda key: not key.endswith(f"/{_VOUCHES}")):
+            self._store.delete(key)
+            del self._state[key]
         self._write_state()
 
-    def _key(self, file: Path) -> str:
-        return self._prefix + file.relative_to(self._directory.root).as_posix()
-
-    def _record(self, file: Path, key: str, sha256: str, announce: bool) -> None:
+    def _record(self, name: str, sha256: str, announce: bool) -> None:
+        key = self._prefix + name
+        if announce:  # first: who dies in between tells it once more
+            self._published(name, f"{self._store.url}/{key}", sha256)
         self._state[key] = sha256
         self._write_state()
-        if announce:
-            path = file.relative_to(self._directory.root).as_posix()
-            self._published(path, f"{self._store.url}/{key}", sha256)
 
     def _read_state(self) -> dict[str, str]:
         with contextlib.suppress(OSError, ValueError):
@@ -168,3 +227,7 @@ class Publisher:
         with contextlib.suppress(OSError):  # it only saves uploads
             temporary.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
             temporary.replace(self._state_path)
+
+
+def _vouches(file: Path) -> bool:
+    return file.name == _VOUCHES

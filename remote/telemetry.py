@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Telemetry:
         self._disk = disk
         self._every_s = every_s
         self._heartbeat_s = heartbeat_s
+        self._rates = Rates(traffic)
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, args=(look,), name=name, daemon=True)
@@ -69,6 +70,7 @@ class Telemetry:
             ram_used=memory.total - memory.available,
             ram_total=memory.total,
             disk_free=free_bytes(self._disk),
+            **self._rates.read(),
         )
         return self._every_s
 
@@ -78,6 +80,42 @@ class Telemetry:
             return max(self._heartbeat_s - silent, 0.05)
         self._journal.write(EventType.HEARTBEAT)
         return self._heartbeat_s
+
+
+class Rates:
+    """Turns counters into rates, bytes per second since the last reading."""
+
+    def __init__(
+        self, counters: Callable[[], Mapping[str, int]], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._counters, self._clock = counters, clock
+        self._last, self._read_at = counters(), clock()
+
+    def read(self) -> dict[str, float]:
+        """The rates by name; without those that are not known, or whose counter began anew."""
+        now, at = self._counters(), self._clock()
+        last, elapsed = self._last, at - self._read_at
+        self._last, self._read_at = now, at
+        if elapsed <= 0:
+            return {}
+        return {
+            name: round((count - last[name]) / elapsed)
+            for name, count in now.items()
+            if name in last and count >= last[name]
+        }
+
+
+def traffic() -> dict[str, int]:
+    """Bytes so far over the network, but for what stays on this machine, and to and from its disks."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError, RuntimeError):  # a container may hide either
+        cards = [of for name, of in psutil.net_io_counters(pernic=True).items() if name != "lo"]
+        found["net_recv"] = sum(card.bytes_recv for card in cards)
+        found["net_sent"] = sum(card.bytes_sent for card in cards)
+    with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
+        if (disks := psutil.disk_io_counters()) is not None:
+            found["disk_read"], found["disk_write"] = disks.read_bytes, disks.write_bytes
+    return found
 
 
 def gpu_reader() -> Callable[[], list[dict[str, float]]]:

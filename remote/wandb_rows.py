@@ -67,6 +67,8 @@ class Rows:
                 values = self._metric(fields)
             case EventType.SYSTEM:
                 values = dict(_flat(fields, "system"))
+            case EventType.PROGRESS:
+                values = {f"system/{name}": value for name, value in _numbers(fields) if name == "data_wait"}
             case EventType.CHECKPOINT:
                 values = self._shares_of_epoch(fields)
             case EventType.ROLLOUT:

@@ -143,6 +143,10 @@ class ObjectStore(Protocol):
         """Store a staged file atomically, without a copy on this machine; `source` is gone afterwards."""
         ...
 
+    def copy(self, key: str, new_key: str) -> None:
+        """Store an object under another key too, without sending it again, replacing what is there."""
+        ...
+
     def rename(self, key: str, new_key: str) -> None:
         """Give an object another key, atomically, replacing what is there."""
         ...

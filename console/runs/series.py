@@ -121,6 +121,8 @@ class RunView:
         self.rollouts: list[RolloutRef] = []
         self.notices: list[Notice] = []
         self.system: Mapping[str, Any] = {}
+        self.data_wait: float | None = None
+        """Share of its time in which training last waited for batches."""
         self.stage = ""
         self.epoch: int | None = None
         self.checkpoint: Mapping[str, Any] | None = None
@@ -221,6 +223,8 @@ class RunView:
         phase.unit = str(fields.get("unit") or "")
         phase.progress_at = t
         phase.told_eta, phase.told_run_eta = _measured(fields, "eta_s"), _measured(fields, "run_eta_s")
+        wait = fields.get("data_wait")
+        self.data_wait = wait if isinstance(wait, int | float) else None
         another = measured != (phase.total, phase.unit)  # it goes on with something else
         if phase.progress_since is None or another or phase.done < phase.progress_since[1]:
             phase.progress_since = (t, phase.done)

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from console.fleet.model import InstanceState
+from console.runs.series import RunView
 from tests.faults.rented import Rented
+from ups import events as protocol
 
 pytestmark = [pytest.mark.needs_program("sshd"), pytest.mark.needs_module("vastai")]
 
@@ -196,12 +198,25 @@ def test_a_run_that_is_outbid_goes_on_elsewhere_from_its_last_checkpoint(laptop:
     assert child.returncode == 0, said
     first, second = laptop.rows()
     assert first.label != second.label
-    events = laptop.mirrored()[1]
+    before, events = laptop.mirrored()
     (resumed,) = [event for event in events if event["type"] == "resumed"]
-    assert resumed["epoch"] >= 1
+    safe = [event["path"] for event in before if event["type"] == "published"]
+    assert resumed["epoch"] >= max(int(path.split("/")[1][-4:]) for path in safe if "operator-" in path) >= 1
     assert events[-1]["status"] == "succeeded"
+    assert _validated_epochs(laptop) == list(range(1, 31)), "its curve goes on where it was"
+    assert laptop.json("runs")[0]["attempts"] == 2
     assert first.leaves is not None
     laptop.assert_over("outbid, resumed elsewhere", late_s=first.leaves - ended)
+
+
+def _validated_epochs(laptop: Rented) -> list[float]:
+    """Of the curve that a screen shows of all attempts."""
+    view = RunView()
+    for line in map(json.dumps, laptop.seen()):
+        event = protocol.decode(line)
+        assert event is not None
+        view.apply(event)
+    return list(view.curve(None, "val", "nrmse").epochs)
 
 
 def _published(laptop: Rented) -> bool:

@@ -69,6 +69,15 @@ def test_failing_process_fails_the_run_once_and_for_all(make_run: MakeRun, store
     assert phases_of(run).count("train started") == 1
 
 
+def test_checkpoint_that_cannot_be_written_ends_all_and_leaves_the_one_before(make_run: MakeRun) -> None:
+    run = make_run(config=LONGER)
+    assert gang(run, "disk-main") != 0
+    assert (done_of(run)["status"], done_of(run)["exit_code"]) == ("failed", 6)
+    (error,) = [event.fields for event in events_of(run) if event.type == "error"]
+    assert error["message"] == "the checkpoint operator-0002 cannot be written: no space left"
+    assert [path.name for path in run.checkpoints.iterdir()] == ["operator-0001"]
+
+
 def test_run_that_never_gets_to_training_sends_the_others_away(make_run: MakeRun) -> None:
     run = make_run(datasets={"advection1d": {"train": "0" * 64}})
     assert gang(run) != 0

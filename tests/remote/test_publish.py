@@ -1,16 +1,15 @@
 """Results reach the store whole, once, and the log and events last."""
 
 import hashlib
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from remote import pipeline
-from remote.journal import Journal
 from remote.publish import Publisher, content_sha256
 from tests.remote.conftest import MakeRun
 from ups.errors import StoreError
-from ups.events import EventReader, EventType
 from ups.rundir import RunDirectory
 from ups.store import ObjectStore, file_sha256
 from ups.stores.directory import DirectoryStore
@@ -141,28 +140,67 @@ def test_the_hash_of_a_checkpoint_covers_names_and_contents(tmp_path: Path) -> N
     assert content_sha256(tmp_path / "a") != first
 
 
-class TestWhileTraining:
-    @pytest.fixture(autouse=True)
-    def _at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pipeline, "PUBLISH_CHECKPOINT_SECONDS", 0.0)
+class Counting(DirectoryStore):
+    """Notes what is really sent."""
 
-    def test_a_new_checkpoint_reaches_the_store(self, run: RunDirectory, store: DirectoryStore) -> None:
-        recorder = Recorder()
-        with Journal(run.events_path) as journal:
-            sink = pipeline._TrainingSink(journal, Publisher(store, run.read_spec(), run, recorder))
-            sink.write(EventType.METRIC, stage="operator", epoch=1, step=1, task=None, split="val", values={})
-            assert recorder.paths == []
-            sink.write(EventType.CHECKPOINT, stage="operator", epoch=2, path="checkpoints/operator-0002")
-        assert {Path(path).name for path in recorder.paths} == {"model.safetensors", "state.json"}
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.sent: list[str] = []
 
-    def test_a_store_that_refuses_does_not_end_it(self, run: RunDirectory, store: DirectoryStore) -> None:
-        class Full(DirectoryStore):
-            def upload(self, source: Path, key: str, **options: object) -> str:
-                raise StoreError(f"no space left to write {key}")
+    def upload(self, source: Path, key: str, **options: Any) -> str:
+        self.sent.append(key.removeprefix(PREFIX))
+        return super().upload(source, key, **options)
 
-        with Journal(run.events_path) as journal:
-            publisher = Publisher(Full(store.root), run.read_spec(), run, Recorder())
-            pipeline._TrainingSink(journal, publisher).write(EventType.CHECKPOINT, stage="operator", epoch=2)
-        *_, warning = EventReader(run.events_path).read()
-        assert warning.type == "warning"
-        assert "no space left" in warning.fields["message"]
+    def copy(self, key: str, new_key: str) -> None:
+        DirectoryStore(self.root).copy(key, new_key)
+
+
+def next_checkpoint(run: RunDirectory) -> None:
+    """Training goes on: the companions of the operator change, the operator does not."""
+    made = run.checkpoints / "operator-0003"
+    shutil.copytree(run.checkpoints / "operator-0002", made)
+    (made / "state.json").write_text('{"epoch": 3}')
+    (made / "companions.safetensors").write_text("new")
+    shutil.rmtree(run.checkpoints / "operator-0002")
+
+
+CHANGED = ["checkpoints/operator-0003/companions.safetensors", "checkpoints/operator-0003/state.json"]
+
+
+def test_an_unchanged_file_of_the_next_checkpoint_is_not_sent_again(
+    run: RunDirectory, store: DirectoryStore
+) -> None:
+    counting = Counting(store.root)
+    Publisher(counting, run.read_spec(), run, Recorder()).publish_checkpoints()
+    next_checkpoint(run)
+    counting.sent.clear()
+    Publisher(counting, run.read_spec(), run, Recorder()).publish_checkpoints()
+    assert counting.sent == CHANGED
+    assert [name for name in stored(store) if name.startswith("checkpoints/")] == [
+        CHANGED[0], "checkpoints/operator-0003/model.safetensors", CHANGED[1],
+    ]  # fmt: skip
+    assert stored(store)["checkpoints/operator-0003/model.safetensors"] == b"weights"
+
+
+def test_nor_to_a_bucket(run: RunDirectory, b2_store: S3Store) -> None:
+    publisher = Publisher(b2_store, run.read_spec(), run, Recorder())
+    publisher.publish_checkpoints()
+    next_checkpoint(run)
+    assert publisher.publish_checkpoints() == len(CHANGED)
+    assert stored(b2_store)["checkpoints/operator-0003/model.safetensors"] == b"weights"
+
+
+def test_a_checkpoint_that_training_removes_while_it_is_sent_arrives_whole(
+    run: RunDirectory, store: DirectoryStore
+) -> None:
+    class Slow(DirectoryStore):
+        def upload(self, source: Path, key: str, **options: Any) -> str:
+            shutil.rmtree(run.checkpoints / "operator-0002", ignore_errors=True)
+            return super().upload(source, key, **options)
+
+    Publisher(Slow(store.root), run.read_spec(), run, Recorder()).publish_checkpoints()
+    assert stored(store) == {
+        "checkpoints/operator-0002/model.safetensors": b"weights",
+        "checkpoints/operator-0002/state.json": b"{}",
+    }
+    assert not (run.root / ".publishing").exists()

@@ -12,16 +12,17 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ups.course import COURSE
 from ups.errors import NotFoundError, TrainingError
+from ups.models import tensor_file
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
@@ -105,7 +106,7 @@ def write(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
 ) -> Checkpoint:
-    """Write `parent/{stage}-{epoch}` atomically, replacing one of that name.
+    """Write `parent/{stage}-{epoch}` atomically, replacing one of that name; a failure leaves nothing of it.
 
     Args:
         parent: the run's `checkpoints` directory; made where missing.
@@ -113,19 +114,25 @@ def write(
         epoch: epochs finished.
         tensors: file name → tensors by name.
         state: JSON-able content of `state.json`.
+
+    Raises:
+        OSError: it cannot be written.
     """
     final = parent / f"{stage}-{epoch:04d}"
     partial = parent / f"{_PARTIAL}{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     files = {}
-    for name, content in tensors.items():
-        data = save({key: value.detach().cpu().contiguous() for key, value in content.items()})
-        _write_synced(partial / name, data)
-        files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    whole = {"format": FORMAT, "stage": stage, "epoch": epoch, "files": files, **state}
-    _write_synced(partial / _STATE, json.dumps(whole, indent=1).encode())
-    _sync_directory(partial)
+    try:
+        for name, content in tensors.items():
+            written = tensor_file.write(partial / name, content)
+            files[name] = {"bytes": written.bytes, "sha256": written.sha256}
+        whole = {"format": FORMAT, "stage": stage, "epoch": epoch, "files": files, **state}
+        _write_synced(partial / _STATE, json.dumps(whole, indent=1).encode())
+        _sync_directory(partial)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
+        raise
     replaced = parent / f"{_PARTIAL}{final.name}-replaced"
     shutil.rmtree(replaced, ignore_errors=True)
     if final.exists():
@@ -154,7 +161,7 @@ def read(path: Path) -> Checkpoint:
 
 def last(parent: Path) -> Checkpoint | None:
     """The newest whole checkpoint, or None."""
-    return _first_whole(sorted(_listed(parent), key=lambda item: (_order(item), item.epoch), reverse=True))
+    return _first_whole(_newest_first(_listed(parent)))
 
 
 def best(parent: Path, stage: str | None = None) -> Checkpoint | None:
@@ -166,8 +173,7 @@ def best(parent: Path, stage: str | None = None) -> Checkpoint | None:
         parent: the directory of checkpoints.
         stage: the one stage that is meant; None: all of them.
     """
-    found = [item for item in _listed(parent) if stage in (None, item.stage)]
-    return _first_whole(sorted(found, key=lambda item: (item.score, _order(item), -item.epoch)))
+    return _first_whole(_best_first(_listed(parent), stage))
 
 
 def whole(parent: Path) -> list[Checkpoint]:
@@ -176,15 +182,29 @@ def whole(parent: Path) -> list[Checkpoint]:
     return [item for item in found if item is not None]
 
 
-def prune(parent: Path) -> None:
-    """Remove all but the last and each stage's best, and what a killed process left half-written."""
-    stages = {item.stage for item in _listed(parent)}
-    found = (last(parent), *(best(parent, stage) for stage in stages))
-    kept = {item.path for item in found if item is not None}
+def prune(parent: Path, written: Checkpoint | None = None) -> Checkpoint | None:
+    """Remove all but the last and each stage's best, and what a killed process left half-written.
+
+    Args:
+        parent: the directory of checkpoints.
+        written: has just been written, and is not read again to see whether it is whole.
+
+    Returns:
+        The best of all that is left.
+    """
+    listed = _listed(parent)
+    trusted = [written] if written else []
+    rankings: list[list[Checkpoint]] = [
+        _newest_first(listed),
+        *(_best_first(listed, stage) for stage in {item.stage for item in listed}),
+    ]
+    found = [_first_whole(ranking, trusted) for ranking in rankings]
+    kept = {item.path: item for item in found if item is not None}
     for path in parent.iterdir():
         ours = path.name.startswith(_PARTIAL) or (path / _STATE).is_file()
         if ours and path not in kept:
             _remove(path)
+    return next(iter(_best_first(kept.values())), None)
 
 
 def _remove(path: Path) -> None:
@@ -206,8 +226,19 @@ def _listed(parent: Path) -> list[Checkpoint]:
     return found
 
 
-def _first_whole(candidates: Iterable[Checkpoint]) -> Checkpoint | None:
+def _newest_first(found: Iterable[Checkpoint]) -> list[Checkpoint]:
+    return sorted(found, key=lambda item: (_order(item), item.epoch), reverse=True)
+
+
+def _best_first(found: Iterable[Checkpoint], stage: str | None = None) -> list[Checkpoint]:
+    of_stage = (item for item in found if stage in (None, item.stage))
+    return sorted(of_stage, key=lambda item: (item.score, _order(item), -item.epoch))
+
+
+def _first_whole(candidates: Iterable[Checkpoint], trusted: Collection[Checkpoint] = ()) -> Checkpoint | None:
     for candidate in candidates:
+        if any(candidate.path == item.path for item in trusted):
+            return candidate
         with contextlib.suppress(TrainingError):
             return _verified(candidate.path)
     return None
@@ -230,7 +261,8 @@ def _verified(path: Path) -> Checkpoint:
     found = _opened(path)
     for name, expected in found.state["files"].items():
         try:
-            actual = hashlib.sha256((path / name).read_bytes()).hexdigest()
+            with (path / name).open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise TrainingError(f"the checkpoint {path} is damaged: {error}") from None
         if actual != expected["sha256"]:

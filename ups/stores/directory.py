@@ -141,6 +141,9 @@ class DirectoryStore:
         except OSError as error:
             raise store_error(error, path) from error
 
+    def copy(self, key: str, new_key: str) -> None:
+        self.upload(self._path(key), new_key)
+
     def rename(self, key: str, new_key: str) -> None:
         self.move(self._path(key), new_key)
 

@@ -156,8 +156,11 @@ class S3Store:
         self.upload(source, key, progress=progress)
         source.unlink()
 
-    def rename(self, key: str, new_key: str) -> None:
+    def copy(self, key: str, new_key: str) -> None:
         self._control().copy(checked_key(key), checked_key(new_key))
+
+    def rename(self, key: str, new_key: str) -> None:
+        self.copy(key, new_key)
         self._control().delete(key)
 
     def exclusive(self) -> AbstractContextManager[None]:

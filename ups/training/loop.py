@@ -17,7 +17,6 @@ from torch import nn
 from ups.config import TrainConfig
 from ups.data.sampling import PairSampler
 from ups.events import EventType
-from ups.models import checkpoint as checkpoints
 from ups.training import state as states
 from ups.training.batch import Moment
 from ups.training.curriculum import rollout_steps, task_shares
@@ -28,10 +27,11 @@ from ups.training.optim import rate_factor
 from ups.training.pace import Pace, Work
 from ups.training.parallel import Parallel, gather, lay_out, parallel
 from ups.training.rollouts import write_rollouts
+from ups.training.saving import Saver
 from ups.training.setup import TaskData
 from ups.training.state import TrainingState
 from ups.training.step import Stepper
-from ups.training.stream import EpochPlan, epoch_batches, read_ahead
+from ups.training.stream import DataWait, EpochPlan, epoch_batches, read_ahead
 from ups.training.tensors import own
 from ups.training.trainee import Schedule, Trainee
 from ups.training.validation import Validation, mean_nrmse, validate
@@ -70,6 +70,7 @@ class StageLoop:
     """Samples of the stages after, as planned."""
     pause_at: int | None = None
     """Epochs after which further tasks join; None: all have."""
+    data_wait: DataWait = field(default_factory=DataWait)
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,14 +91,22 @@ class StageLoop:
 
         `enough`: the job has said so, at a checkpoint whose weights are to be evaluated.
         """
-        curves = TaskCurves(self.trainee.stage, self.sink)
         by = parallel(self.config, self.group, self.job.device)
+        with Saver(self.job.run_dir, self.sink) as saver:
+            how = self._run(by, saver)
+            self.group.from_main(saver.wait)  # whoever goes on from here reads what is written
+        if how == "finished":
+            gather(self.state, by)
+        return how
+
+    def _run(self, by: Parallel, saver: Saver) -> HowItEnded:
+        curves = TaskCurves(self.trainee.stage, self.sink)
         stepper = self._stepper(by)
         progress, enough = self.state.progress, False
         if progress.epoch and not progress.finished and self._is_enough():
             return "enough"  # it was, when this was killed
         while not progress.finished:
-            self._train_epoch(stepper, curves)
+            self._train_epoch(stepper, curves, saver)
             progress.epoch += 1
             last, enough = progress.epoch == self.schedule.epochs, self._is_enough()
             due = last or enough or progress.epoch % self.config.evaluation.every == 0
@@ -105,14 +114,13 @@ class StageLoop:
             progress.finished = last or self._out_of_patience()
             if progress.finished or self._is_rollout_epoch():
                 self._write_rollouts(by)
-            self._save(score)
+            self._save(score, saver)
             if self.group.from_main(self.job.should_stop) and not progress.finished:
                 return "stopped"
             if enough and not progress.finished:
                 return "enough"
             if progress.epoch == self.pause_at and not progress.finished:
                 return "paused"
-        gather(self.state, by)
         return "finished"
 
     def _stepper(self, by: Parallel) -> Stepper:
@@ -142,7 +150,7 @@ class StageLoop:
         """Samples of the stage at the end of the current epoch."""
         return round(self.schedule.samples * (self.state.progress.epoch + 1) / self.schedule.epochs)
 
-    def _train_epoch(self, stepper: Stepper, curves: TaskCurves) -> None:
+    def _train_epoch(self, stepper: Stepper, curves: TaskCurves, saver: Saver) -> None:
         training, state, progress = self.config.training, self.state, self.state.progress
         end, started = self._end_of_epoch(), time.perf_counter()
         curves.start_epoch()
@@ -152,7 +160,7 @@ class StageLoop:
         # a stream of its own, so that it does not matter how far ahead batches are drawn
         augmentation = np.random.default_rng(int(state.random.integers(2**63)))
         batches = epoch_batches(self._plan(), self.samplers, state.rotation, state.random)
-        for group in read_ahead(batches, self._read_ahead_depth()):
+        for group in self.data_wait.over(read_ahead(batches, self._read_ahead_depth())):
             done = progress.samples / self.schedule.samples
             epochs = self.schedule.first_epoch + done * self.schedule.epochs
             factor = rate_factor(done, training.warmup)
@@ -163,6 +171,7 @@ class StageLoop:
             progress.step += 1
             if not measured.skipped:
                 self._average()
+            saver.check()
             if progress.step % training.log_every == 0 or progress.samples >= end:
                 rate = state.optimizer.rate * factor
                 curves.write(
@@ -244,21 +253,15 @@ class StageLoop:
         known = self.trainee.reference
         return {"operator_nrmse": known[task]} if task in known else {}
 
-    def _save(self, score: float | None) -> None:
+    def _save(self, score: float | None, saver: Saver) -> None:
+        """Let a checkpoint be written while training goes on."""
+        began = time.perf_counter()
         tensors = states.tensors_of(self.trainee, self.state)
-        self.group.from_main(lambda: self._write_checkpoint(score, tensors))
-
-    def _write_checkpoint(self, score: float | None, tensors: states.Tensors) -> None:
-        progress, parent = self.state.progress, self.job.run_dir.checkpoints
-        written = states.save(parent, self.config, self.trainee, self.state, score, tensors)
-        best = checkpoints.best(parent)
-        self.sink.write(
-            EventType.CHECKPOINT, stage=self.trainee.stage, epoch=progress.epoch,
-            path=str(written.path.relative_to(self.job.run_dir.root)),
-            sha256=written.sha256, bytes=written.num_bytes,
-            best=score is not None and best is not None and best.path == written.path,
-            files=written.state["files"],
-        )  # fmt: skip
+        self.group.from_main(
+            lambda: saver.save(
+                states.snapshot(self.config, self.trainee, self.state, score, tensors), since=began
+            )
+        )
 
     def _write_rollouts(self, by: Parallel) -> None:
         files = {task: entry.validation for task, entry in self.data.items()}
@@ -293,5 +296,5 @@ class StageLoop:
         done = min(self.done.samples + self.state.progress.samples, total)
         self.sink.write(
             EventType.PROGRESS, phase="train", task=None, done=done, total=total, unit="samples",
-            **self.pace.told(total - done),
+            data_wait=round(self.data_wait.share(), 4), **self.pace.told(total - done),
         )  # fmt: skip

@@ -195,7 +195,7 @@ def _joined(stages: Stages, tasks: Sequence[str], sink: EventSink) -> Begun:
     assert found is not None  # the loop has just left it
     trainee, state = stages.join(found, tasks)
     _warn_of_floors(stages, state, tasks, sink)
-    states.save(job.run_dir.checkpoints, stages.config, trainee, state, None)
+    states.save(job.run_dir.checkpoints, stages.config, trainee, state)
     return trainee, state
 
 
@@ -208,7 +208,7 @@ def _warn_of_floors(stages: Stages, state: TrainingState, tasks: Iterable[str], 
 def _begun(stages: Stages, name: str, ledger: ledgers.Ledger) -> Begun:
     """A stage, and a checkpoint of its beginning: what is decided then is decided once."""
     trainee, state = stages.begin(name, ledger)
-    states.save(stages.job.run_dir.checkpoints, stages.config, trainee, state, None)
+    states.save(stages.job.run_dir.checkpoints, stages.config, trainee, state)
     return trainee, state
 
 

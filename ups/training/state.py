@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,23 +103,45 @@ def tensors_of(trainee: Trainee, state: TrainingState) -> Tensors:
     return tensors
 
 
-def save(
-    parent: Path,
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a checkpoint is made of."""
+
+    stage: str
+    epoch: int
+    tensors: Tensors
+    content: Mapping[str, Any]
+    """Of `state.json`."""
+
+    def write(self, parent: Path) -> tuple[Checkpoint, bool]:
+        """Write the checkpoint and remove those that are neither the last nor a stage's best.
+
+        Args:
+            parent: the run's `checkpoints` directory.
+
+        Returns:
+            It, and whether it is the best now.
+        """
+        written = checkpoints.write(parent, self.stage, self.epoch, self.tensors, self.content)
+        best = checkpoints.prune(parent, written)
+        return written, best is not None and best.path == written.path
+
+
+def snapshot(
     config: TrainConfig,
     trainee: Trainee,
     state: TrainingState,
     score: float | None,
-    tensors: Tensors | None = None,
-) -> Checkpoint:
-    """Write a checkpoint of the state and remove those that are neither the last nor a stage's best.
+    tensors: Tensors,
+) -> Snapshot:
+    """A state as its next checkpoint holds it; the tensors stay those that were given.
 
     Args:
-        parent: the run's `checkpoints` directory.
         config: the run's config.
         trainee: of the stage.
-        state: what is written.
+        state: what is saved; whole, or in this process's shards.
         score: of the validation that has just been made, if one has.
-        tensors: what `tensors_of` has gathered; None where the state is not shared.
+        tensors: of the state, or copies.
     """
     content = {
         "score": score if score is not None and math.isfinite(score) else None,
@@ -127,15 +150,24 @@ def save(
         **trainee.description(),
         "precision": asdict(state.precision),
         "threads": state.threads,
-        "credits": state.rotation.credits,
+        "credits": dict(state.rotation.credits),
         "random": state.random.bit_generator.state,
         "config": config.model_dump(mode="json"),
         "torch": torch.__version__,
     }
-    tensors = tensors or tensors_of(trainee, state)
-    written = checkpoints.write(parent, trainee.stage, state.progress.epoch, tensors, content)
-    checkpoints.prune(parent)
-    return written
+    return Snapshot(trainee.stage, state.progress.epoch, tensors, content)
+
+
+def save(parent: Path, config: TrainConfig, trainee: Trainee, state: TrainingState) -> None:
+    """Write a checkpoint of a state that is not being trained, and wait for it.
+
+    Args:
+        parent: the run's `checkpoints` directory.
+        config: the run's config.
+        trainee: of the stage.
+        state: whole.
+    """
+    snapshot(config, trainee, state, None, tensors_of(trainee, state)).write(parent)
 
 
 def restore(

@@ -6,8 +6,9 @@ ahead they are read; at an epoch's end nothing has been read that belongs to the
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -49,6 +50,32 @@ def epoch_batches(
 
 
 Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class DataWait:
+    """How long training waits for its batches."""
+
+    _waited: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def over(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items; the time until each is there counts as waited for."""
+        self._waited, self._since = 0.0, time.perf_counter()
+        while True:
+            asked = time.perf_counter()
+            item = next(items, None)
+            self._waited += time.perf_counter() - asked
+            if item is None:
+                return
+            yield item
+
+    def share(self) -> float:
+        """Of the time since the last call, or since the epoch began."""
+        now = time.perf_counter()
+        share = self._waited / max(now - self._since, 1e-9)
+        self._waited, self._since = 0.0, now
+        return share
 
 
 class _Failed:

@@ -23,7 +23,7 @@ from console.tui.messages import (
     RunsRead,
 )
 from console.tui.screens.base import ConsoleScreen
-from console.tui.widgets.bars import PhaseBar, SystemBar
+from console.tui.widgets.bars import PhaseBar, SystemBar, data_wait_row
 from console.tui.widgets.curve import CurvePanel, Curves
 from console.tui.widgets.grid import CurveGrid
 from console.tui.widgets.log import LogView
@@ -273,7 +273,7 @@ class LiveScreen(ConsoleScreen):
             self.query_one(PhaseBar).show(phases(live))
             bar = self.query_one(SystemBar)
             system = live.view.system
-            tail = money_row(live, instance)
+            tail = [*data_wait_row(live.view.data_wait), *money_row(live, instance)]
         bar.show(system, tail, list(live.cpu))
 
     def _tick(self) -> None:

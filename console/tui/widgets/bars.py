@@ -108,6 +108,7 @@ def progress_bar(share: float, width: int) -> Row:
 
 
 _LEVELS = " ▁▂▃▄▅▆▇█"
+_NOTABLE_WAIT = 0.1
 
 
 def meter(share: float, width: int = 8) -> str:
@@ -169,6 +170,13 @@ def system_row(fields: Mapping[str, Any], cpu_history: Sequence[float] = ()) -> 
     if isinstance(free, (int, float)):
         row += [("   disk ", "muted"), (f"{size(free)} free", "bad" if free < 2e9 else "text")]
     return row
+
+
+def data_wait_row(share: float | None) -> Row:
+    """How much of its time training waits for batches, where that is worth a look."""
+    if share is None or share < _NOTABLE_WAIT:
+        return []
+    return [(f"waits for data {share:.0%}   ", "warn")]
 
 
 def _gpu(gpu: Mapping[str, Any]) -> Row:

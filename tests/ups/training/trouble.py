@@ -1,13 +1,16 @@
 """What may go wrong in one process of several, on purpose."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ups.errors import DataError
+from ups.models import tensor_file
 from ups.ranks import Ranks
 from ups.training import loop, objective, stream
 
@@ -50,14 +53,27 @@ def _out_of_memory() -> None:
     objective.OperatorObjective.forward = forward  # type: ignore[method-assign]
 
 
+def _full_disk() -> None:
+    """From the second epoch's checkpoint on."""
+    written = tensor_file.write
+
+    def write(path: Path, tensors: Any) -> tensor_file.Written:
+        if path.parent.name.endswith("-0002"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(path, tensors)
+
+    tensor_file.write = write
+
+
 _TROUBLES: dict[str, Callable[[], None]] = {
     "": lambda: None, "killed": lambda: _reads_that(_killed),
     "unreadable": lambda: _reads_that(_unreadable), "memory": _out_of_memory,
+    "disk": _full_disk,
 }  # fmt: skip
 
 
 def arrange(trouble: str, ranks: Ranks) -> None:
-    """Let it go wrong in the last process of the first start: `killed`, `unreadable`, `memory`, or nothing.
+    """Let it go wrong in the last process of the first start: `killed`, `unreadable`, `memory`, `disk`.
 
     A trouble ending in `-main` meets the main process.
     """

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from console.tui.drawing.rollout import read_rollout
 from console.tui.series import Series
 from console.tui.theme import THEMES, task_variable, variable_defaults
-from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, phase_row
+from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, data_wait_row, phase_row
 from console.tui.widgets.curve import CurvePanel, Curves
 from console.tui.widgets.grid import CurveGrid
 from console.tui.widgets.log import LogView
@@ -309,6 +309,11 @@ async def test_the_machine_shows_what_it_has() -> None:
         bar.show({"gpu": [gpu], "cpu": 40.0, "ram": 30.0}, [("last event now ", "muted")], [0.4])
         screen = await until_seen(pilot, "97%", "14 GB of 24 GB", "62 °C", "cpu", "40%")
         assert screen.splitlines()[0].endswith("last event now")
+
+
+def test_training_that_waits_for_its_data_says_so() -> None:
+    assert data_wait_row(None) == data_wait_row(0.02) == []
+    assert "waits for data 31%" in data_wait_row(0.31)[0][0]
 
 
 def test_tasks_keep_colours_of_their_own_under_any_theme() -> None:
