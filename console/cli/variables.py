@@ -113,7 +113,7 @@ _NOT_TOLD = ("as_json", "home", "debug", "dry_run", "detach", "note")
 def _spelt(parameter: click.Parameter, value: Any = None) -> str:
     """The name that a user gives it by."""
     if not isinstance(parameter, click.Option):
-        return parameter.human_readable_name
+        return parameter.human_readable_name.rstrip("…")
     names = parameter.secondary_opts if value is False and parameter.secondary_opts else parameter.opts
     return max(names, key=len)
 
