@@ -9,7 +9,7 @@ from console.reports.axes import linear_ticks, log_ticks, tick_label
 from console.reports.shapes import Drawing, Ink, Line, Text
 from console.runs.series import Curve, RunView
 from console.tui.drawing.braille import column_range
-from console.tui.drawing.text import count, number
+from console.tui.drawing.text import clip, count, number
 from console.tui.series import Series
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 WIDTH, HEIGHT = 460.0, 250.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 14.0, 46.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 14.0, 58.0, 34.0
 _MOST_POINTS = 600
 """Of a line; beyond it, the range of the values in each column is drawn instead."""
+_LONGEST_NAME = 48
+"""Letters of a task's name that fit."""
 _SMOOTHED_FROM = 60
 """Points from which on an average is drawn over the raw values."""
 
@@ -62,14 +64,14 @@ def draw_task(view: RunView, task: str) -> Drawing:
     traces = _traces(view, task)
     level = view.latest(task, "val", "persistence")
     frame = _frame(traces, level)
-    title = Text(_LEFT, 18, task, bold=True, size=13)
+    title = Text(_LEFT, 18, clip(task, _LONGEST_NAME), bold=True, size=13)
     if frame is None:
         nothing = Text(WIDTH / 2, HEIGHT / 2, "no curve was measured", "muted", anchor="middle")
         return Drawing(WIDTH, HEIGHT, (), (title, nothing), f"{task}: no curve was measured")
     lines, texts = _axes(frame)
     for position, stage in _stage_marks(view, task):
         lines.append(_vertical(frame, position))
-        texts.append(Text(float(frame.x(_array(position))[0]) + 4, _TOP + 10, stage, "mark", 10))
+        texts.append(Text(float(frame.x(_array(position))[0]) + 4, _TOP - 5, clip(stage, 24), "mark", 10))
     if level is not None and level > 0:
         y = frame.y(_array(level, level))
         lines.append(Line(frame.x(_array(frame.x_low, frame.x_high)), y, "copy", 1.2, (5, 3)))

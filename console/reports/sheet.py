@@ -3,6 +3,7 @@
 A page needs no Pillow; only this module imports it.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
     Array = np.ndarray[Any, Any]
 
@@ -48,7 +50,7 @@ def write(content: ReportContent, path: Path) -> None:
             hint="pip install 'ups-console[report]', or write the page: --html FILE",
         ) from None
     partial = path.with_name(f".{path.name}.partial")
-    _sheet(content).save(partial, format="PNG", optimize=True)
+    _sheet(content).save(partial, format="PNG", compress_level=6)
     partial.replace(path)
 
 
@@ -60,9 +62,12 @@ def _sheet(content: ReportContent) -> "Image":
     columns = 2 if len(charts) <= 6 else math.ceil(math.sqrt(len(charts) / 1.5))
     width = round(columns * (WIDTH + _GAP) - _GAP) * _SCALE
     drawn = [figure for shown in content.rollouts if shown.rollout for figure in figures(shown.rollout)]
-    per_row = max(1, columns)
-    room = (width - (per_row - 1) * _GAP * _SCALE) // per_row
-    rows = [*_in_rows(charts, columns), *_in_rows([_figure(figure, room) for figure in drawn], per_row)]
+    room = round(WIDTH) * _SCALE
+    rows = [
+        *_in_rows(charts, columns),
+        *_in_rows([_figure(figure, room) for figure in drawn if not _is_wide(figure)], columns),
+        *([_figure(figure, min(width, 2 * room))] for figure in drawn if _is_wide(figure)),
+    ]
     height = _HEAD * _SCALE + sum(max(part.height for part in row) + _GAP * _SCALE for row in rows)
     margin = _MARGIN * _SCALE
     sheet = PIL.Image.new("RGB", (width + 2 * margin, height + 2 * margin), "white")
@@ -138,33 +143,33 @@ def _dashes(points: "Array", drawn: float, left: float) -> list["Array"]:
 
 
 def _figure(figure: Figure, room: int) -> "Image":
-    """A field's pictures in `room` pixels of width."""
+    """The last frame of a field's pictures in `room` pixels of width."""
     import PIL.Image
     import PIL.ImageDraw
 
-    gap = 10 * _SCALE
+    gap, label = 10 * _SCALE, _LABEL * _SCALE
     each = (room - 2 * gap) // 3
-    rows, columns = figure.columns[0].pictures[0].shape[:2]
+    rows, columns = figure.columns[0].pictures[-1].shape[:2]
     tall = each * 3 // 4 if figure.over_time else round(each * rows / columns)
-    label = _LABEL * _SCALE
-    row_height = tall + label
-    height = 2 * label + len(figure.frames) * row_height + _BAR * _SCALE
-    image = PIL.Image.new("RGB", (room, height), "white")
+    image = PIL.Image.new("RGB", (room, tall + 4 * label + _BAR * _SCALE), "white")
     draw = PIL.ImageDraw.Draw(image)
-    name = f"{figure.task} {figure.field}".strip()
-    end = _words(draw, (0, 14 * _SCALE), name, "text", 13)
-    _words(draw, (end + gap, 14 * _SCALE), figure.caption, "muted", 12)
+    _words(draw, (0, 14 * _SCALE), f"{figure.task} {figure.field}".strip(), "text", 13)
+    _words(draw, (0, label + 13 * _SCALE), f"{figure.caption}, {figure.frames[-1]}", "muted", 11)
+    top = 3 * label
     for n, column in enumerate(figure.columns):
-        left, top = n * (each + gap), 2 * label
+        left = n * (each + gap)
         _words(draw, (left, top - 5 * _SCALE), column.name, "text", 11)
-        for pixels in column.pictures:
-            picture = PIL.Image.fromarray(pixels).resize((each, tall), PIL.Image.Resampling.NEAREST)
-            image.paste(picture, (left, top), picture)
-            top += row_height
-        _bar(image, column.bar, left, top, each)
-    for row, when in enumerate(figure.frames):
-        _words(draw, (0, 2 * label + row * row_height + tall + 13 * _SCALE), when, "muted", 11)
+        pixels = PIL.Image.fromarray(column.pictures[-1])
+        picture = pixels.resize((each, tall), PIL.Image.Resampling.NEAREST)
+        image.paste(picture, (left, top), picture)
+        _bar(image, column.bar, left, top + tall + 6 * _SCALE, each)
     return image
+
+
+def _is_wide(figure: Figure) -> bool:
+    """Whether it takes the width of a row: slices beside one another."""
+    rows, columns = figure.columns[0].pictures[-1].shape[:2]
+    return not figure.over_time and columns > 1.6 * rows
 
 
 def _bar(image: "Image", bar: Bar, left: int, top: int, width: int) -> None:
@@ -177,6 +182,15 @@ def _bar(image: "Image", bar: Bar, left: int, top: int, width: int) -> None:
     _words(draw, (left + width, line), number(bar.high), "muted", 10, "end")
 
 
+@functools.cache
+def _font(size: float) -> "FreeTypeFont | ImageFont":
+    import PIL.ImageFont
+
+    return PIL.ImageFont.load_default(size)
+
+
+_PLAINER = {ord("–"): "-", ord("−"): "-"}
+"""Pillow's own letters have neither."""
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 
 
@@ -184,8 +198,6 @@ def _words(
     draw: "ImageDraw", where: tuple[float, float], text: str, ink: str, size: float, anchor: str = "start"
 ) -> float:
     """Write a text with its baseline at `where`; returns where it ends, in pixels."""
-    import PIL.ImageFont
-
-    font = PIL.ImageFont.load_default(size * _SCALE)
+    font, text = _font(size * _SCALE), text.translate(_PLAINER)
     draw.text(where, text, fill=_INKS[ink], font=font, anchor=_ANCHORS[anchor])
     return where[0] + float(draw.textlength(text, font=font))
