@@ -88,11 +88,16 @@ def _traces(view: RunView, task: str) -> list[_Trace]:
         ("train nRMSE" if kind == "nrmse" else "train loss", view.curve(task, "train", kind), "train"),
         ("validation nRMSE", view.curve(task, "val", "nrmse"), "val"),
     ]
-    return [
-        _Trace(name, curve.steps, curve.values, curve.low, curve.high, ink)
-        for name, curve, ink in wanted
-        if curve is not None and len(curve)
-    ]
+    return [_in_order(name, curve, ink) for name, curve, ink in wanted if curve is not None and len(curve)]
+
+
+def _in_order(name: str, curve: Curve, ink: Ink) -> _Trace:
+    """A trace whose steps never go backwards, as those of an attempt that began anew do."""
+    import numpy as np
+
+    order = np.argsort(curve.steps, kind="stable")
+    x, y, low, high = (part[order] for part in (curve.steps, curve.values, curve.low, curve.high))
+    return _Trace(name, x, y, low, high, ink)
 
 
 def _frame(traces: Sequence[_Trace], level: float | None) -> _Frame | None:

@@ -39,6 +39,7 @@ def test_a_chart_stays_in_its_frame_and_breaks_at_what_is_no_number(content: Rep
         assert (y >= 0).all()
         assert (y <= drawing.height).all()
         assert len(line.x) <= 1500
+        assert (np.diff(x) >= 0).all()  # also where an attempt began anew
     assert [line.ink for line in drawing.lines].count("mark") == 2  # each stage begins somewhere
     assert [text.content for text in drawing.texts if text.ink == "mark"] == ["operator", "diff_residual"]
 
