@@ -124,6 +124,9 @@ async def test_a_window_that_is_closed_ends_its_console_and_no_other(home: Path)
             await asyncio.to_thread(psutil.wait_procs, [closed], PATIENCE)
             assert not closed.is_running()
             assert other.is_running()
+            process.kill()  # which leaves the server no time to end anything
+            await asyncio.to_thread(psutil.wait_procs, [other], PATIENCE)
+            assert not other.is_running()
 
 
 def test_a_port_that_is_taken_is_said(home: Path) -> None:
