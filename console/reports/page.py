@@ -58,7 +58,7 @@ caption { text-align: left; font-weight: 600; padding: 10px 0 4px; }
 th { text-align: right; font-weight: 500; color: var(--muted); font-size: 12px; vertical-align: bottom; }
 td { text-align: right; } th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); }
 th, td { white-space: nowrap; }
-th.w, td.w { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+th.w, td.w { text-align: left; white-space: normal; overflow-wrap: break-word; max-width: 460px; }
 details { border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; margin-top: 10px; }
 summary { cursor: pointer; } pre { overflow-x: auto; font: 12px/1.45 ui-monospace, monospace; }
 footer { margin-top: 40px; font-size: 12px; color: var(--muted); }

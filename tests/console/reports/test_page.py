@@ -3,7 +3,10 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +134,16 @@ def test_a_run_without_any_event_has_a_page(home: Home) -> None:
     (written,) = Operations(home).write_report("1130-none")
     assert written == directory.root / "report.html"
     assert "local_2task" in written.read_text()
+
+
+def test_the_command_says_what_it_wrote(home: Home, tmp_path: Path) -> None:
+    record_run(home, "1130-good", epochs=1, report=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "console.cli.app", "report", "1130", "--home", str(home.root), "--json",
+         "--html", "a.html"], cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["written"] == [str(tmp_path / "a.html")]
+    assert "no skill" in (tmp_path / "a.html").read_text()
 
 
 def test_where_nothing_can_be_written_is_said(home: Home) -> None:
