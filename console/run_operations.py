@@ -227,6 +227,30 @@ class RunOperations(Context):
         report = decisions.read_report(handle.latest)
         return {**report, "gates": decisions.gates_of(handle, report)}
 
+    def write_report(self, run: str, *, html: Path | None = None, png: Path | None = None) -> list[Path]:
+        """Write the report of a run as a page or as a picture, whatever is known of it by now.
+
+        Args:
+            run: its id, or the beginning of it.
+            html: where the page goes; None with no `png` either: into the run's newest directory.
+            png: where the picture of curves and rollouts goes.
+
+        Returns:
+            What was written.
+
+        Raises:
+            ConfigError: the picture needs Pillow, which is not installed.
+            NotFoundError: there is no such run, or no such folder.
+            UsageError: a file cannot be written there.
+        """
+        from console.reports import content, writing
+
+        handle = self.registry.find(run)
+        if html is None and png is None:
+            html = handle.latest.root / writing.PAGE_NAME
+        found = content.gather(handle, self.ledger, self.status(handle))
+        return writing.write(found, html=html, png=png)
+
     def stop(self, run: str) -> None:
         """Ask a run to stop at its next safe point; its follower then tears the instance down.
 

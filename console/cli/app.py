@@ -120,9 +120,9 @@ def open_console() -> None:
 
 
 def _load_commands() -> None:
-    from console.cli import compare, data, fleet, plan, runs
+    from console.cli import compare, data, fleet, plan, runs, serve
 
-    for module in (data, runs, compare, fleet, plan):
+    for module in (data, runs, compare, fleet, plan, serve):
         module.register(cli)
 
 

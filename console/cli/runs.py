@@ -225,8 +225,16 @@ def _register_reading(cli: click.Group) -> None:
 
     @command(cli, "report")
     @_RUN
-    def report(session: Session, run: str) -> None:
-        """The evaluation of RUN, beside persistence."""
+    @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                  help="Write all that is known of RUN as one page.")  # fmt: skip
+    @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                  help="Write its curves and newest rollouts as one picture.")  # fmt: skip
+    def report(session: Session, run: str, html: Path | None, png: Path | None) -> None:
+        """The evaluation of RUN, beside persistence; or its report as a file."""
+        if html is not None or png is not None:
+            written = [str(path) for path in session.operations.write_report(run, html=html, png=png)]
+            session.answer({"run": run, "written": written}, "\n".join(f"wrote {path}" for path in written))
+            return
         content = session.operations.report(run)
         text = report_text(content)
         if (content["gates"] or {}).get("next"):

@@ -207,6 +207,14 @@ class NextWritten(Told):
         self.path = path
 
 
+class ReportWritten(Told):
+    """The report of a run was written as a page."""
+
+    def __init__(self, run: str, path: "Path") -> None:
+        super().__init__()
+        self.run, self.path = run, path
+
+
 class FleetRead(Told):
     """All instances and volumes."""
 

@@ -1,7 +1,8 @@
 """Fields as pictures of half blocks: two pixels a cell, colours from a perceptually uniform map.
 
-The maps are interpolated in OKLab between a few control points of steadily rising lightness, so
-that equal steps of the field look equally large, also where a terminal shows only grey.
+The sequential maps are interpolated in OKLab between a few control points of steadily rising lightness,
+so that equal steps of the field look equally large, also where a terminal shows only grey. The diverging
+one goes in equal steps of OKLab from its light middle to a dark blue and a dark red.
 """
 
 import functools
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _FIELD = ("#1b0c41", "#33397a", "#2a6a8c", "#1d9a89", "#5cc562", "#c4dd3d", "#fdf5a0")
+FIELD_MAPS = ("field", "diverging", "grey")
+"""Maps that a field may be shown in, the usual one first."""
+_GREY = ("#161616", "#ffffff")
+_LIGHT, _DARK, _STRONGEST = 0.96, 0.40, 0.13
+"""Lightness in the middle and at the ends of the diverging map, and chroma at its ends."""
+_COLD_HUE, _WARM_HUE = 4.45, 0.55
+"""Radians in OKLab."""
 _ERROR = ("#000004", "#2a1258", "#67217c", "#ab337c", "#e65164", "#fb9b6a", "#fcf3b8")
 
 _RGB_TO_LMS = (
@@ -31,17 +39,36 @@ _LMS_TO_LAB = (
 
 @functools.cache
 def colour_table(name: str, entries: int = 256) -> "Array":
-    """24-bit colours [entries] of the map `field` or `error`, lightness rising evenly."""
+    """24-bit colours [entries] of a map: one of `FIELD_MAPS`, or `error`."""
     import numpy as np
 
-    controls = _ERROR if name == "error" else _FIELD
+    lab = _diverging(entries) if name == "diverging" else _sequential(_CONTROLS[name], entries)
+    bytes_ = np.rint(np.clip(_from_oklab(lab), 0, 1) * 255).astype(np.uint32)
+    return np.asarray((bytes_[:, 0] << 16) | (bytes_[:, 1] << 8) | bytes_[:, 2])
+
+
+_CONTROLS = {"field": _FIELD, "grey": _GREY, "error": _ERROR}
+
+
+def _diverging(entries: int) -> "Array":
+    """OKLab colours [entries, 3], light in the middle."""
+    import numpy as np
+
+    place = np.linspace(-1, 1, entries)
+    hue, far = np.where(place < 0, _COLD_HUE, _WARM_HUE), np.abs(place)
+    chroma = _STRONGEST * far
+    return np.stack([_LIGHT - (_LIGHT - _DARK) * far, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
+
+
+def _sequential(controls: tuple[str, ...], entries: int) -> "Array":
+    """OKLab colours [entries, 3] through the controls, lightness rising evenly."""
+    import numpy as np
+
     rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in controls])
     lab = _to_oklab(rgb)
     positions = (lab[:, 0] - lab[0, 0]) / (lab[-1, 0] - lab[0, 0])
     wanted = np.linspace(0, 1, entries)
-    smooth = np.stack([np.interp(wanted, positions, lab[:, k]) for k in range(3)], axis=1)
-    bytes_ = np.rint(np.clip(_from_oklab(smooth), 0, 1) * 255).astype(np.uint32)
-    return np.asarray((bytes_[:, 0] << 16) | (bytes_[:, 1] << 8) | bytes_[:, 2])
+    return np.stack([np.interp(wanted, positions, lab[:, k]) for k in range(3)], axis=1)
 
 
 def _to_oklab(srgb: "Array") -> "Array":

@@ -136,11 +136,35 @@ def frame_nrmse(rollout: Rollout, frame: int) -> float:
     return float(np.linalg.norm(rollout.pred[frame] - rollout.true[frame])) / norm if norm else math.nan
 
 
-def draw_frame(rollout: Rollout, frame: int, channel: int, width: int, height: int) -> list[Row]:
-    """One frame in `width` × `height` cells: pictures for planes and points, braille lines for 1-D."""
-    if rollout.spatial_dims == 1 and rollout.positions is None:
+def is_lines(rollout: Rollout) -> bool:
+    """Whether its frames are lines, which have no colour map."""
+    return rollout.spatial_dims == 1 and rollout.positions is None
+
+
+def colour_range(scale: Scales, colours: str) -> tuple[float, float]:
+    """The values at the ends of a colour map; those of a diverging one lie evenly about zero."""
+    if colours == "diverging" and scale.low < 0 < scale.high:
+        reach = max(-scale.low, scale.high)
+        return -reach, reach
+    return scale.low, scale.high
+
+
+def draw_frame(
+    rollout: Rollout, frame: int, channel: int, width: int, height: int, colours: str = "field"
+) -> list[Row]:
+    """One frame in `width` × `height` cells: pictures for planes and points, braille lines for 1-D.
+
+    Args:
+        rollout: what is drawn.
+        frame: of it.
+        channel: the field of it.
+        width: cells.
+        height: cells.
+        colours: the map of prediction and truth, one of `FIELD_MAPS`.
+    """
+    if is_lines(rollout):
         return _draw_lines(rollout, frame, channel, width, height)
-    return _draw_planes(rollout, frame, channel, width, height)
+    return _draw_planes(rollout, frame, channel, width, height, colours)
 
 
 def plane(values: "Array") -> "Array":
@@ -169,16 +193,19 @@ def _pictured(rollout: Rollout, frame: int, channel: int) -> tuple["Array", "Arr
     )
 
 
-def _draw_planes(rollout: Rollout, frame: int, channel: int, width: int, height: int) -> list[Row]:
+def _draw_planes(
+    rollout: Rollout, frame: int, channel: int, width: int, height: int, colours: str
+) -> list[Row]:
     scale = scales(rollout, channel)
     pred, true, error = _pictured(rollout, frame, channel)
     each = (width - 4) // 3
     columns, rows = picture_size((pred.shape[0], pred.shape[1]), each, max(1, height - 1))
-    field, heat = colour_table("field"), colour_table("error")
+    field, heat = colour_table(colours), colour_table("error")
+    low, high = colour_range(scale, colours)
     span = scale.high - scale.low
     pictures = [
-        half_blocks(pred, columns, rows, scale.low, scale.high, field),
-        half_blocks(true, columns, rows, scale.low, scale.high, field),
+        half_blocks(pred, columns, rows, low, high, field),
+        half_blocks(true, columns, rows, low, high, field),
         half_blocks(error * scale.factor, columns, rows, 0, span, heat),
     ]
     cell = max(columns, min(each, 12))

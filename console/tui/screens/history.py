@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from console.api import RunRow
 from console.tui.drawing.text import Row, clock, day, duration, fit, number, usd
-from console.tui.messages import NextWritten, ReportRead, RunsRead
+from console.tui.messages import NextWritten, ReportRead, ReportWritten, RunsRead
 from console.tui.screens.base import ConsoleScreen
 from console.tui.widgets.run_header import status_ink
 from console.tui.widgets.table import Cell, Column, Table, TableRow
@@ -32,6 +32,7 @@ class HistoryScreen(ConsoleScreen):
         Binding("c", "resume", "Continue", id="history.resume"),
         # Before the table's own g, which goes to the first row as Home does.
         Binding("g", "write_next", "Next config", priority=True, id="history.next"),
+        Binding("R", "write_report", "Report", id="history.report"),
         Binding("r", "reread", "Read again", show=False, id="history.reread"),
     ]
 
@@ -126,6 +127,22 @@ class HistoryScreen(ConsoleScreen):
     @on(NextWritten)
     def _say_where(self, message: NextWritten) -> None:
         self.ups.notice("the next config is written, 1 launches it", str(message.path), ink="good")
+
+    def action_write_report(self) -> None:
+        """Write the report of the run under the cursor as a page, into the run's directory."""
+        run = self.query_one(Table).cursor_key
+        if run is not None:
+            self.ups.notice(f"writing the report of {run}", ink="muted")
+            self.operate(
+                "writing the report",
+                lambda ops: ops.write_report(run),
+                lambda paths: ReportWritten(run, paths[0]),
+                group="page",
+            )
+
+    @on(ReportWritten)
+    def _say_where_the_report_is(self, message: ReportWritten) -> None:
+        self.ups.notice(f"the report of {message.run} is written", str(message.path), ink="good")
 
     def action_reread(self) -> None:
         """Read the runs again."""

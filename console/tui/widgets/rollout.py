@@ -12,7 +12,9 @@ from console.tui.widgets.panel import Panel
 if TYPE_CHECKING:
     from console.tui.drawing.rollout import Rollout
 
-FRAMES_PER_SECOND = 6
+SPEEDS = (1, 2, 4, 6, 12, 24)
+"""Frames a second."""
+_USUAL_SPEED = SPEEDS.index(6)
 
 
 class RolloutView(Panel, can_focus=True):
@@ -26,6 +28,10 @@ class RolloutView(Panel, can_focus=True):
         Binding("up", "other(-1)", "Earlier rollout", show=False, id="rollout.earlier"),
         Binding("down", "other(1)", "Later rollout", show=False, id="rollout.later"),
         Binding("c", "channel", "Next field", show=False, id="rollout.channel"),
+        Binding("p", "colours", "Next colour map", show=False, id="rollout.colours"),
+        Binding("plus,equals_sign", "speed(1)", "Faster", show=False, key_display="+", id="rollout.faster"),
+        Binding("minus", "speed(-1)", "Slower", show=False, id="rollout.slower"),
+        Binding("end", "last", "Last frame", show=False, id="rollout.last"),
     ]
 
     class Wanted(Message):
@@ -44,6 +50,8 @@ class RolloutView(Panel, can_focus=True):
         self.rollout: Rollout | None = None
         self.frame = 0
         self.channel = 0
+        self.colours = "field"
+        self._speed = _USUAL_SPEED
         self.place = ""
         """Which of how many this one is."""
         self.empty = empty
@@ -69,12 +77,34 @@ class RolloutView(Panel, can_focus=True):
         self.frame = 0
         self.repaint()
 
+    def action_last(self) -> None:
+        self._stop()
+        self.frame = self.rollout.num_frames - 1 if self.rollout is not None else 0
+        self.repaint()
+
     def action_play(self) -> None:
         if self._playing is not None:
             self._stop()
-        elif self.rollout is not None and self.rollout.num_frames > 1:
-            self._playing = self.set_interval(1 / FRAMES_PER_SECOND, lambda: self._step(1))
+        else:
+            self._play()
         self.repaint()
+
+    def action_speed(self, by: int) -> None:
+        self._speed = min(max(self._speed + by, 0), len(SPEEDS) - 1)
+        if self._playing is not None:
+            self._stop()
+            self._play()
+        self.repaint()
+
+    def action_colours(self) -> None:
+        from console.tui.drawing.picture import FIELD_MAPS
+
+        self.colours = FIELD_MAPS[(FIELD_MAPS.index(self.colours) + 1) % len(FIELD_MAPS)]
+        self.repaint()
+
+    def _play(self) -> None:
+        if self.rollout is not None and self.rollout.num_frames > 1:
+            self._playing = self.set_interval(1 / SPEEDS[self._speed], lambda: self._step(1))
 
     def action_other(self, by: int) -> None:
         self.post_message(self.Wanted(self, by))
@@ -105,7 +135,8 @@ class RolloutView(Panel, can_focus=True):
             names = rollout.fields or tuple(f"field {n}" for n in range(rollout.pred.shape[-1]))
             row.append((f"  {names[self.channel % len(names)]}", "accent"))
         row.append((f"  step {count(rollout.step)}", "muted"))
-        return [*row, (f"  sample {rollout.sample}" if rollout.sample else "", "muted")]
+        row.append((f"  sample {rollout.sample}" if rollout.sample else "", "muted"))
+        return [*row, (f"  {self.colours}" if self.colours != "field" else "", "accent")]
 
     def summary(self) -> Row:
         rollout = self.rollout
@@ -128,7 +159,7 @@ class RolloutView(Panel, can_focus=True):
             return [[(" too small for a picture", "muted")]]
         from console.tui.drawing.rollout import draw_frame
 
-        rows = draw_frame(rollout, self.frame, self.channel, width, height - 1)
+        rows = draw_frame(rollout, self.frame, self.channel, width, height - 1, self.colours)
         rows += [[] for _ in range(height - 1 - len(rows))]
         return [*rows[: height - 1], self._frames(width)]
 
@@ -161,4 +192,5 @@ class RolloutView(Panel, can_focus=True):
             ]
         play = "▮▮" if self._playing is not None else " ▸"
         head: Row = [(" ◂ ", "muted"), *dots, (play, "muted")]
+        tail.append((f"  {SPEEDS[self._speed]}/s" if self._speed != _USUAL_SPEED else "", "muted"))
         return drop_spans([*head, (f" {self.frame + 1}/{frames}", "muted"), *tail], width)

@@ -4,7 +4,7 @@ import pytest
 from console.tui.drawing.picture import _to_oklab, colour_table, half_blocks, picture_size, resample
 
 
-@pytest.mark.parametrize("name", ["field", "error"])
+@pytest.mark.parametrize("name", ["field", "error", "grey"])
 def test_lightness_rises_evenly(name: str) -> None:
     table = colour_table(name)
     rgb = np.stack([table >> 16 & 255, table >> 8 & 255, table & 255], axis=1) / 255
@@ -12,6 +12,17 @@ def test_lightness_rises_evenly(name: str) -> None:
     steps = np.diff(lightness[::8])
     assert (steps > 0).all()
     assert steps.max() / steps.mean() < 1.25
+
+
+def test_equal_steps_of_the_diverging_map_look_equal_and_its_middle_is_lightest() -> None:
+    table = colour_table("diverging", 257)
+    rgb = np.stack([table >> 16 & 255, table >> 8 & 255, table & 255], axis=1) / 255
+    lab = _to_oklab(rgb)
+    steps = np.linalg.norm(np.diff(lab[::8], axis=0), axis=1)
+    assert steps.max() / steps.min() < 1.25
+    assert lab[:, 0].argmax() == 128
+    assert np.abs(lab[:, 0] - lab[::-1, 0]).max() < 0.02
+    assert lab[0, 2] < -0.05 < 0.05 < lab[-1, 1]  # blue below, red above
 
 
 def test_shrinking_keeps_the_mean() -> None:

@@ -4,7 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from console.tui.drawing.rollout import Rollout, draw_frame, frame_nrmse, plane, read_rollout, scales
+from console.tui.drawing.rollout import (
+    Rollout,
+    Scales,
+    colour_range,
+    draw_frame,
+    frame_nrmse,
+    plane,
+    read_rollout,
+    scales,
+)
 from console.tui.drawing.text import Row
 from tests.console.tui.conftest import write_rollout
 
@@ -15,6 +24,12 @@ def rollout(pred: np.ndarray, true: np.ndarray, task: str = "darcy2d") -> Rollou
 
 def text_of(rows: list[Row]) -> str:
     return "\n".join("".join(text for text, _ in row) for row in rows)
+
+
+def test_a_diverging_map_lies_evenly_about_zero_where_the_field_has_both_signs() -> None:
+    assert colour_range(Scales(-1.0, 3.0, 1.0), "diverging") == (-3.0, 3.0)
+    assert colour_range(Scales(2.0, 3.0, 1.0), "diverging") == (2.0, 3.0)
+    assert colour_range(Scales(-1.0, 3.0, 1.0), "field") == (-1.0, 3.0)
 
 
 def test_a_file_is_read_with_its_event(tmp_path: Path) -> None:

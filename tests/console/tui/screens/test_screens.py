@@ -361,6 +361,16 @@ async def test_g_writes_the_config_that_comes_next(home: Home) -> None:
         await until_seen(pilot, "4task_curriculum-rew")
 
 
+async def test_capital_r_writes_the_report_into_the_run_and_says_where(home: Home) -> None:
+    directory = record_run(home, "1124-aaaa", done=RunStatus.SUCCEEDED, report=True)
+    async with console(home).run_test(size=(200, 40)) as pilot:
+        await pilot.press("5")
+        await until_seen(pilot, "report of 1124-aaaa", "R report")
+        await pilot.press("R")
+        await until_seen(pilot, "the report of 1124-aaaa is written")
+    assert "<svg" in (directory.root / "report.html").read_text()
+
+
 async def test_g_says_why_there_is_no_next_config(home: Home) -> None:
     record(home, "1124-aaaa", "train_pdebench_2task_baseline", 0.12)
     async with console(home).run_test(size=SIZE) as pilot:
