@@ -27,15 +27,23 @@ def criterion(pattern: str) -> Criterion:
 
     Smart case: capitals count only where there are some in the pattern.
     """
-    literal = not _META.search(pattern)
+    if not _META.search(pattern):
+        return holding(pattern)
     try:
-        re.compile(pattern)
+        return Criterion(re.compile(pattern, _case(_ESCAPED.sub("", pattern))))
     except re.error:
-        literal = True
-    flags = 0 if _CAPITALS.search(_ESCAPED.sub("", pattern)) else re.IGNORECASE
-    if literal and pattern.isascii():
-        return Criterion(re.compile(re.escape(pattern), flags | re.ASCII), (pattern.lower(),))
-    return Criterion(re.compile(re.escape(pattern) if literal else pattern, flags))
+        return holding(pattern)
+
+
+def holding(text: str) -> Criterion:
+    """Of plain text; smart case too."""
+    if text.isascii():
+        return Criterion(re.compile(re.escape(text), _case(text) | re.ASCII), (text.lower(),))
+    return Criterion(re.compile(re.escape(text), _case(text)))
+
+
+def _case(text: str) -> re.RegexFlag:
+    return re.NOFLAG if _CAPITALS.search(text) else re.IGNORECASE
 
 
 ERRORS = Criterion(

@@ -18,7 +18,7 @@ from console.tui.drawing.ansi import ansi_row, break_row, marked, skip_cells
 from console.tui.drawing.text import Row, clip, size
 from console.tui.log.file import Change, Log
 from console.tui.log.lines import Lines, NotCountedError, Place
-from console.tui.log.matching import ERRORS, LEVELS, WARNINGS, Criterion, MatchingLines, criterion
+from console.tui.log.matching import ERRORS, LEVELS, WARNINGS, Criterion, MatchingLines, criterion, holding
 from console.tui.log.text import line_text
 from console.tui.log.window import Window
 from console.tui.messages import LogCounted
@@ -29,10 +29,8 @@ _DATE = re.compile(r"^\d{4}-\d\d-\d\d[ T](?=\d\d:)")
 _DATED_WIDTH = 90
 """A narrower log leaves out the date before the time."""
 _SIDEWAYS = 16
-_AT_ONCE = 64
-"""So many cells are counted where they are needed; more by the worker."""
 _TOLD_SECONDS = 0.05
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.06
 """Between two looks at a log that grows."""
 _KEPT_ROWS = 256
 
@@ -100,7 +98,7 @@ class LogView(Panel, can_focus=True):
             self._refilter()
         else:
             self._grow()
-        self.changed()
+        self.repaint()
         if not self._is_looking:
             self._is_looking = True
             self.set_timer(_LOOK_SECONDS, self._look_again)
@@ -129,14 +127,16 @@ class LogView(Panel, can_focus=True):
         self._rows_kept.clear()
         for lines in self._sets():
             lines.grown()
-        if self.lines.uncounted <= _AT_ONCE:
-            for _ in self.lines.count_cells():
-                pass
         self._count()
 
     # --- counting --------------------------------------------------------------------------
 
     def _count(self) -> None:
+        """Count what is not counted: a little at once, more in the background."""
+        for lines in self._sets():
+            if lines.uncounted <= lines.patience:
+                for _ in lines.count_cells():
+                    pass
         if not self._is_counting and self.is_attached and any(lines.uncounted for lines in self._sets()):
             self._is_counting = True
             self._count_in_background(self._sets(), self._match or self.window.top().place, self._wanted)
@@ -228,6 +228,12 @@ class LogView(Panel, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         if not self._prompt.is_open:
+            # A binding is run after the keys that came with its own: what is typed would be lost.
+            active = self.screen.active_bindings.get(event.key)
+            if active is not None and active.node is self and active.binding.action.startswith("ask("):
+                event.stop()
+                event.prevent_default()
+                self.action_ask(active.binding.action[5:-2])
             return
         event.stop()
         event.prevent_default()
@@ -303,7 +309,8 @@ class LogView(Panel, can_focus=True):
 
     def show_text(self, text: str) -> None:
         """Go to the last line that holds a text, an event's message for example."""
-        self._search(text, [criterion(re.escape(text))], -1)
+        self._search(text, [holding(text)], -1)
+        self.changed()
 
     def action_next(self, direction: int) -> None:
         """Go to the next line that matches; the first search goes up from the end of the window."""

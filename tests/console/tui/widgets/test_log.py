@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
@@ -206,3 +207,11 @@ async def test_any_size_will_do(path: Path, size: tuple[int, int]) -> None:
     async with shown(path, size=size) as (pilot, view):
         await pilot.press("up", "w", "pageup", "home", "right", "end", "/", "a", "enter", "n")
         assert view.is_attached
+
+
+async def test_what_arrives_in_one_go_is_typed_whole(path: Path) -> None:
+    async with shown(path) as (pilot, view):
+        for key in ("slash", *"slow", "enter"):  # as over a slow connection
+            pilot.app.post_message(events.Key(key, "/" if key == "slash" else key))
+        await until_seen(pilot, "/slow", "1 of 1 found")
+        assert view.searched == "slow"
