@@ -57,12 +57,12 @@ class Follower:
             while True:
                 status = self.look(handle, lock, mirrors)
                 batch = cursor.read(status)
-                if batch.events or batch.log_grew or batch.transitions:
+                if batch.events or batch.log or batch.transitions:
                     yield batch
-                elif status.ended:
+                elif status.ended and not batch.log_grew:
                     break
                 else:
-                    yield batch  # empty: whoever follows gets a turn to leave
+                    yield batch  # even if empty: whoever follows gets a turn to leave
                     self.sleep(self.interval_s)
             yield from self._end(handle, cursor, status)
         finally:
