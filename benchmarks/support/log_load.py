@@ -32,7 +32,7 @@ written, portion, began = 0, rate // 50, time.monotonic()
 with open(path, "ab", buffering=0) as file:
     while written < wanted:
         count = min(portion, wanted - written)
-        lines = (b"2026-11-30 10:00:00  operator epoch 3 step %9d  darcy2d loss 0.0183 val 0.0201 (copy 0.44)\\n"
+        lines = (b"2026-11-30 10:00:00  operator epoch 3 step %9d  darcy2d loss 0.018 val 0.0201 of 0.44\\n"
                  % n for n in range(written, written + count))
         file.write(b"".join(lines))
         written += count

@@ -20,14 +20,15 @@ class Window:
     Args:
         lines: those that may be seen; may be exchanged, `keep` then finds the place again.
         rows_of: draws a line, wrapped or not: at least one row.
+        height: rows in sight.
     """
 
-    def __init__(self, lines: Lines, rows_of: Callable[[Place], list[Row]]) -> None:
+    def __init__(self, lines: Lines, rows_of: Callable[[Place], list[Row]], height: int = 1) -> None:
         self.lines = lines
         self.following = True
         self.is_waiting = False
         """More would be in sight, but it is not counted yet what."""
-        self.height = 1
+        self.height = height
         self._rows_of = rows_of
         self._top = Top(START)
         self._left: Place | None = None

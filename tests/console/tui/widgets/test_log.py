@@ -176,7 +176,7 @@ async def test_keys_typed_into_the_prompt_are_text(path: Path) -> None:
         await pilot.press("/", "g", "n", "w", "x", "backspace")
         await until_seen(pilot, "/gnw▏")
         await pilot.press("escape")
-        assert (view.following, view.searched) == (True, "")
+        assert (view.following, view.reader.searched) == (True, "")
 
 
 async def test_a_truncated_log_starts_anew(path: Path) -> None:
@@ -214,4 +214,4 @@ async def test_what_arrives_in_one_go_is_typed_whole(path: Path) -> None:
         for key in ("slash", *"slow", "enter"):  # as over a slow connection
             pilot.app.post_message(events.Key(key, "/" if key == "slash" else key))
         await until_seen(pilot, "/slow", "1 of 1 found")
-        assert view.searched == "slow"
+        assert view.reader.searched == "slow"
