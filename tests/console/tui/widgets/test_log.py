@@ -215,3 +215,39 @@ async def test_what_arrives_in_one_go_is_typed_whole(path: Path) -> None:
             pilot.app.post_message(events.Key(key, "/" if key == "slash" else key))
         await until_seen(pilot, "/slow", "1 of 1 found")
         assert view.reader.searched == "slow"
+
+
+async def test_a_large_log_is_counted_searched_and_filtered_in_the_background(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    lines = [f"10:00:00  step {n} of a run that says much and always the same thing" for n in range(60_000)]
+    lines[70] = "10:00:00  the needle"
+    path.write_text("\n".join(lines) + "\n")
+    async with shown(path) as (pilot, view):
+        await until_seen(pilot, "step 59999", "60,000 lines")
+        await type_in(pilot, "/", "needle")
+        await until_seen(pilot, "▸10:00:00  the needle", "1 of 1 found", "line 66 of 60,000")
+        await type_in(pilot, "/", "step 5\\d*1 ")
+        await until_seen(pilot, "▸10:00:00  step 51 of", "1 of 1,111 found")
+        await pilot.press("n")
+        await until_seen(pilot, "▸10:00:00  step 501 of", "2 of 1,111 found")
+        await type_in(pilot, "&", "needle")
+        await until_seen(pilot, "only &needle", "not found")
+        assert next(line for line in cells(pilot.app)[1:-1] if "10:00" in line).startswith(
+            "│ 10:00:00  the needle"
+        )
+        append(path, "10:00:01  another needle")
+        view.look()
+        await until_seen(pilot, "another needle")
+        await pilot.press("escape", "escape", "end")
+        await until_seen(pilot, "step 59999", "following", "60,001 lines")
+
+
+async def test_another_log_stops_the_counting_of_the_one_before(tmp_path: Path, path: Path) -> None:
+    large = tmp_path / "large.log"
+    large.write_bytes(b"a line like any other\n" * 400_000)
+    async with shown(large) as (pilot, view):
+        await type_in(pilot, "/", "nothing")
+        view.open(lambda: [path])
+        await until_seen(pilot, "step 399", "400 lines")
+        await pilot.press("e")
+        await until_seen(pilot, "3 of 3 found")
