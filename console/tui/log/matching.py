@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from console.tui.drawing.ansi import is_plain, plain, plain_lines
 from console.tui.log.lines import Lines, Place
 from console.tui.log.text import line_text
+from ups.errors import UpsError
 
 _META = re.compile(r"[\\.^$*+?{}\[\]|()]")
+_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
+"""What counts as one in an expression: an escape, a set, a number of repeats, a character."""
+_UNLIMITED = re.compile(r"[*+]|\{\d*,\d*\}")
 _ESCAPED, _CAPITALS = re.compile(r"\\."), re.compile(r"[^\W\d_a-z]")
 
 
@@ -22,17 +26,52 @@ class Criterion:
     """In lower case: one of them is in every line that matches. None: it has to be looked for slowly."""
 
 
+class EndlessPatternError(UpsError):
+    """An expression may take for ever on some line, and nobody could stop it."""
+
+
 def criterion(pattern: str) -> Criterion:
     """Of what somebody typed: an expression, or plain text where it is none.
 
     Smart case: capitals count only where there are some in the pattern.
+
+    Raises:
+        EndlessPatternError: it has a repeat within a repeat.
     """
     if not _META.search(pattern):
         return holding(pattern)
+    refused = _nested_repeat(pattern)
+    if refused:
+        raise EndlessPatternError(
+            f"a repeat within a repeat could take for ever: {refused}", hint="write it without one of them"
+        )
     try:
         return Criterion(re.compile(pattern, _case(_ESCAPED.sub("", pattern))))
     except re.error:
         return holding(pattern)
+
+
+def _nested_repeat(pattern: str) -> str:
+    """The first group that is repeated and has an unlimited repeat in it; empty where there is none."""
+    opened: list[list[int]] = []
+    closed = -1
+    for token in _PIECE.finditer(pattern):
+        text = token[0]
+        if text == "(":
+            opened.append([token.start(), 0])
+        elif text == ")" and opened:
+            begin, repeats = opened.pop()
+            closed = begin if repeats else -1
+            if opened:
+                opened[-1][1] |= repeats
+            continue
+        elif _UNLIMITED.fullmatch(text):
+            if closed >= 0:
+                return pattern[closed : token.end()]
+            if opened:
+                opened[-1][1] = 1
+        closed = -1
+    return ""
 
 
 def holding(text: str) -> Criterion:

@@ -81,7 +81,9 @@ class LogReader:
     # --- filter and search -------------------------------------------------------------------
 
     def only(self, pattern: str) -> None:
-        """Show only the lines that match; all with an empty pattern."""
+        """Show only the lines that match; all with an empty pattern. Raises EndlessPatternError."""
+        if pattern:
+            criterion(pattern)
         self.filter = pattern
         self._refilter()
 

@@ -19,7 +19,7 @@ from console.tui.drawing.text import Row, clip, size
 from console.tui.log import edges
 from console.tui.log.file import Change
 from console.tui.log.lines import Lines, Place
-from console.tui.log.matching import ERRORS, WARNINGS, criterion, holding
+from console.tui.log.matching import ERRORS, WARNINGS, EndlessPatternError, criterion, holding
 from console.tui.log.reader import LogReader
 from console.tui.log.text import line_text
 from console.tui.messages import LogCounted
@@ -52,7 +52,7 @@ class LogView(Panel, can_focus=True):
         Binding("slash", "ask('/')", "Search", id="log.search"),
         Binding("n", "next(1)", "Next match", show=False, id="log.next"),
         Binding("N", "next(-1)", "Previous match", show=False, id="log.previous"),
-        Binding("ampersand", "ask('&')", "Only lines with", id="log.filter"),
+        Binding("ampersand", "ask('&')", "Filter", id="log.filter"),
         Binding("L", "level", "Level: all, warnings, errors", show=False, id="log.level"),
         Binding("e", "error(1)", "Next error", id="log.next_error"),
         Binding("E", "error(-1)", "Previous error", show=False, id="log.previous_error"),
@@ -67,6 +67,8 @@ class LogView(Panel, can_focus=True):
         self.wrapped = False
         self.reader = LogReader(self._rows_of)
         self._prompt = TypedLine()
+        self._refused = ""
+        """Why what was typed last was not done."""
         self._left = 0
         """Columns to the left of the window."""
         self._is_counting = self._is_looking = False
@@ -198,12 +200,13 @@ class LogView(Panel, can_focus=True):
 
     def action_clear(self) -> None:
         """End the search; then the filter; then show all levels."""
+        self._refused = ""
         self.reader.clear()
         self._done()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "clear":  # else escape is for whoever has a use for it
-            return bool(self.reader.searched or self.reader.filter or self.reader.level)
+            return bool(self._refused or self.reader.searched or self.reader.filter or self.reader.level)
         return True
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -235,7 +238,7 @@ class LogView(Panel, can_focus=True):
             return
         event.stop()
         event.prevent_default()
-        kind = self._prompt.kind
+        kind, self._refused = self._prompt.kind, ""
         if self._prompt.press(event):
             self._typed(kind, self._prompt.text)
         self.repaint()
@@ -244,11 +247,14 @@ class LogView(Panel, can_focus=True):
         return self._prompt.is_open
 
     def _typed(self, kind: str, text: str) -> None:
-        if kind == "/":
-            self.reader.search(text, (criterion(text),) if text else (), -1)
-        elif kind == "&":
-            self.reader.only(text)
-        elif text.isdecimal() and len(text) < 16:
+        try:
+            if kind == "/":
+                self.reader.search(text, (criterion(text),) if text else (), -1)
+            elif kind == "&":
+                self.reader.only(text)
+        except EndlessPatternError as error:
+            self._refused = str(error)
+        if kind == ":" and text.isdecimal() and len(text) < 16:
             self.reader.to_line(int(text))
         self._done()
 
@@ -264,6 +270,8 @@ class LogView(Panel, can_focus=True):
     def footnote(self) -> Row:
         if self._prompt.is_open:
             return self._prompt.row()
+        if self._refused:
+            return [(self._refused, "bad")]
         return edges.search(self.reader) or ([("w breaks long lines", "muted")] if self._left else [])
 
     def draw(self, width: int, height: int) -> list[Row]:

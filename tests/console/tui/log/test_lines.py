@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from console.tui.drawing.ansi import plain
 from console.tui.log.file import Change, Log
 from console.tui.log.lines import START, Lines, NotCountedError, Place
-from console.tui.log.matching import ERRORS, WARNINGS, MatchingLines, criterion
+from console.tui.log.matching import ERRORS, WARNINGS, EndlessPatternError, MatchingLines, criterion
 from console.tui.log.text import line_text
 
 _CELL = 32
@@ -201,6 +201,17 @@ def test_files_join_when_they_come(tmp_path: Path) -> None:
 def test_levels(line: str, is_error: bool, is_warning: bool) -> None:
     assert bool(ERRORS.expression.search(line)) is is_error
     assert bool(WARNINGS.expression.search(line)) is is_warning
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "(a|b*)*c", "((a+)b)+", "(x{2,})+", r"(\(a+)*", "(?:a+)+"])
+def test_a_repeat_within_a_repeat_is_refused(pattern: str) -> None:
+    with pytest.raises(EndlessPatternError):
+        criterion(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)b", "(ab)+", r"(\+)+", "[(a+)]+", "(a+)?", "a+(b)+", "(a{2})+"])
+def test_other_repeats_are_not(pattern: str) -> None:
+    assert criterion(pattern)
 
 
 @pytest.mark.parametrize(

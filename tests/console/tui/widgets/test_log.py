@@ -179,6 +179,17 @@ async def test_keys_typed_into_the_prompt_are_text(path: Path) -> None:
         assert (view.following, view.reader.searched) == (True, "")
 
 
+async def test_a_pattern_that_might_never_end_is_refused(path: Path) -> None:
+    async with shown(path) as (pilot, view):
+        await type_in(pilot, "/", "(s+t*)+x")
+        await until_seen(pilot, "a repeat within a repeat could take for ever: (s+t*)+")
+        assert view.reader.goal is None
+        await type_in(pilot, "&", "((ab*c)d){2,}")
+        await until_seen(pilot, "could take for ever", "400 lines")
+        await type_in(pilot, "/", "(step) 39+8")
+        await until_seen(pilot, "1 of 1 found")
+
+
 async def test_a_truncated_log_starts_anew(path: Path) -> None:
     async with shown(path) as (pilot, view):
         await until_seen(pilot, "step 399")
@@ -197,9 +208,11 @@ async def test_a_gigantic_line_is_clipped_and_said_to_be(tmp_path: Path) -> None
 
 async def test_nothing_in_a_log_is_obeyed(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
-    path.write_bytes("\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m \u202egpj\u202c 漢字 \x07|\n".encode())
+    path.write_bytes(
+        "\x1b[91;102mbright\x1b[m \x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m \u202egpj\u202c 漢 \x07|\n".encode()
+    )
     async with shown(path) as (pilot, _):
-        await until_seen(pilot, "red <U+202E>gpj<U+202C> 漢字 ^G|")
+        await until_seen(pilot, "bright red <U+202E>gpj<U+202C> 漢 ^G|")
 
 
 @pytest.mark.parametrize("size", [(20, 5), (4, 2), (300, 90)])
