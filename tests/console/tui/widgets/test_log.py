@@ -209,7 +209,7 @@ async def test_a_gigantic_line_is_clipped_and_said_to_be(tmp_path: Path) -> None
 async def test_nothing_in_a_log_is_obeyed(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_bytes(
-        "\x1b[91;102mbright\x1b[m \x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m \u202egpj\u202c 漢 \x07|\n".encode()
+        "\x1b[91;102mbright\x1b[m \x1b]0;own\x07\x1b[2J\x1b[31mred\x1b[m \u202egpj\u202c 漢 \x07|\n".encode()
     )
     async with shown(path) as (pilot, _):
         await until_seen(pilot, "bright red <U+202E>gpj<U+202C> 漢 ^G|")
