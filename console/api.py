@@ -653,9 +653,13 @@ class TeardownStep:
 
 @dataclass(slots=True)
 class FollowBatch:
-    """What a `follow` step brought: new events, log bytes, transitions, and how the run stands."""
+    """What a `follow` step brought: new events, log bytes, transitions, and how the run stands.
+
+    `log` is empty for whoever reads the log's files himself; `log_grew` tells him when.
+    """
 
     status: RunStatus
     events: "list[AnyEvent]" = field(default_factory=list)
     log: bytes = b""
+    log_grew: bool = False
     transitions: list[Transition] = field(default_factory=list)

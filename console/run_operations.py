@@ -143,15 +143,16 @@ class RunOperations(Context):
             raise NotFoundError(f"the ledger has no instance of run {run}")
         return Follower(self.ledger, self.provider(entry.provider), self.teardown_of(entry), self.home.locks)
 
-    def follow(self, run: str) -> Iterator[FollowBatch]:
+    def follow(self, run: str, *, log: bool = True) -> Iterator[FollowBatch]:
         """Mirror a run and yield what is new until it ended and, unless kept, is torn down.
 
-        The first batches hold what the mirror has already. Several followers may run at once.
+        The first batches hold what the mirror has already. Several followers may run at once. Without
+        `log` no bytes of it are handed out, only that there are more.
         """
         handle = self.registry.find(run)
         status = RunStatus.PENDING
         while True:
-            for batch in self._follower(handle.run).follow(handle):
+            for batch in self._follower(handle.run).follow(handle, log=log):
                 status = batch.status
                 yield batch
             if not self._goes_on_elsewhere(handle, status):
@@ -179,15 +180,15 @@ class RunOperations(Context):
             self.resume(handle.run)
         return True
 
-    def read(self, run: str) -> Iterator[FollowBatch]:
+    def read(self, run: str, *, log: bool = True) -> Iterator[FollowBatch]:
         """What the mirror of a run holds, without following it."""
         from console.runs.follow import Cursor
 
         handle = self.registry.find(run)
-        cursor, status = Cursor(self.ledger, handle), self.status(handle)
+        cursor, status = Cursor(self.ledger, handle, log=log), self.status(handle)
         while True:
             batch = cursor.read(status)
-            if not (batch.events or batch.log or batch.transitions):
+            if not (batch.events or batch.log_grew or batch.transitions):
                 return
             yield batch
 
@@ -218,6 +219,15 @@ class RunOperations(Context):
     def run_directories(self, run: str) -> list[Path]:
         """The mirrored run directories, attempt by attempt."""
         return [directory.root for directory in self.registry.find(run).attempts()]
+
+    def run_logs(self, run: str) -> list[Path]:
+        """The files that hold what a run said, the oldest first; some may not be there yet."""
+        from console.runs.launch import LAUNCH_LOG
+
+        directories = self.registry.find(run).attempts()
+        return [
+            path for directory in directories for path in (directory.root / LAUNCH_LOG, directory.log_path)
+        ]
 
     def report(self, run: str) -> dict[str, Any]:
         """The evaluation of a run, and what its gates say. Raises NotFoundError where it has none yet."""

@@ -41,9 +41,14 @@ class Follower:
     interval_s: float = 0.2
     sleep: Callable[[float], None] = time.sleep
 
-    def follow(self, handle: RunHandle) -> Iterator[FollowBatch]:
-        """Batches until the run has ended and, unless it is kept, its instance is gone."""
-        cursor = Cursor(self.ledger, handle)
+    def follow(self, handle: RunHandle, *, log: bool = True) -> Iterator[FollowBatch]:
+        """Batches until the run has ended and, unless it is kept, its instance is gone.
+
+        Args:
+            handle: the run.
+            log: hand out the log's bytes; else only that there are more.
+        """
+        cursor = Cursor(self.ledger, handle, log=log)
         lock = FileLock(self.locks / f"mirror-{handle.run}.lock")
         mirrors: dict[int, Mirror] = {}
         try:
@@ -54,10 +59,10 @@ class Follower:
                 batch = cursor.read(status)
                 if batch.events or batch.log or batch.transitions:
                     yield batch
-                elif status.ended:
+                elif status.ended and not batch.log_grew:
                     break
                 else:
-                    yield batch  # empty: whoever follows gets a turn to leave
+                    yield batch  # even if empty: whoever follows gets a turn to leave
                     self.sleep(self.interval_s)
             yield from self._end(handle, cursor, status)
         finally:
@@ -163,9 +168,10 @@ class Follower:
 class Cursor:
     """What a follower has handed out already, over all attempts."""
 
-    def __init__(self, ledger: Ledger, handle: RunHandle) -> None:
+    def __init__(self, ledger: Ledger, handle: RunHandle, *, log: bool = True) -> None:
         self._ledger = ledger
         self._handle = handle
+        self._hands_out_log = log
         self._readers: dict[Path, EventLines] = {}
         self._log_offsets: dict[Path, int] = {}
         self._transitions: dict[str, int] = {}
@@ -176,20 +182,30 @@ class Cursor:
             reader = self._readers.setdefault(directory.root, EventLines(directory.events_path))
             batch.events.extend(reader.read())
             for log in (directory.root / LAUNCH_LOG, directory.log_path):
-                batch.log += self._read_log(log)
+                content, grew = self._read_log(log) if self._hands_out_log else (b"", self._log_grew(log))
+                batch.log += content
+                batch.log_grew |= grew
         for entry in reversed(self._ledger.of_run(self._handle.run)):
             for row in self._ledger.history(entry.label, after=self._transitions.get(entry.label, 0)):
                 self._transitions[entry.label] = row.id
                 batch.transitions.append(transition(row))
         return batch
 
-    def _read_log(self, log: Path) -> bytes:
+    def _log_grew(self, log: Path) -> bool:
+        try:
+            size = log.stat().st_size
+        except FileNotFoundError:
+            return False
+        before, self._log_offsets[log] = self._log_offsets.get(log, 0), size
+        return size != before
+
+    def _read_log(self, log: Path) -> tuple[bytes, bool]:
         offset = self._log_offsets.get(log, 0)
         try:
             with log.open("rb") as file:
                 file.seek(offset)
                 content = file.read(_LOG_CHUNK)
         except FileNotFoundError:
-            return b""
+            return b"", False
         self._log_offsets[log] = offset + len(content)
-        return content
+        return content, bool(content)

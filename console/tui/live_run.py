@@ -35,9 +35,10 @@ class LiveRun:
         self.status: RunStatus | None = None
         self.transitions: list[Transition] = []
         self.directories: list[Path] = []
+        self.logs: list[Path] = []
+        """The files of its log, the oldest first; some may not be there yet."""
         self.cpu: deque[float] = deque(maxlen=60)
         """Shares of the processor in use, the newest last."""
-        self._log: list[bytes] = []
 
     def take_in(self, batch: "FollowBatch") -> None:
         """Add what a follow step brought; called by the worker."""
@@ -50,14 +51,6 @@ class LiveRun:
             self.cpu.extend(value / 100 for value in used if isinstance(value, (int, float)))
             self.status = batch.status
             self.transitions += batch.transitions
-            if batch.log:
-                self._log.append(batch.log)
-
-    def take_log(self) -> bytes:
-        """Log bytes that came since the last call."""
-        with self.lock:
-            content, self._log = b"".join(self._log), []
-        return content
 
     def rollouts_of(self, task: str) -> list[RolloutRef]:
         """The rollouts of a task, oldest first; a step written twice counts once."""

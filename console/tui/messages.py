@@ -266,6 +266,17 @@ class RunChanged(Told):
         return isinstance(message, RunChanged) and message.run == self.run
 
 
+class LogCounted(Told):
+    """More lines of a log were counted or found; `done` where all that was asked for is."""
+
+    def __init__(self, *, done: bool) -> None:
+        super().__init__()
+        self.done = done
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, LogCounted) and not message.done
+
+
 class RolloutRead(Told):
     """A rollout file was read."""
 

@@ -156,7 +156,8 @@ class LiveScreen(ConsoleScreen):
         self._rollout = self._rollout_shown = None
         self.remove_class("-empty", *_ZOOMS)
         self.query_one(CurveGrid).zoom(None)
-        self.query_one(LogView).reset("no log yet")
+        live = self.live
+        self.query_one(LogView).open(lambda: live.logs)
         self.query_one(RolloutView).show(None)
         self.query_one(SystemBar).show({}, [], [])
         self._show_head()
@@ -171,7 +172,8 @@ class LiveScreen(ConsoleScreen):
                 if worker.is_cancelled:
                     break
                 live.directories = self.ups.operations.run_directories(live.run)
-                if batch.events or batch.log or batch.transitions or batch.status != live.status:
+                live.logs = self.ups.operations.run_logs(live.run)
+                if batch.events or batch.log_grew or batch.transitions or batch.status != live.status:
                     live.take_in(batch)
                     self.post_message(RunChanged(live.run))
             return RunChanged(live.run)
@@ -236,7 +238,7 @@ class LiveScreen(ConsoleScreen):
         else:
             self._order(curves, grid)
         grid.changed(None if self.overlaid else changed)
-        self.query_one(LogView).feed(live.take_log())
+        self.query_one(LogView).look()
         self._show_head()
         self._want_rollout()
 
@@ -410,7 +412,7 @@ def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool
     """The run as it grows, or, where no instance of it is known any more, as its mirror holds it."""
     while True:
         try:
-            yield from operations.follow(run)
+            yield from operations.follow(run, log=False)
             return
         except NotFoundError:
             if is_cancelled() or operations.status(operations.registry.find(run)).ended:
@@ -418,4 +420,4 @@ def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool
         except ProviderError:
             break
         time.sleep(_LAUNCH_SECONDS)  # it is being launched, and nothing is rented yet
-    yield from operations.read(run)
+    yield from operations.read(run, log=False)

@@ -211,7 +211,7 @@ class Panel(Widget):
         if part in _WEIGHTS:
             return _WEIGHTS[part]
         if part.startswith("ansi:"):
-            return Style.parse(part[5:].replace("_", " "))
+            return Style.parse(part[5:].replace(",", " ").replace("on_", "on "))
         if part.startswith("task:"):
             return Style.from_color(self._colour(task_variable(part[5:])).rich_color)
         if part == "frame" and self.has_focus:

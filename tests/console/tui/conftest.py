@@ -209,10 +209,10 @@ class FakeOperations(Operations):
             for h in self.registry.all()
         ]
 
-    def follow(self, run: str) -> Iterator[FollowBatch]:
+    def follow(self, run: str, *, log: bool = True) -> Iterator[FollowBatch]:
         directory = self.registry.find(run).latest
         reader = EventReader(directory.events_path)
-        yield FollowBatch(RunStatus.RUNNING, reader.read(), directory.log_path.read_bytes())
+        yield FollowBatch(RunStatus.RUNNING, reader.read(), log_grew=True)
         while not self.ended:
             yield FollowBatch(RunStatus.RUNNING, reader.read())
             time.sleep(0.02)

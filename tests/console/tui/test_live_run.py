@@ -90,14 +90,6 @@ def test_the_overlay_has_every_tasks_validation() -> None:
     assert curves.charts["advection1d"].level == 0.5
 
 
-def test_log_bytes_are_handed_out_once() -> None:
-    live = LiveRun("1124-aaaa")
-    live.take_in(FollowBatch(RunStatus.RUNNING, [], b"one\n"))
-    live.take_in(FollowBatch(RunStatus.RUNNING, [], b"two\n"))
-    assert live.take_log() == b"one\ntwo\n"
-    assert live.take_log() == b""
-
-
 def test_a_rollout_path_cannot_leave_the_run_directory(tmp_path: Path) -> None:
     live = LiveRun("1124-aaaa")
     live.directories = [tmp_path / "run"]

@@ -172,11 +172,11 @@ async def test_live_waits_for_a_run_that_has_no_instance_yet(
     operations = fake(home)
     follow, looks = operations.follow, [0]
 
-    def not_yet(run: str) -> Iterator[FollowBatch]:
+    def not_yet(run: str, *, log: bool = True) -> Iterator[FollowBatch]:
         looks[0] += 1
         if looks[0] < 3:
             raise NotFoundError("the ledger has no instance of it")
-        return follow(run)
+        return follow(run, log=log)
 
     monkeypatch.setattr(operations, "follow", not_yet)
     monkeypatch.setattr(operations, "status", lambda _: RunStatus.PENDING)

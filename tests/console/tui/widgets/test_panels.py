@@ -14,7 +14,6 @@ from console.tui.theme import THEMES, task_variable, variable_defaults
 from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, data_wait_row, phase_row
 from console.tui.widgets.curve import CurvePanel, Curves
 from console.tui.widgets.grid import CurveGrid
-from console.tui.widgets.log import LogView
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.table import CheckList, Column, Table, TableRow
 from tests.console.tui.conftest import cells, seen, until, until_seen, write_rollout
@@ -123,81 +122,6 @@ async def test_charts_share_the_width_and_one_can_be_zoomed() -> None:
         await until_seen(pilot, "advection1d", "darcy2d")
         grid.order(["burgers1d", "darcy2d", "advection1d"])
         await until(pilot, lambda: "burgers1d" in cells(app)[0][:20])
-
-
-def log_of(lines: int) -> bytes:
-    return "".join(f"line {n}\n" for n in range(lines)).encode()
-
-
-async def test_the_log_follows_lets_go_and_resumes() -> None:
-    view = LogView()
-    app = Stage(view)
-    async with app.run_test(size=(60, 10)) as pilot:
-        view.feed(log_of(50))
-        await until_seen(pilot, "line 49", "following")
-        await pilot.press("up", "up")
-        await until_seen(pilot, "line 47", "2 more below")
-        view.feed(b"line 50\n")
-        await until_seen(pilot, "3 more below")
-        assert "line 49" not in seen(app)
-        await pilot.press("end")
-        await until_seen(pilot, "line 50", "following")
-        await pilot.press("home")
-        await until_seen(pilot, "line 0")
-
-
-async def test_what_leaves_the_ring_does_not_move_what_is_read() -> None:
-    view = LogView()
-    view.log_lines = type(view.log_lines)(40)
-    app = Stage(view)
-    async with app.run_test(size=(60, 10)) as pilot:
-        view.feed(log_of(40))
-        await until_seen(pilot, "line 39")
-        await pilot.press(*["up"] * 10)
-        await until_seen(pilot, "line 22")
-        view.feed(b"more\n" * 12)
-        await until(pilot, lambda: view.log_lines.dropped == 12)
-        await until_seen(pilot, "line 22", "line 29")
-
-
-async def test_searching_goes_from_match_to_match() -> None:
-    view = LogView()
-    app = Stage(view)
-    async with app.run_test(size=(60, 10)) as pilot:
-        view.feed(b"first Error here\n" + log_of(60) + b"second error\n")
-        await until_seen(pilot, "second error")
-        await pilot.press("slash", *"error")
-        await until_seen(pilot, "/error")
-        await pilot.press("enter")
-        await until_seen(pilot, "2 of 2 found")
-        await pilot.press("N")
-        await until_seen(pilot, "1 of 2 found", "first Error here")
-        await pilot.press("n")
-        await until_seen(pilot, "2 of 2 found", "second error")
-        await pilot.press("escape")
-        await until(pilot, lambda: "found" not in seen(app))
-
-
-async def test_keys_typed_into_a_search_are_not_commands() -> None:
-    view = LogView()
-    app = Stage(view)
-    async with app.run_test(size=(60, 10)) as pilot:
-        view.feed(log_of(60))
-        await until_seen(pilot, "line 59")
-        await pilot.press("slash", "g", "k", "n")
-        await until_seen(pilot, "/gkn")
-        assert view.following
-        await pilot.press("enter")
-        await until_seen(pilot, "not found")
-
-
-async def test_a_search_for_a_broken_expression_is_taken_literally() -> None:
-    view = LogView()
-    app = Stage(view)
-    async with app.run_test(size=(60, 10)) as pilot:
-        view.feed(b"a (b\n")
-        await pilot.press("slash", "left_parenthesis", "enter")
-        await until_seen(pilot, "1 of 1 found")
 
 
 @pytest.mark.parametrize("task", ["darcy2d", "advection1d"])
