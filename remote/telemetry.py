@@ -18,6 +18,29 @@ from ups.store import free_bytes
 TELEMETRY_SECONDS = 2.0
 
 
+class Traffic:
+    """Bytes a second over all network interfaces, since the last look."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen = self._look()
+
+    def _look(self) -> tuple[float, int, int] | None:
+        try:
+            counters = psutil.net_io_counters()
+        except OSError:  # a box that hides its interfaces
+            return None
+        return (self._clock(), counters.bytes_recv, counters.bytes_sent) if counters is not None else None
+
+    def per_second(self) -> tuple[float | None, float | None]:
+        """Received and sent; None where nothing is known."""
+        before, self._seen = self._seen, self._look()
+        if before is None or self._seen is None or self._seen[0] <= before[0]:
+            return None, None
+        span = self._seen[0] - before[0]
+        return max(0, self._seen[1] - before[1]) / span, max(0, self._seen[2] - before[2]) / span
+
+
 class Telemetry:
     """Writes `system` and `heartbeat` events until it is left; never ends the run by its own failure."""
 
@@ -41,6 +64,7 @@ class Telemetry:
 
     def __enter__(self) -> "Telemetry":
         self._gpus = gpu_reader()
+        self._traffic = Traffic()
         for thread in self._threads:
             thread.start()
         return self
@@ -61,6 +85,7 @@ class Telemetry:
 
     def _system(self) -> float:
         memory = psutil.virtual_memory()
+        received, sent = self._traffic.per_second()
         self._journal.write(
             EventType.SYSTEM,
             gpu=self._gpus(),
@@ -69,6 +94,8 @@ class Telemetry:
             ram_used=memory.total - memory.available,
             ram_total=memory.total,
             disk_free=free_bytes(self._disk),
+            net_in=received,
+            net_out=sent,
         )
         return self._every_s
 

@@ -13,20 +13,27 @@ from textual.worker import get_current_worker
 from console.errors import ProviderError
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
-from console.tui.live_run import LiveRun, RunCurves, overlay
+from console.tui.drawing.axes import XAxis
+from console.tui.live_run import LiveRun
 from console.tui.messages import (
     ComparisonRead,
     FleetRead,
     OperationFailed,
+    OtherRunsRead,
     RolloutRead,
     RunChanged,
     RunsRead,
 )
+from console.tui.other_runs import Beside, OtherRun, bill_of, candidates, read_run
+from console.tui.placing import Bill
+from console.tui.rollout_choice import RolloutChoice
+from console.tui.run_curves import RunCurves
 from console.tui.screens.base import ConsoleScreen
 from console.tui.widgets.bars import PhaseBar, SystemBar
-from console.tui.widgets.curve import CurvePanel, Curves
-from console.tui.widgets.grid import CurveGrid
+from console.tui.widgets.charts import Charts
+from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.log import LogView
+from console.tui.widgets.machine import Machine
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.run_header import headline, money_row, phases
 from console.tui.widgets.run_strip import RunStrip
@@ -55,9 +62,21 @@ class LiveScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),
         Binding("z", "zoom", "Zoom", id="live.zoom"),
-        Binding("l", "log_y", "Log-y", id="live.log_y"),
-        Binding("s", "smooth", "Smooth", id="live.smooth"),
+        Binding("plus,equals_sign", "charts('magnify')", "Zoom x", key_display="+ -", id="live.magnify"),
+        Binding("minus", "charts('shrink')", "Show more of x", show=False, id="live.shrink"),
+        Binding("0", "charts('all')", "Show all of x", show=False, id="live.all"),
+        Binding(
+            "less_than_sign,shift+left", "charts('left')", "Earlier part of x", show=False, id="live.left"
+        ),
+        Binding(
+            "greater_than_sign,shift+right", "charts('right')", "Later part of x", show=False, id="live.right"
+        ),
+        Binding("a", "axis", "X axis", id="live.axis"),
+        Binding("l", "charts('log_y')", "Log-y", id="live.log_y"),
+        Binding("s", "charts('smooth')", "Smooth", id="live.smooth"),
         Binding("o", "overlay", "Overlay", id="live.overlay"),
+        Binding("c", "beside", "Other runs", id="live.beside"),
+        Binding("m", "machine", "Machine", id="live.machine"),
         Binding("r", "rollout", "Next rollout", id="live.rollout"),
         Binding("left_square_bracket", "run(1)", "Older run", show=False, id="live.older"),
         Binding("right_square_bracket", "run(-1)", "Newer run", show=False, id="live.newer"),
@@ -66,15 +85,13 @@ class LiveScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self.live: LiveRun | None = None
-        self.curves: RunCurves | None = None
         self.runs: Sequence[RunRow] = ()
         self.instances: dict[str, InstanceRow] | None = None
         """run → its newest instance; None until the fleet was read."""
-        self.log_y = self.smooth = True
-        self.overlaid = False
-        self._rollout: tuple[str, int | None] | None = None
-        """(task, step) of the rollout that is wanted; no step is the newest."""
-        self._rollout_shown: tuple[str, int] | None = None
+        self.bills: dict[str, Bill] = {}
+        """run → what its instances cost, where the fleet has any."""
+        self.beside = Beside.NONE
+        self.rollouts: RolloutChoice | None = None
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
 
@@ -83,12 +100,14 @@ class LiveScreen(ConsoleScreen):
         yield Line(id="headline")
         yield PhaseBar()
         yield SystemBar()
-        yield CurveGrid(id="curves")
+        charts = Charts(id="curves")
+        yield charts
         yield Horizontal(
             RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
             LogView(empty="no log yet", id="log"),
             id="lower",
         )
+        yield Machine(charts.view, id="machine")
         yield TextPanel(heading="live", id="welcome")
 
     def on_mount(self) -> None:
@@ -124,6 +143,10 @@ class LiveScreen(ConsoleScreen):
     def _show_fleet(self, message: FleetRead) -> None:
         oldest_first = sorted(message.state.instances, key=lambda row: row.created)
         self.instances = {row.run: row for row in oldest_first if row.run is not None}
+        self.bills = {
+            run: Bill(tuple((row.created, row.usd_per_hour) for row in oldest_first if row.run == run))
+            for run in self.instances
+        }
         self._show_head()
 
     def _welcome(self) -> None:
@@ -152,10 +175,12 @@ class LiveScreen(ConsoleScreen):
         if run is None or (self.live is not None and self.live.run == run):
             return
         self.live = LiveRun(run)
-        self.curves = RunCurves(self.live)
-        self._rollout = self._rollout_shown = None
+        self.rollouts = RolloutChoice(self.live)
         self.remove_class("-empty", *_ZOOMS)
-        self.query_one(CurveGrid).zoom(None)
+        charts = self.query_one(Charts)
+        charts.view.axis = XAxis.STEP if charts.view.axis is XAxis.DOLLARS else charts.view.axis
+        charts.show(RunCurves(self.live))
+        self._read_beside()
         self.query_one(LogView).reset("no log yet")
         self.query_one(RolloutView).show(None)
         self.query_one(SystemBar).show({}, [], [])
@@ -222,39 +247,20 @@ class LiveScreen(ConsoleScreen):
     # --- what is new -------------------------------------------------------------------------
 
     @on(RunChanged)
-    async def _run_changed(self, message: RunChanged) -> None:
-        live, curves = self.live, self.curves
-        if live is None or curves is None or message.run != live.run:
+    def _run_changed(self, message: RunChanged) -> None:
+        live = self.live
+        if live is None or message.run != live.run:
             return
-        tasks_before = list(curves.charts)
-        changed = curves.sync()
-        grid = self.query_one(CurveGrid)
-        if list(curves.charts) != tasks_before or not grid.panels:
-            await self._arrange()
-        if self.overlaid:
-            await self._arrange()
-        else:
-            self._order(curves, grid)
-        grid.changed(None if self.overlaid else changed)
+        self.query_one(Charts).sync()
+        self._show_machine()
         self.query_one(LogView).feed(live.take_log())
         self._show_head()
         self._want_rollout()
 
-    def _order(self, curves: RunCurves, grid: CurveGrid) -> None:
-        """With many tasks the worst come first."""
-        if len(grid.panels) > 4:
-            errors = {name: (c.val.last if c.val else None) or 0.0 for name, c in curves.charts.items()}
-            grid.order(sorted(errors, key=lambda name: -errors[name]))
-
-    async def _arrange(self) -> None:
-        charts: list[Curves] = list(self.curves.charts.values()) if self.curves else []
-        grid = self.query_one(CurveGrid)
-        on_chart = self.focused is None or isinstance(self.focused, CurvePanel)
-        await grid.set_curves([overlay(charts)] if self.overlaid else charts)
-        for panel in grid.panels.values():
-            panel.log_y, panel.smooth = self.log_y, self.smooth
-        if on_chart and grid.panels and self.focused not in grid.panels.values():
-            next(iter(grid.panels.values())).focus()
+    def _show_machine(self) -> None:
+        if self.live is not None and self.has_class("-machine"):
+            with self.live.lock:
+                self.query_one(Machine).show(self.live.view.machine, self.live.view.first_t or 0.0)
 
     def _show_head(self) -> None:
         live = self.live
@@ -285,73 +291,49 @@ class LiveScreen(ConsoleScreen):
 
     def _want_rollout(self) -> None:
         """Read the rollout that should be shown, if it is not shown already."""
-        live = self.live
-        if live is None:
+        chosen = self.rollouts.due() if self.rollouts is not None else None
+        if chosen is None:
             return
-        if self._rollout is None:
-            with live.lock:
-                last = live.view.rollouts[-1].task if live.view.rollouts else None
-            if last is None:
-                return
-            self._rollout = (last, None)
-        task, step = self._rollout
-        refs = live.rollouts_of(task)
-        ref = next((r for r in refs if r.step == step), refs[-1] if refs else None)
-        if ref is None or (task, ref.step) == self._rollout_shown:
-            return
-        path = live.rollout_path(ref)
-        if path is None:
-            return
-        key = self._rollout_shown = (task, ref.step)
-        fields = {"task": ref.task, "step": ref.step, "nrmse": ref.nrmse, "persistence": ref.persistence}
 
         def read(_: "Operations") -> RolloutRead:
             from console.tui.drawing.rollout import read_rollout
 
-            return RolloutRead(key, read_rollout(path, fields))
+            return RolloutRead(chosen.key, read_rollout(chosen.path, chosen.fields))
 
         self.operate("reading the rollout", read, lambda message: message, group="rollout")
 
     @on(RolloutRead)
     def _show_rollout(self, message: RolloutRead) -> None:
-        if self.live is None or message.key != self._rollout_shown:
-            return
-        steps = [ref.step for ref in self.live.rollouts_of(message.key[0])]
-        if message.key[1] in steps:
-            place = f"{steps.index(message.key[1]) + 1} of {len(steps)} · ↑↓ others"
+        place = self.rollouts.place(message.key) if self.rollouts is not None else None
+        if place is not None:
             self.query_one(RolloutView).show(message.rollout, place)
 
     @on(RolloutView.Wanted)
     def _other_rollout(self, message: RolloutView.Wanted) -> None:
-        if self.live is None or self._rollout_shown is None:
-            return
-        task, step = self._rollout_shown
-        steps = [ref.step for ref in self.live.rollouts_of(task)]
-        index = max(0, min(len(steps) - 1, steps.index(step) + message.by)) if step in steps else -1
-        if steps:
-            self._rollout = (task, None if index == len(steps) - 1 else steps[index])
+        if self.rollouts is not None and self.rollouts.move(message.by):
             self._want_rollout()
 
     def action_rollout(self) -> None:
         """Show the newest rollout of the next task."""
-        live = self.live
-        tasks = list(dict.fromkeys(ref.task for ref in live.view.rollouts)) if live else []
-        if not tasks:
+        if self.rollouts is None or not self.rollouts.next_task():
             self.ups.notice("no rollout yet", "the first one comes with the first epoch's end")
             return
-        here = self._rollout[0] if self._rollout else None
-        index = (tasks.index(here) + 1) % len(tasks) if here in tasks else 0
-        self._rollout = (tasks[index], None)
         self._want_rollout()
 
     # --- keys --------------------------------------------------------------------------------
 
+    def action_charts(self, what: str) -> None:
+        """Do something with the charts, wherever the focus is."""
+        getattr(self.query_one(Charts), f"action_{what}")()
+        if self.has_class("-machine"):
+            self.query_one(Machine).repaint()
+
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
-        grid = self.query_one(CurveGrid)
+        charts = self.query_one(Charts)
         if any(self.has_class(name) for name in _ZOOMS):
             self.remove_class(*_ZOOMS)
-            grid.zoom(None)
+            charts.zoom_out()
             return
         if self.focused is self.query_one(RolloutView):
             self.add_class("-zoom-rollout")
@@ -359,33 +341,84 @@ class LiveScreen(ConsoleScreen):
             self.add_class("-zoom-log")
         else:
             self.add_class("-zoom-curves")
-            grid.toggle_zoom()
+            charts.toggle_zoom()
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
-        self.action_zoom()
+        self.set_class(self.query_one(Charts).grid.zoomed is not None, "-zoom-curves")
 
-    def action_log_y(self) -> None:
-        """Switch between a logarithmic and a linear axis."""
-        self.log_y = not self.log_y
-        self._apply()
-
-    def action_smooth(self) -> None:
-        """Switch the smoothing of training curves on or off."""
-        self.smooth = not self.smooth
-        self._apply()
-
-    def _apply(self) -> None:
-        for panel in self.query(CurvePanel):
-            panel.log_y, panel.smooth = self.log_y, self.smooth
-            panel.repaint()
-
-    async def action_overlay(self) -> None:
+    def action_overlay(self) -> None:
         """Lay the validation curves of all tasks over one another, or show them apart."""
-        self.overlaid = not self.overlaid
         self.remove_class(*_ZOOMS)
-        self.query_one(CurveGrid).zoom(None)
-        await self._arrange()
+        self.query_one(Charts).action_overlay()
+
+    def action_axis(self) -> None:
+        """Count steps, epochs, time or dollars on the x axis."""
+        charts = self.query_one(Charts)
+        axis, bill = charts.view.axis.following, self._bill()
+        if axis is XAxis.DOLLARS and bill.is_free:
+            self.ups.notice("no dollars to count", "the run's machine costs nothing, as far as is known")
+            axis = axis.following
+        charts.use_axis(axis, bill)
+        if self.has_class("-machine"):
+            self.query_one(Machine).repaint()
+
+    def _bill(self) -> Bill:
+        """What the run that is shown costs."""
+        run = self.live.run if self.live is not None else ""
+        row = next((row for row in self.runs if row.run == run), None)
+        return self.bills.get(run) or (bill_of(row) if row is not None else Bill())
+
+    def action_machine(self) -> None:
+        """Show what the machine does in place of rollout and log, or these again."""
+        self.toggle_class("-machine")
+        self._show_machine()
+
+    def action_beside(self) -> None:
+        """Lay the last, the best or both runs of the same config over this one."""
+        found = candidates(self.runs, self.live.run) if self.live is not None else {}
+        if not found:
+            self.beside = Beside.NONE
+            self.ups.notice("no other run of this config with the same tasks", "5 lists all")
+            return
+        self.beside = self.beside.following
+        while self.beside is not Beside.NONE and not set(self.beside.roles) <= found.keys():
+            self.beside = self.beside.following
+        if len(found) == 1 and "best" not in found and self.beside is Beside.NONE:
+            self.ups.notice("no other run of this config was evaluated: none is best")
+        self._read_beside()
+
+    def _read_beside(self) -> None:
+        """Read the runs that shall lie over the one that is shown; without one none does."""
+        live = self.live
+        found = candidates(self.runs, live.run) if live is not None else {}
+        rows = {role: found[role] for role in self.beside.roles if role in found}
+        if live is None or not rows:
+            self.query_one(Charts).lay(())
+            return
+        roles: dict[str, list[str]] = {}
+        for role, row in rows.items():
+            roles.setdefault(row.run, []).append(role)
+        bills = {row.run: self.bills.get(row.run) or bill_of(row) for row in rows.values()}
+        run = live.run
+
+        def read(operations: "Operations") -> OtherRunsRead:
+            cancelled, others = get_current_worker(), []
+            for name, of in roles.items():
+                other = read_run(name, operations.run_directories(name), lambda: cancelled.is_cancelled)
+                if other is not None:
+                    curves = RunCurves(other, bill=bills[name])
+                    curves.sync()
+                    others.append(OtherRun(", ".join(of), name, curves))
+            return OtherRunsRead(run, others)
+
+        names = ", ".join(roles)
+        self.operate(f"reading {names}", read, lambda message: message, group="beside")
+
+    @on(OtherRunsRead)
+    def _show_others(self, message: OtherRunsRead) -> None:
+        if self.live is not None and message.run == self.live.run and self.beside is not Beside.NONE:
+            self.query_one(Charts).lay(message.others)
 
     def action_tear_down(self) -> None:
         """Tear the run's instance down, after five seconds in which it can be taken back."""

@@ -38,6 +38,8 @@ INKS: dict[str, tuple[str, float, bool]] = {
     "val": ("foreground", 1.0, False),
     "level": ("warning", 0.6, False),
     "cross": ("accent", 1.0, False),
+    "last": ("accent", 0.6, False),
+    "best": ("success", 0.6, False),
 }
 """ink → (theme variable, share of it over the background, bold)."""
 
