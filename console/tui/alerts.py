@@ -31,7 +31,7 @@ class Alert(StrEnum):
     """What a chart's title says, the worst first."""
 
     DIVERGED = "diverged"
-    NO_SKILL = "worse than copying"
+    NO_SKILL = "no skill"
     PLATEAU = "plateau"
 
     @property
@@ -39,6 +39,13 @@ class Alert(StrEnum):
         """The greater the worse."""
         alerts = list(Alert)
         return len(alerts) - alerts.index(self)
+
+    @property
+    def words(self) -> str:
+        """For people who do not know the title's word."""
+        return {
+            Alert.DIVERGED: "diverged", Alert.NO_SKILL: "worse than copying", Alert.PLATEAU: "on a plateau",
+        }[self]  # fmt: skip
 
     @property
     def ink(self) -> str:

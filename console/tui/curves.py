@@ -21,6 +21,11 @@ class Line:
     smooth: bool = False
     """Its average is drawn, not its points; then it is solid."""
 
+    @property
+    def newest(self) -> float | None:
+        """The newest value of what is drawn."""
+        return float(self.series.smooth[-1]) if self.smooth and len(self.series) else self.series.last
+
 
 class Curves:
     """One training and one validation series, marks and a level."""

@@ -70,6 +70,8 @@ class Chart:
     x_range: tuple[float, float] | None = None
     """Positions of the left and the right end; None: as far as the traces reach."""
     axis: XAxis = XAxis.STEP
+    to_level: bool = True
+    """Whether a logarithmic y axis reaches as far as the level."""
     y_range: tuple[float, float] | None = None
     """Ends of a linear y axis; None: as far as the values in sight go."""
 
@@ -156,7 +158,7 @@ def _scale(chart: Chart, ranges: "Sequence[tuple[Array, Array]]", lines: int) ->
     bottom, top = min(extremes), max(extremes)
     level = chart.level
     # On a linear axis a level far above would flatten the curves; there the legend alone tells it.
-    if level is not None and (level > 0 if chart.log_y else bottom <= level <= 2 * top):
+    if level is not None and (level > 0 and chart.to_level if chart.log_y else bottom <= level <= 2 * top):
         bottom, top = min(bottom, level), max(top, level)
     if chart.log_y:
         bottom, top = math.log10(bottom), math.log10(top)

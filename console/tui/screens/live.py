@@ -43,7 +43,6 @@ from ups.errors import NotFoundError
 if TYPE_CHECKING:
     from console.operations import Comparison, FollowBatch, InstanceRow, Operations, RunRow
 
-_ZOOMS = ("-zoom-curves", "-zoom-rollout", "-zoom-log")
 _FLEET_AGE_S = 60.0
 """What the providers said may be so old."""
 _TICK_SECONDS = 1.0
@@ -62,7 +61,7 @@ class LiveScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),
         Binding("z", "zoom", "Zoom", id="live.zoom"),
-        Binding("plus,equals_sign", "charts('magnify')", "Zoom x", key_display="+ -", id="live.magnify"),
+        Binding("plus,equals_sign", "charts('magnify')", "Zoom x", key_display="+", id="live.magnify"),
         Binding("minus", "charts('shrink')", "Show more of x", show=False, id="live.shrink"),
         Binding("0", "charts('all')", "Show all of x", show=False, id="live.all"),
         Binding(
@@ -71,13 +70,13 @@ class LiveScreen(ConsoleScreen):
         Binding(
             "greater_than_sign,shift+right", "charts('right')", "Later part of x", show=False, id="live.right"
         ),
-        Binding("a", "axis", "X axis", id="live.axis"),
+        Binding("a", "axis", "Axis", id="live.axis"),
         Binding("l", "charts('log_y')", "Log-y", id="live.log_y"),
         Binding("s", "charts('smooth')", "Smooth", id="live.smooth"),
         Binding("o", "overlay", "Overlay", id="live.overlay"),
-        Binding("c", "beside", "Other runs", id="live.beside"),
-        Binding("m", "machine", "Machine", id="live.machine"),
-        Binding("r", "rollout", "Next rollout", id="live.rollout"),
+        Binding("c", "beside", "Runs", id="live.beside"),
+        Binding("m", "machine", "Box", id="live.machine"),
+        Binding("r", "rollout", "Rollout", id="live.rollout"),
         Binding("left_square_bracket", "run(1)", "Older run", show=False, id="live.older"),
         Binding("right_square_bracket", "run(-1)", "Newer run", show=False, id="live.newer"),
     ]
@@ -91,6 +90,10 @@ class LiveScreen(ConsoleScreen):
         self.bills: dict[str, Bill] = {}
         """run → what its instances cost, where the fleet has any."""
         self.beside = Beside.NONE
+        self.zoomed = ""
+        """Id of the pane that fills the screen."""
+        self.shows_machine = False
+        """In place of rollout and log."""
         self.rollouts: RolloutChoice | None = None
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
@@ -111,7 +114,7 @@ class LiveScreen(ConsoleScreen):
         yield TextPanel(heading="live", id="welcome")
 
     def on_mount(self) -> None:
-        self.add_class("-empty")
+        self._show_panes(empty=True)
         self.query_one("#welcome", TextPanel).show([[("reading the runs", "muted")]])
         self.set_interval(_TICK_SECONDS, self._tick)
         self.set_interval(_STRIP_SECONDS, self._look_beside)
@@ -150,7 +153,7 @@ class LiveScreen(ConsoleScreen):
         self._show_head()
 
     def _welcome(self) -> None:
-        self.add_class("-empty")
+        self._show_panes(empty=True)
         self.query_one("#welcome", TextPanel).show([
             [("No run yet.", "title")], [],
             [("1", "key"), (" Launch: tick tasks, pick a config, press enter.", "text")],
@@ -176,7 +179,8 @@ class LiveScreen(ConsoleScreen):
             return
         self.live = LiveRun(run)
         self.rollouts = RolloutChoice(self.live)
-        self.remove_class("-empty", *_ZOOMS)
+        self.zoomed = ""
+        self._show_panes()
         charts = self.query_one(Charts)
         charts.view.axis = XAxis.STEP if charts.view.axis is XAxis.DOLLARS else charts.view.axis
         charts.show(RunCurves(self.live))
@@ -258,7 +262,7 @@ class LiveScreen(ConsoleScreen):
         self._want_rollout()
 
     def _show_machine(self) -> None:
-        if self.live is not None and self.has_class("-machine"):
+        if self.live is not None and self.shows_machine:
             with self.live.lock:
                 self.query_one(Machine).show(self.live.view.machine, self.live.view.first_t or 0.0)
 
@@ -325,32 +329,49 @@ class LiveScreen(ConsoleScreen):
     def action_charts(self, what: str) -> None:
         """Do something with the charts, wherever the focus is."""
         getattr(self.query_one(Charts), f"action_{what}")()
-        if self.has_class("-machine"):
+        if self.shows_machine:
             self.query_one(Machine).repaint()
 
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
         charts = self.query_one(Charts)
-        if any(self.has_class(name) for name in _ZOOMS):
-            self.remove_class(*_ZOOMS)
+        if self.zoomed:
+            self.zoomed = ""
             charts.zoom_out()
-            return
-        if self.focused is self.query_one(RolloutView):
-            self.add_class("-zoom-rollout")
+        elif self.focused is self.query_one(RolloutView):
+            self.zoomed = "rollout"
         elif self.focused is self.query_one(LogView):
-            self.add_class("-zoom-log")
+            self.zoomed = "log"
         else:
-            self.add_class("-zoom-curves")
+            self.zoomed = "curves"
             charts.toggle_zoom()
+        self._show_panes()
+
+    def _show_panes(self, *, empty: bool = False) -> None:
+        """Show those that have their place; by themselves, as a class of the screen would restyle all."""
+        self.set_class(empty, "-empty")
+        whole, lower = not self.zoomed, self.zoomed in ("rollout", "log")
+        for pane, shown in (
+            ("curves", whole or self.zoomed == "curves"),
+            ("lower", lower or (whole and not self.shows_machine)),
+            ("rollout", self.zoomed != "log"),
+            ("log", self.zoomed != "rollout"),
+            ("machine", whole and self.shows_machine),
+        ):
+            widget = self.query_one(f"#{pane}")
+            if widget.display != (shown and not empty):
+                widget.display = shown and not empty
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
-        self.set_class(self.query_one(Charts).grid.zoomed is not None, "-zoom-curves")
+        self.zoomed = "curves" if self.query_one(Charts).grid.zoomed is not None else ""
+        self._show_panes()
 
     def action_overlay(self) -> None:
         """Lay the validation curves of all tasks over one another, or show them apart."""
-        self.remove_class(*_ZOOMS)
+        self.zoomed = ""
         self.query_one(Charts).action_overlay()
+        self._show_panes()
 
     def action_axis(self) -> None:
         """Count steps, epochs, time or dollars on the x axis."""
@@ -360,7 +381,7 @@ class LiveScreen(ConsoleScreen):
             self.ups.notice("no dollars to count", "the run's machine costs nothing, as far as is known")
             axis = axis.following
         charts.use_axis(axis, bill)
-        if self.has_class("-machine"):
+        if self.shows_machine:
             self.query_one(Machine).repaint()
 
     def _bill(self) -> Bill:
@@ -371,8 +392,10 @@ class LiveScreen(ConsoleScreen):
 
     def action_machine(self) -> None:
         """Show what the machine does in place of rollout and log, or these again."""
-        self.toggle_class("-machine")
+        self.shows_machine = not self.shows_machine
+        self.zoomed = ""
         self._show_machine()
+        self._show_panes()
 
     def action_beside(self) -> None:
         """Lay the last, the best or both runs of the same config over this one."""

@@ -14,11 +14,11 @@ from console.tui.widgets.panel import Panel
 
 
 class ChartsLine(Panel, can_focus=True):
-    """Hidden while there is nothing to say. Has the focus only while a filter is typed."""
+    """Has the class `-quiet` while there is nothing to say, the focus only while a filter is typed."""
 
     FRAMED: ClassVar[bool] = False
     DEFAULT_CSS = """
-    ChartsLine { height: 1; display: none; }
+    ChartsLine { height: 1; }
     """
 
     class Filtered(Message):
@@ -44,7 +44,7 @@ class ChartsLine(Panel, can_focus=True):
     def ask(self) -> None:
         """Take what is typed from now on as the filter, until enter or escape."""
         self.typing = self.can_focus = True
-        self.display = True
+        self.remove_class("-quiet")
         self.focus()
         self.changed()
 
@@ -96,7 +96,7 @@ class ChartsLine(Panel, can_focus=True):
         if row != self._row:
             self._row = row
             self.changed()
-        self.display = bool(row) or self.typing or bool(self.text)
+        self.set_class(not (row or self.typing or self.text), "-quiet")
 
     def draw(self, width: int, height: int) -> list[Row]:
         row: Row = [(" ", "text")]
@@ -133,7 +133,7 @@ def alert_row(alerts: Sequence[Alert | None]) -> Row:
     row: Row = []
     for alert in Alert:
         if count := sum(found is alert for found in alerts):
-            row += _apart(row, [(f"▲ {count} {alert}", f"{alert.ink}")])
+            row += _apart(row, [(f"▲ {count} {alert.words}", f"{alert.ink}")])
     return row
 
 

@@ -10,7 +10,7 @@ from textual.message import Message
 
 from console.tui.chart_view import ChartView
 from console.tui.curves import Curves
-from console.tui.drawing.text import Ink, Row, clip, number, visible
+from console.tui.drawing.text import Ink, Row, clip, number, row_width, visible
 from console.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+_NARROW = 50
+"""Cells below which a chart's frame says less."""
 _SMOOTHED_FROM = 30
 """Below so many points an average says nothing."""
 
@@ -66,7 +68,7 @@ class CurvePanel(Panel, can_focus=True):
         """Show another task."""
         if curves is not self.curves:
             self.curves = curves
-            self.repaint()
+            self.redraw()
 
     # --- keys and mouse ---------------------------------------------------------------------
 
@@ -139,12 +141,24 @@ class CurvePanel(Panel, can_focus=True):
         reach = self.curves.reach
         return self.view.window.shown or (rounded_reach(*reach) if reach is not None else None)
 
+    @property
+    def _is_narrow(self) -> bool:
+        return self.size.width < _NARROW
+
     def title(self) -> Row:
-        name: Row = [("● ", f"task:{self.curves.name}"), (visible(self.curves.name), "title")]
-        alert = self.curves.alert
+        name, alert = visible(self.curves.name), self.curves.alert
+        row: Row = [("● ", f"task:{self.curves.name}"), (name, "title")]
         if alert is not None:
-            name.append((f"  ▲ {alert}", f"{alert.ink} bold"))
-        return [*name, ("  log" if self.view.log_y else "  linear", "muted")]
+            word = f" ▲ {alert}"
+            name = clip(name, max(6, self.size.width - len(word) - 9))
+            row = [("● ", f"task:{self.curves.name}"), (name, "title"), (word, f"{alert.ink} bold")]
+        if not self._is_narrow:
+            row.append(("  log" if self.view.log_y else "  linear", "muted"))
+        return row
+
+    @property
+    def title_least(self) -> int:
+        return 2 if self.curves.alert is None else 3
 
     def summary(self) -> Row:
         if self.view.cross is not None:
@@ -152,35 +166,48 @@ class CurvePanel(Panel, can_focus=True):
         train, val, row = self.curves.train, self.curves.val, Row()
         if train is not None and len(train):
             value = float(train.smooth[-1]) if self.view.smooth else train.last
-            row.append((f"train {number(value)}", f"task:{self.curves.name}"))
+            name = "" if self._is_narrow else "train "
+            row.append((f"{name}{number(value)}", f"task:{self.curves.name}"))
         if val is not None and len(val):
             skill = self.curves.level is None or (val.last or math.inf) < self.curves.level
-            row.append((f"  val {number(val.last)}", "text" if skill else "warn"))
+            row.append(
+                (f"{'' if self._is_narrow else ' '} val {number(val.last)}", "text" if skill else "warn")
+            )
         return row
 
     def footnote(self) -> Row:
+        """The legend; with the crosshair also the values there. What does not fit is left out whole."""
+        room = self.size.width - 5
         row = Row()
-        train, val = self.curves.train, self.curves.val
-        if train is not None and len(train):
-            row += [
-                ("━ ", f"task:{self.curves.name}"),
-                (self._legend("train", self.curves.quantity, train), "muted"),
-            ]
-            average = self._read(train, train.smooth)
-            if average:
-                row += [(" ema", "muted"), (average, "text")]
-        if val is not None and len(val):
-            row += [("  ╍ ", "val"), (self._legend("val", self.curves.val_quantity, val), "muted")]
-        for line in self.curves.others:
-            value = self._read(line.series, line.series.smooth if line.smooth else line.series.y)
-            row += [("  ━ " if line.smooth else "  ╍ ", line.ink)]
-            row += [(f"{visible(line.label)}{value or ' ' + number(line.series.last)}", "muted")]
-        if self.curves.level is not None:
-            row += [("  ╌ ", "level"), (f"copy {number(self.curves.level)}", "muted")]
+        for entry in self._legend():
+            gap: Row = [(" " if self._is_narrow else "  ", "text")] if row else []
+            if row and row_width([*row, *gap, *entry]) > room:
+                break
+            row += [*gap, *entry]
         return row
 
-    def _legend(self, name: str, quantity: str, series: "Series") -> str:
-        return f"{name}{self._read(series, series.y) or ' ' + quantity}"
+    def _legend(self) -> list[Row]:
+        train, val, crossed = self.curves.train, self.curves.val, self.view.cross is not None
+        terse = self._is_narrow and crossed
+        entries: list[Row] = []
+        if train is not None and len(train):
+            what = self._read(train, train.y) or f" {self.curves.quantity}"
+            name = what.lstrip() if terse else f"train{what}"
+            entry: Row = [("━ ", f"task:{self.curves.name}"), (name, "text" if crossed else "muted")]
+            if crossed:
+                entry += [(" ema", "muted"), (self._read(train, train.smooth), "text")]
+            entries.append(entry)
+        if val is not None and len(val):
+            what = self._read(val, val.y) or f" {self.curves.val_quantity}"
+            name = what.lstrip() if terse else f"val{what}"
+            entries.append([("╍ ", "val"), (name, "text" if crossed else "muted")])
+        if self.curves.level is not None and not (terse and self.curves.others):
+            entries.append([("╌ ", "level"), (f"copy {number(self.curves.level)}", "muted")])
+        for line in self.curves.others:
+            value = self._read(line.series, line.series.smooth if line.smooth else line.series.y)
+            what = f"{visible(line.label)}{value or ' ' + number(line.newest)}"
+            entries.append([("━ " if line.smooth else "╍ ", line.ink), (what, "muted")])
+        return entries
 
     def _read(self, series: "Series", values: "Array") -> str:
         """A value at the crosshair; empty without one."""
@@ -211,7 +238,15 @@ class CurvePanel(Panel, can_focus=True):
             traces.append(_trace(curves.val, "val", dash=3))
             ends = curves.val.x.tolist() if len(curves.val) < 200 else ()
         return Chart(
-            traces, view.log_y, curves.level, curves.stages, ends, view.cross, view.window.shown, view.axis
+            traces,
+            view.log_y,
+            curves.level,
+            curves.stages,
+            ends,
+            view.cross,
+            view.window.shown,
+            view.axis,
+            to_level=view.window.width is None,
         )
 
     def _train(self) -> "list[Trace]":

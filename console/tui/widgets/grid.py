@@ -23,7 +23,6 @@ class CurveGrid(Container):
         height: 1fr;
         min-height: 5;
     }
-    CurveGrid CurvePanel.-spare { display: none; }
     """
 
     def __init__(self, view: ChartView | None = None, *, id: str | None = None) -> None:
@@ -184,6 +183,7 @@ class CurveGrid(Container):
             self.mount(panel)
         self._used = len(shown)
         for index, panel in enumerate(self._slots):
-            panel.set_class(index >= len(shown), "-spare")
+            if panel.display != (index < len(shown)):
+                panel.display = index < len(shown)
             if index < len(shown):
                 panel.show(shown[index])
