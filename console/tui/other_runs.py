@@ -1,6 +1,6 @@
 """The runs that a run is laid over: the last and the best of the same config and tasks."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,11 +29,11 @@ class Beside(StrEnum):
     BEST = "best"
     BOTH = "both"
 
-    @property
-    def following(self) -> "Beside":
-        """The one that comes next where a key goes through all."""
+    def following_of(self, found: Collection[str]) -> "Beside":
+        """The next one, where a key goes through all, whose roles were found."""
         every = list(Beside)
-        return every[(every.index(self) + 1) % len(every)]
+        after = [*every[every.index(self) + 1 :], Beside.NONE]
+        return next(beside for beside in after if set(beside.roles) <= set(found))
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -110,6 +110,30 @@ def read_run(run: str, directories: Iterable[Path], is_cancelled: Callable[[], b
                     return None
                 live.view.apply_all(events[start : start + _PORTION])
     return live
+
+
+def read_others(
+    runs: Mapping[str, str],
+    bills: Mapping[str, Bill],
+    directories: Callable[[str], Iterable[Path]],
+    is_cancelled: Callable[[], bool],
+) -> list[OtherRun]:
+    """Read runs to lay them over another.
+
+    Args:
+        runs: role → run; one run may have two roles.
+        bills: what each of them cost.
+        directories: run → its mirrored run directories.
+        is_cancelled: asked now and then.
+    """
+    others = []
+    for run in dict.fromkeys(runs.values()):
+        live = read_run(run, directories(run), is_cancelled)
+        if live is not None:
+            curves = RunCurves(live, bill=bills[run])
+            curves.sync()
+            others.append(OtherRun(", ".join(role for role in runs if runs[role] == run), run, curves))
+    return others
 
 
 def lay_over(charts: Iterable[Curves], others: Sequence[OtherRun]) -> None:

@@ -1,7 +1,6 @@
 """Live: is it learning, is it healthy, what does it cost, what does it look like?"""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -10,25 +9,23 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from console.errors import ProviderError
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
 from console.tui.drawing.axes import XAxis
+from console.tui.following import batches
 from console.tui.live_run import LiveRun
 from console.tui.messages import (
     ComparisonRead,
     FleetRead,
     OperationFailed,
-    OtherRunsRead,
     RolloutRead,
     RunChanged,
     RunsRead,
 )
-from console.tui.other_runs import Beside, OtherRun, bill_of, candidates, read_run
 from console.tui.placing import Bill
 from console.tui.rollout_choice import RolloutChoice
 from console.tui.run_curves import RunCurves
-from console.tui.screens.base import ConsoleScreen
+from console.tui.screens.live_charts import CHART_KEYS, ScreenWithCharts
 from console.tui.widgets.bars import PhaseBar, SystemBar
 from console.tui.widgets.charts import Charts
 from console.tui.widgets.curve import CurvePanel
@@ -36,23 +33,20 @@ from console.tui.widgets.log import LogView
 from console.tui.widgets.machine import Machine
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.run_header import headline, money_row, phases
-from console.tui.widgets.run_strip import RunStrip
+from console.tui.widgets.run_strip import RunStrip, neighbours
 from console.tui.widgets.text import Line, TextPanel
-from ups.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from console.operations import Comparison, FollowBatch, InstanceRow, Operations, RunRow
+    from console.operations import Comparison, InstanceRow, Operations
 
 _FLEET_AGE_S = 60.0
 """What the providers said may be so old."""
 _TICK_SECONDS = 1.0
 _STRIP_SECONDS = 2.0
 """Between two looks at the runs beside the one that is shown."""
-_LAUNCH_SECONDS = 0.5
-"""Between two looks at a run that has no instance yet."""
 
 
-class LiveScreen(ConsoleScreen):
+class LiveScreen(ScreenWithCharts):
     """One run, as it happens or as it happened."""
 
     NAME = "Live"
@@ -61,21 +55,7 @@ class LiveScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),
         Binding("z", "zoom", "Zoom", id="live.zoom"),
-        Binding("plus,equals_sign", "charts('magnify')", "Zoom x", key_display="+", id="live.magnify"),
-        Binding("minus", "charts('shrink')", "Show more of x", show=False, id="live.shrink"),
-        Binding("0", "charts('all')", "Show all of x", show=False, id="live.all"),
-        Binding(
-            "less_than_sign,shift+left", "charts('left')", "Earlier part of x", show=False, id="live.left"
-        ),
-        Binding(
-            "greater_than_sign,shift+right", "charts('right')", "Later part of x", show=False, id="live.right"
-        ),
-        Binding("a", "axis", "Axis", id="live.axis"),
-        Binding("l", "charts('log_y')", "Log-y", id="live.log_y"),
-        Binding("s", "charts('smooth')", "Smooth", id="live.smooth"),
-        Binding("o", "overlay", "Overlay", id="live.overlay"),
-        Binding("c", "beside", "Runs", id="live.beside"),
-        Binding("m", "machine", "Box", id="live.machine"),
+        *CHART_KEYS,
         Binding("r", "rollout", "Rollout", id="live.rollout"),
         Binding("left_square_bracket", "run(1)", "Older run", show=False, id="live.older"),
         Binding("right_square_bracket", "run(-1)", "Newer run", show=False, id="live.newer"),
@@ -83,17 +63,8 @@ class LiveScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.live: LiveRun | None = None
-        self.runs: Sequence[RunRow] = ()
         self.instances: dict[str, InstanceRow] | None = None
         """run → its newest instance; None until the fleet was read."""
-        self.bills: dict[str, Bill] = {}
-        """run → what its instances cost, where the fleet has any."""
-        self.beside = Beside.NONE
-        self.zoomed = ""
-        """Id of the pane that fills the screen."""
-        self.shows_machine = False
-        """In place of rollout and log."""
         self.rollouts: RolloutChoice | None = None
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
@@ -150,6 +121,7 @@ class LiveScreen(ConsoleScreen):
             run: Bill(tuple((row.created, row.usd_per_hour) for row in oldest_first if row.run == run))
             for run in self.instances
         }
+        self._price_changed()
         self._show_head()
 
     def _welcome(self) -> None:
@@ -196,7 +168,7 @@ class LiveScreen(ConsoleScreen):
         worker = get_current_worker()
 
         def follow() -> RunChanged:
-            for batch in _batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
+            for batch in batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
                 if worker.is_cancelled:
                     break
                 live.directories = self.ups.operations.run_directories(live.run)
@@ -216,19 +188,9 @@ class LiveScreen(ConsoleScreen):
 
     # --- the runs beside it ------------------------------------------------------------------
 
-    def _beside(self) -> list[str]:
-        """The runs of the same sweep, and all that go on; empty where the one that is shown is alone."""
-        shown = next((row for row in self.runs if row.run == self.ups.selected_run), None)
-        if shown is None:
-            return []
-        others = [row.run for row in self.runs if row.run != shown.run and not row.status.ended]
-        if shown.sweep:
-            return [shown.sweep, *others]
-        return [shown.run, *others] if others else []
-
     def _look_beside(self) -> None:
         """Look at them again, unless nothing can have changed."""
-        names = self._beside()
+        names = neighbours(self.runs, self.ups.selected_run)
         self.set_class(bool(names), "-several")
         if not names or not self.is_active or not self.is_whole:
             return
@@ -260,11 +222,6 @@ class LiveScreen(ConsoleScreen):
         self.query_one(LogView).feed(live.take_log())
         self._show_head()
         self._want_rollout()
-
-    def _show_machine(self) -> None:
-        if self.live is not None and self.shows_machine:
-            with self.live.lock:
-                self.query_one(Machine).show(self.live.view.machine, self.live.view.first_t or 0.0)
 
     def _show_head(self) -> None:
         live = self.live
@@ -326,12 +283,6 @@ class LiveScreen(ConsoleScreen):
 
     # --- keys --------------------------------------------------------------------------------
 
-    def action_charts(self, what: str) -> None:
-        """Do something with the charts, wherever the focus is."""
-        getattr(self.query_one(Charts), f"action_{what}")()
-        if self.shows_machine:
-            self.query_one(Machine).repaint()
-
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
         charts = self.query_one(Charts)
@@ -367,82 +318,6 @@ class LiveScreen(ConsoleScreen):
         self.zoomed = "curves" if self.query_one(Charts).grid.zoomed is not None else ""
         self._show_panes()
 
-    def action_overlay(self) -> None:
-        """Lay the validation curves of all tasks over one another, or show them apart."""
-        self.zoomed = ""
-        self.query_one(Charts).action_overlay()
-        self._show_panes()
-
-    def action_axis(self) -> None:
-        """Count steps, epochs, time or dollars on the x axis."""
-        charts = self.query_one(Charts)
-        axis, bill = charts.view.axis.following, self._bill()
-        if axis is XAxis.DOLLARS and bill.is_free:
-            self.ups.notice("no dollars to count", "the run's machine costs nothing, as far as is known")
-            axis = axis.following
-        charts.use_axis(axis, bill)
-        if self.shows_machine:
-            self.query_one(Machine).repaint()
-
-    def _bill(self) -> Bill:
-        """What the run that is shown costs."""
-        run = self.live.run if self.live is not None else ""
-        row = next((row for row in self.runs if row.run == run), None)
-        return self.bills.get(run) or (bill_of(row) if row is not None else Bill())
-
-    def action_machine(self) -> None:
-        """Show what the machine does in place of rollout and log, or these again."""
-        self.shows_machine = not self.shows_machine
-        self.zoomed = ""
-        self._show_machine()
-        self._show_panes()
-
-    def action_beside(self) -> None:
-        """Lay the last, the best or both runs of the same config over this one."""
-        found = candidates(self.runs, self.live.run) if self.live is not None else {}
-        if not found:
-            self.beside = Beside.NONE
-            self.ups.notice("no other run of this config with the same tasks", "5 lists all")
-            return
-        self.beside = self.beside.following
-        while self.beside is not Beside.NONE and not set(self.beside.roles) <= found.keys():
-            self.beside = self.beside.following
-        if len(found) == 1 and "best" not in found and self.beside is Beside.NONE:
-            self.ups.notice("no other run of this config was evaluated: none is best")
-        self._read_beside()
-
-    def _read_beside(self) -> None:
-        """Read the runs that shall lie over the one that is shown; without one none does."""
-        live = self.live
-        found = candidates(self.runs, live.run) if live is not None else {}
-        rows = {role: found[role] for role in self.beside.roles if role in found}
-        if live is None or not rows:
-            self.query_one(Charts).lay(())
-            return
-        roles: dict[str, list[str]] = {}
-        for role, row in rows.items():
-            roles.setdefault(row.run, []).append(role)
-        bills = {row.run: self.bills.get(row.run) or bill_of(row) for row in rows.values()}
-        run = live.run
-
-        def read(operations: "Operations") -> OtherRunsRead:
-            cancelled, others = get_current_worker(), []
-            for name, of in roles.items():
-                other = read_run(name, operations.run_directories(name), lambda: cancelled.is_cancelled)
-                if other is not None:
-                    curves = RunCurves(other, bill=bills[name])
-                    curves.sync()
-                    others.append(OtherRun(", ".join(of), name, curves))
-            return OtherRunsRead(run, others)
-
-        names = ", ".join(roles)
-        self.operate(f"reading {names}", read, lambda message: message, group="beside")
-
-    @on(OtherRunsRead)
-    def _show_others(self, message: OtherRunsRead) -> None:
-        if self.live is not None and message.run == self.live.run and self.beside is not Beside.NONE:
-            self.query_one(Charts).lay(message.others)
-
     def action_tear_down(self) -> None:
         """Tear the run's instance down, after five seconds in which it can be taken back."""
         live = self.live
@@ -460,18 +335,3 @@ class LiveScreen(ConsoleScreen):
 def _goes_on(comparison: "Comparison | None") -> bool:
     """Whether any of its runs has not ended."""
     return comparison is None or any(run.state in ("pending", "running") for run in comparison.runs)
-
-
-def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool]) -> "Iterable[FollowBatch]":
-    """The run as it grows, or, where no instance of it is known any more, as its mirror holds it."""
-    while True:
-        try:
-            yield from operations.follow(run)
-            return
-        except NotFoundError:
-            if is_cancelled() or operations.status(operations.registry.find(run)).ended:
-                break
-        except ProviderError:
-            break
-        time.sleep(_LAUNCH_SECONDS)  # it is being launched, and nothing is rented yet
-    yield from operations.read(run)

@@ -32,7 +32,8 @@ class Charts(Vertical):
     Charts { height: 1fr; min-height: 5; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter charts", show=False, id="charts.filter"),
+        # With priority, as what is typed next must find the filter open.
+        Binding("slash", "filter", "Filter charts", show=False, priority=True, id="charts.filter"),
         Binding("n,pagedown", "turn(1)", "Next page of charts", show=False, id="charts.next"),
         Binding("N,pageup", "turn(-1)", "Page before", show=False, id="charts.previous"),
     ]
@@ -211,7 +212,10 @@ class Charts(Vertical):
             self._tell()
 
     def action_filter(self) -> None:
-        self.line.ask()
+        if self.line.typing:
+            self.line.add("/")
+        else:
+            self.line.ask()
 
     @on(ChartsLine.Filtered)
     def _filtered(self, message: ChartsLine.Filtered) -> None:

@@ -45,8 +45,14 @@ class ChartsLine(Panel, can_focus=True):
         """Take what is typed from now on as the filter, until enter or escape."""
         self.typing = self.can_focus = True
         self.remove_class("-quiet")
-        self.focus()
+        self.screen.set_focus(self)  # at once: what is typed next must not be taken for keys
         self.changed()
+
+    def add(self, text: str) -> None:
+        """Add to the filter."""
+        self.text += text
+        self.post_message(self.Filtered(self.pattern))
+        self.repaint()
 
     def on_key(self, event: events.Key) -> None:
         if not self.typing:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from console.home import Home
@@ -165,6 +166,18 @@ async def test_five_hundred_tasks_are_paged_and_filtered(home: Home) -> None:
         await until(pilot, lambda: "500 shown" not in seen(app) and "page 1 of 84" in seen(app))
         await pilot.press("slash", *"nothing(", "enter")
         await until_seen(pilot, "0 of 500 shown")
+
+
+async def test_a_filter_that_is_typed_in_one_go_presses_no_keys(home: Home) -> None:
+    record_run(home, "1124-aaaa", done="succeeded")
+    app = UpsConsole(Operations(home))
+    async with app.run_test(size=SIZE) as pilot:
+        charts = await on_charts(pilot)
+        for key, character in (("slash", "/"), ("d", "d"), ("a", "a"), ("r", "r"), ("enter", None)):
+            app.post_message(events.Key(key, character))
+        await until_seen(pilot, "/dar", "1 of 2 shown")
+        assert charts.view.axis == "step"
+        assert "advection1d  log" not in seen(app)
 
 
 async def test_what_is_wrong_with_a_task_stands_in_its_title_and_comes_first(home: Home) -> None:
