@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from console.runs.event_lines import AnyEvent, MetricLine
-from console.runs.track import Track
+from console.runs.system_track import SystemTrack
+from console.runs.track import CAPACITY, Track
 from ups.evaluation import forecast
 from ups.evaluation.forecast import Forecast
 from ups.events import PHASES, EventType, PhaseState
@@ -100,12 +101,17 @@ class Notice:
     code: str
     message: str
     hint: str
+    task: str | None = None
 
 
 class RunView:
     """Everything that a screen shows of one run; grows by `apply`."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """Args:
+        capacity: points that are kept of each curve, a power of two.
+        """
+        self._capacity = capacity
         self.name = ""
         self.tasks: tuple[str, ...] = ()
         self.stages: tuple[str, ...] = ()
@@ -121,6 +127,8 @@ class RunView:
         self.rollouts: list[RolloutRef] = []
         self.notices: list[Notice] = []
         self.system: Mapping[str, Any] = {}
+        """As the last event told it."""
+        self.machine = SystemTrack()
         self.data_wait: float | None = None
         """Share of its time in which training last waited for batches."""
         self.stage = ""
@@ -242,7 +250,9 @@ class RunView:
             if line.forecast is not None and (told := forecast.read(line.forecast)) is not None:
                 self.forecasts[line.task] = told
         for key, own in of_tracks.items():
-            self.tracks.setdefault(key, Track()).extend(own, self._stage_indices)
+            if key not in self.tracks:
+                self.tracks[key] = Track(self._capacity)
+            self.tracks[key].extend(own, self._stage_indices)
 
     def _on_resumed(self, t: float, fields: Mapping[str, Any]) -> None:
         stage, step = self._stage_indices.get(str(fields.get("stage"))), _number(fields.get("step"))
@@ -266,6 +276,7 @@ class RunView:
 
     def _on_system(self, t: float, fields: Mapping[str, Any]) -> None:
         self.system = fields
+        self.machine.take_in(t, fields)
 
     def _on_checkpoint(self, t: float, fields: Mapping[str, Any]) -> None:
         self.checkpoint = fields
@@ -278,7 +289,8 @@ class RunView:
 
     def _notice(self, t: float, fields: Mapping[str, Any], *, severe: bool) -> None:
         code, message, hint = (str(fields.get(key) or "") for key in ("code", "message", "hint"))
-        self.notices.append(Notice(t, severe, code, message, hint))
+        task = fields.get("task")
+        self.notices.append(Notice(t, severe, code, message, hint, task if isinstance(task, str) else None))
 
 
 _HANDLERS: dict[str, Callable[[RunView, float, Mapping[str, Any]], None]] = {

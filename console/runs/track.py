@@ -33,7 +33,7 @@ class Value:
     mean: "Array"
     """[capacity] float64; the value itself where nothing was joined."""
     latest: float | None = None
-    """The newest one; None where that was not finite."""
+    """The newest one that was told; None where that was not finite."""
 
 
 class Track:
@@ -107,6 +107,9 @@ class Track:
         self._count[added] = 1
         for name in dict.fromkeys(name for line in lines for name in line.values):
             self._extend_value(name, added, [line.values.get(name) for line in lines])
+            newest = next(line.values[name] for line in reversed(lines) if name in line.values)
+            finite = newest is not None and math.isfinite(newest)
+            self.values[name].latest = newest if finite else None
         self._rows = added.stop
 
     def _extend_value(self, name: str, added: slice, values: Sequence[float | None]) -> None:
@@ -123,8 +126,6 @@ class Track:
         value.mean[added] = numbers
         with np.errstate(over="ignore"):
             value.low[added] = value.high[added] = numbers
-        last = float(numbers[-1])
-        value.latest = last if math.isfinite(last) else None
 
     def drop_after(self, stage: int, step: float) -> None:
         """Forget the points of a stage beyond `step`, and of every stage that came after it.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from console.settings import Settings
     from console.tui.drawing.rollout import Rollout
+    from console.tui.other_runs import OtherRun
 
 
 class Told(Message):
@@ -189,6 +190,14 @@ class ComparisonRead(Told):
     def __init__(self, comparison: "Comparison") -> None:
         super().__init__()
         self.comparison = comparison
+
+
+class OtherRunsRead(Told):
+    """The runs to lay over the one that is shown were read."""
+
+    def __init__(self, run: str, others: "Sequence[OtherRun]") -> None:
+        super().__init__()
+        self.run, self.others = run, others
 
 
 class ReportRead(Told):

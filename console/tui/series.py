@@ -30,6 +30,7 @@ class Series:
         self._length = 0
         self.memo, self.smooth_memo = Memo(), Memo()
         self._average = math.nan
+        self._least = math.inf
         self._weight = _weight(0)
         self._weighted_at = 64
         """Length at which the weight of the past was chosen."""
@@ -61,6 +62,11 @@ class Series:
     def smooth(self) -> "Array":
         """Exponential average of the finite values, [n]; NaN where y is."""
         return self._smooth[: self._length]
+
+    @property
+    def least_average(self) -> float | None:
+        """The lowest that the average has been; None before it is known."""
+        return self._least if math.isfinite(self._least) else None
 
     @property
     def last(self) -> float | None:
@@ -101,7 +107,17 @@ class Series:
             # A longer curve is averaged over more points; doubling keeps this cheap.
             self._weight, self._weighted_at = _weight(needed), needed
             self._average, added = math.nan, slice(0, needed)
-        self._smooth[added] = self._averaged(self._y[added])
+            self._least = math.inf
+        self._smooth[added] = averages = self._averaged(self._y[added])
+        self._least = float(np.fmin.reduce(averages, initial=self._least))
+
+    def place(self, x: "Array") -> None:
+        """Give all points other positions, [n]; what lies before its predecessor is moved to it."""
+        import numpy as np
+
+        self._x[: self._length] = np.maximum.accumulate(x)
+        self.memo.clear()
+        self.smooth_memo.clear()
 
     def cut_after(self, x: float) -> None:
         """Drop the points beyond `x`: the run was taken up again from there."""
@@ -112,6 +128,7 @@ class Series:
         self.smooth_memo.clear()
         finite = self.smooth[np.isfinite(self.smooth)]
         self._average = float(finite[-1]) if len(finite) else math.nan
+        self._least = float(finite.min()) if len(finite) else math.inf
 
     def nearest(self, x: float) -> int | None:
         """Index of the point nearest to `x`."""

@@ -112,6 +112,12 @@ def column_range(
     import numpy as np
 
     low, high = np.full(columns, np.nan), np.full(columns, np.nan)
+    # One point beyond each end stays: a line comes from it.
+    begin = max(0, int(np.searchsorted(x, x_low)) - 1)
+    shown = slice(begin, int(np.searchsorted(x, x_high, "right")) + 1)
+    x, y = x[shown], y[shown]
+    if spread is not None:
+        spread = spread[0][shown], spread[1][shown]
     if len(x) == 0:
         return low, high
     step = (x_high - x_low) / (columns - 1) if x_high > x_low else 1.0

@@ -43,14 +43,23 @@ def fit(text: str, width: int, align: str = "left") -> str:
     return room + text if align == "right" else text + room
 
 
+def visible(text: str) -> str:
+    """`text` with what a terminal would obey, or nobody would see, written out: `\\x1b`, `\\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
 def fit_row(row: Row, width: int, ink: Ink = "text") -> Row:
-    """A row cut or padded to exactly `width` cells."""
+    """A row cut or padded to exactly `width` cells; control characters in it are written out."""
     fitted: Row = []
     left = width
     for text, span_ink in row:
         if left <= 0:
             break
-        text = clip(text, left)
+        text = clip(visible(text), left)
         fitted.append((text, span_ink))
         left -= cell_len(text)
     if left > 0:

@@ -9,9 +9,11 @@ from textual.screen import ModalScreen, Screen
 from console.tui.drawing.text import Row, fit
 from console.tui.widgets.text import TextPanel
 
-_TITLES = {"app": "everywhere", "table": "in a table", "checklist": "in a list to tick", "log": "in the log",
-           "curve": "in a chart", "rollout": "in the rollout", "text": "in a text",
-           "page": "on a page"}  # fmt: skip
+_TITLES = {
+    "app": "everywhere", "table": "in a table", "checklist": "in a list to tick", "log": "in the log",
+    "curve": "in a chart", "charts": "among the charts", "rollout": "in the rollout", "text": "in a text",
+    "page": "on a page",
+}  # fmt: skip
 
 
 class HelpScreen(ModalScreen[None]):

@@ -1,7 +1,6 @@
 """Live: is it learning, is it healthy, what does it cost, what does it look like?"""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -10,10 +9,11 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from console.errors import ProviderError
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
-from console.tui.live_run import LiveRun, RunCurves, overlay
+from console.tui.drawing.axes import XAxis
+from console.tui.following import batches
+from console.tui.live_run import LiveRun
 from console.tui.messages import (
     ComparisonRead,
     FleetRead,
@@ -22,31 +22,31 @@ from console.tui.messages import (
     RunChanged,
     RunsRead,
 )
-from console.tui.screens.base import ConsoleScreen
+from console.tui.placing import Bill
+from console.tui.rollout_choice import RolloutChoice
+from console.tui.run_curves import RunCurves
+from console.tui.screens.live_charts import CHART_KEYS, ScreenWithCharts
 from console.tui.widgets.bars import PhaseBar, SystemBar, data_wait_row
-from console.tui.widgets.curve import CurvePanel, Curves
-from console.tui.widgets.grid import CurveGrid
+from console.tui.widgets.charts import Charts
+from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.log import LogView
+from console.tui.widgets.machine import Machine
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.run_header import headline, money_row, phases
-from console.tui.widgets.run_strip import RunStrip
+from console.tui.widgets.run_strip import RunStrip, neighbours
 from console.tui.widgets.text import Line, TextPanel
-from ups.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from console.operations import Comparison, FollowBatch, InstanceRow, Operations, RunRow
+    from console.operations import Comparison, InstanceRow, Operations
 
-_ZOOMS = ("-zoom-curves", "-zoom-rollout", "-zoom-log")
 _FLEET_AGE_S = 60.0
 """What the providers said may be so old."""
 _TICK_SECONDS = 1.0
 _STRIP_SECONDS = 2.0
 """Between two looks at the runs beside the one that is shown."""
-_LAUNCH_SECONDS = 0.5
-"""Between two looks at a run that has no instance yet."""
 
 
-class LiveScreen(ConsoleScreen):
+class LiveScreen(ScreenWithCharts):
     """One run, as it happens or as it happened."""
 
     NAME = "Live"
@@ -55,26 +55,17 @@ class LiveScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),
         Binding("z", "zoom", "Zoom", id="live.zoom"),
-        Binding("l", "log_y", "Log-y", id="live.log_y"),
-        Binding("s", "smooth", "Smooth", id="live.smooth"),
-        Binding("o", "overlay", "Overlay", id="live.overlay"),
-        Binding("r", "rollout", "Next rollout", id="live.rollout"),
+        *CHART_KEYS,
+        Binding("r", "rollout", "Rollout", id="live.rollout"),
         Binding("left_square_bracket", "run(1)", "Older run", show=False, id="live.older"),
         Binding("right_square_bracket", "run(-1)", "Newer run", show=False, id="live.newer"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self.live: LiveRun | None = None
-        self.curves: RunCurves | None = None
-        self.runs: Sequence[RunRow] = ()
         self.instances: dict[str, InstanceRow] | None = None
         """run → its newest instance; None until the fleet was read."""
-        self.log_y = self.smooth = True
-        self.overlaid = False
-        self._rollout: tuple[str, int | None] | None = None
-        """(task, step) of the rollout that is wanted; no step is the newest."""
-        self._rollout_shown: tuple[str, int] | None = None
+        self.rollouts: RolloutChoice | None = None
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
 
@@ -83,16 +74,18 @@ class LiveScreen(ConsoleScreen):
         yield Line(id="headline")
         yield PhaseBar()
         yield SystemBar()
-        yield CurveGrid(id="curves")
+        charts = Charts(id="curves")
+        yield charts
         yield Horizontal(
             RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
             LogView(empty="no log yet", id="log"),
             id="lower",
         )
+        yield Machine(charts.view, id="machine")
         yield TextPanel(heading="live", id="welcome")
 
     def on_mount(self) -> None:
-        self.add_class("-empty")
+        self._show_panes(empty=True)
         self.query_one("#welcome", TextPanel).show([[("reading the runs", "muted")]])
         self.set_interval(_TICK_SECONDS, self._tick)
         self.set_interval(_STRIP_SECONDS, self._look_beside)
@@ -124,10 +117,15 @@ class LiveScreen(ConsoleScreen):
     def _show_fleet(self, message: FleetRead) -> None:
         oldest_first = sorted(message.state.instances, key=lambda row: row.created)
         self.instances = {row.run: row for row in oldest_first if row.run is not None}
+        self.bills = {
+            run: Bill(tuple((row.created, row.usd_per_hour) for row in oldest_first if row.run == run))
+            for run in self.instances
+        }
+        self._price_changed()
         self._show_head()
 
     def _welcome(self) -> None:
-        self.add_class("-empty")
+        self._show_panes(empty=True)
         self.query_one("#welcome", TextPanel).show([
             [("No run yet.", "title")], [],
             [("1", "key"), (" Launch: tick tasks, pick a config, press enter.", "text")],
@@ -152,10 +150,13 @@ class LiveScreen(ConsoleScreen):
         if run is None or (self.live is not None and self.live.run == run):
             return
         self.live = LiveRun(run)
-        self.curves = RunCurves(self.live)
-        self._rollout = self._rollout_shown = None
-        self.remove_class("-empty", *_ZOOMS)
-        self.query_one(CurveGrid).zoom(None)
+        self.rollouts = RolloutChoice(self.live)
+        self.zoomed = ""
+        self._show_panes()
+        charts = self.query_one(Charts)
+        charts.view.axis = XAxis.STEP if charts.view.axis is XAxis.DOLLARS else charts.view.axis
+        charts.show(RunCurves(self.live))
+        self._read_beside()
         live = self.live
         self.query_one(LogView).open(lambda: live.logs)
         self.query_one(RolloutView).show(None)
@@ -168,7 +169,7 @@ class LiveScreen(ConsoleScreen):
         worker = get_current_worker()
 
         def follow() -> RunChanged:
-            for batch in _batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
+            for batch in batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
                 if worker.is_cancelled:
                     break
                 live.directories = self.ups.operations.run_directories(live.run)
@@ -189,19 +190,9 @@ class LiveScreen(ConsoleScreen):
 
     # --- the runs beside it ------------------------------------------------------------------
 
-    def _beside(self) -> list[str]:
-        """The runs of the same sweep, and all that go on; empty where the one that is shown is alone."""
-        shown = next((row for row in self.runs if row.run == self.ups.selected_run), None)
-        if shown is None:
-            return []
-        others = [row.run for row in self.runs if row.run != shown.run and not row.status.ended]
-        if shown.sweep:
-            return [shown.sweep, *others]
-        return [shown.run, *others] if others else []
-
     def _look_beside(self) -> None:
         """Look at them again, unless nothing can have changed."""
-        names = self._beside()
+        names = neighbours(self.runs, self.ups.selected_run)
         self.set_class(bool(names), "-several")
         if not names or not self.is_active or not self.is_whole:
             return
@@ -224,39 +215,15 @@ class LiveScreen(ConsoleScreen):
     # --- what is new -------------------------------------------------------------------------
 
     @on(RunChanged)
-    async def _run_changed(self, message: RunChanged) -> None:
-        live, curves = self.live, self.curves
-        if live is None or curves is None or message.run != live.run:
+    def _run_changed(self, message: RunChanged) -> None:
+        live = self.live
+        if live is None or message.run != live.run:
             return
-        tasks_before = list(curves.charts)
-        changed = curves.sync()
-        grid = self.query_one(CurveGrid)
-        if list(curves.charts) != tasks_before or not grid.panels:
-            await self._arrange()
-        if self.overlaid:
-            await self._arrange()
-        else:
-            self._order(curves, grid)
-        grid.changed(None if self.overlaid else changed)
+        self.query_one(Charts).sync()
+        self._show_machine()
         self.query_one(LogView).look()
         self._show_head()
         self._want_rollout()
-
-    def _order(self, curves: RunCurves, grid: CurveGrid) -> None:
-        """With many tasks the worst come first."""
-        if len(grid.panels) > 4:
-            errors = {name: (c.val.last if c.val else None) or 0.0 for name, c in curves.charts.items()}
-            grid.order(sorted(errors, key=lambda name: -errors[name]))
-
-    async def _arrange(self) -> None:
-        charts: list[Curves] = list(self.curves.charts.values()) if self.curves else []
-        grid = self.query_one(CurveGrid)
-        on_chart = self.focused is None or isinstance(self.focused, CurvePanel)
-        await grid.set_curves([overlay(charts)] if self.overlaid else charts)
-        for panel in grid.panels.values():
-            panel.log_y, panel.smooth = self.log_y, self.smooth
-        if on_chart and grid.panels and self.focused not in grid.panels.values():
-            next(iter(grid.panels.values())).focus()
 
     def _show_head(self) -> None:
         live = self.live
@@ -287,107 +254,71 @@ class LiveScreen(ConsoleScreen):
 
     def _want_rollout(self) -> None:
         """Read the rollout that should be shown, if it is not shown already."""
-        live = self.live
-        if live is None:
+        chosen = self.rollouts.due() if self.rollouts is not None else None
+        if chosen is None:
             return
-        if self._rollout is None:
-            with live.lock:
-                last = live.view.rollouts[-1].task if live.view.rollouts else None
-            if last is None:
-                return
-            self._rollout = (last, None)
-        task, step = self._rollout
-        refs = live.rollouts_of(task)
-        ref = next((r for r in refs if r.step == step), refs[-1] if refs else None)
-        if ref is None or (task, ref.step) == self._rollout_shown:
-            return
-        path = live.rollout_path(ref)
-        if path is None:
-            return
-        key = self._rollout_shown = (task, ref.step)
-        fields = {"task": ref.task, "step": ref.step, "nrmse": ref.nrmse, "persistence": ref.persistence}
 
         def read(_: "Operations") -> RolloutRead:
             from console.tui.drawing.rollout import read_rollout
 
-            return RolloutRead(key, read_rollout(path, fields))
+            return RolloutRead(chosen.key, read_rollout(chosen.path, chosen.fields))
 
         self.operate("reading the rollout", read, lambda message: message, group="rollout")
 
     @on(RolloutRead)
     def _show_rollout(self, message: RolloutRead) -> None:
-        if self.live is None or message.key != self._rollout_shown:
-            return
-        steps = [ref.step for ref in self.live.rollouts_of(message.key[0])]
-        if message.key[1] in steps:
-            place = f"{steps.index(message.key[1]) + 1} of {len(steps)} · ↑↓ others"
+        place = self.rollouts.place(message.key) if self.rollouts is not None else None
+        if place is not None:
             self.query_one(RolloutView).show(message.rollout, place)
 
     @on(RolloutView.Wanted)
     def _other_rollout(self, message: RolloutView.Wanted) -> None:
-        if self.live is None or self._rollout_shown is None:
-            return
-        task, step = self._rollout_shown
-        steps = [ref.step for ref in self.live.rollouts_of(task)]
-        index = max(0, min(len(steps) - 1, steps.index(step) + message.by)) if step in steps else -1
-        if steps:
-            self._rollout = (task, None if index == len(steps) - 1 else steps[index])
+        if self.rollouts is not None and self.rollouts.move(message.by):
             self._want_rollout()
 
     def action_rollout(self) -> None:
         """Show the newest rollout of the next task."""
-        live = self.live
-        tasks = list(dict.fromkeys(ref.task for ref in live.view.rollouts)) if live else []
-        if not tasks:
+        if self.rollouts is None or not self.rollouts.next_task():
             self.ups.notice("no rollout yet", "the first one comes with the first epoch's end")
             return
-        here = self._rollout[0] if self._rollout else None
-        index = (tasks.index(here) + 1) % len(tasks) if here in tasks else 0
-        self._rollout = (tasks[index], None)
         self._want_rollout()
 
     # --- keys --------------------------------------------------------------------------------
 
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
-        grid = self.query_one(CurveGrid)
-        if any(self.has_class(name) for name in _ZOOMS):
-            self.remove_class(*_ZOOMS)
-            grid.zoom(None)
-            return
-        if self.focused is self.query_one(RolloutView):
-            self.add_class("-zoom-rollout")
+        charts = self.query_one(Charts)
+        if self.zoomed:
+            self.zoomed = ""
+            charts.zoom_out()
+        elif self.focused is self.query_one(RolloutView):
+            self.zoomed = "rollout"
         elif self.focused is self.query_one(LogView):
-            self.add_class("-zoom-log")
+            self.zoomed = "log"
         else:
-            self.add_class("-zoom-curves")
-            grid.toggle_zoom()
+            self.zoomed = "curves"
+            charts.toggle_zoom()
+        self._show_panes()
+
+    def _show_panes(self, *, empty: bool = False) -> None:
+        """Show those that have their place; by themselves, as a class of the screen would restyle all."""
+        self.set_class(empty, "-empty")
+        whole, lower = not self.zoomed, self.zoomed in ("rollout", "log")
+        for pane, shown in (
+            ("curves", whole or self.zoomed == "curves"),
+            ("lower", lower or (whole and not self.shows_machine)),
+            ("rollout", self.zoomed != "log"),
+            ("log", self.zoomed != "rollout"),
+            ("machine", whole and self.shows_machine),
+        ):
+            widget = self.query_one(f"#{pane}")
+            if widget.display != (shown and not empty):
+                widget.display = shown and not empty
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
-        self.action_zoom()
-
-    def action_log_y(self) -> None:
-        """Switch between a logarithmic and a linear axis."""
-        self.log_y = not self.log_y
-        self._apply()
-
-    def action_smooth(self) -> None:
-        """Switch the smoothing of training curves on or off."""
-        self.smooth = not self.smooth
-        self._apply()
-
-    def _apply(self) -> None:
-        for panel in self.query(CurvePanel):
-            panel.log_y, panel.smooth = self.log_y, self.smooth
-            panel.repaint()
-
-    async def action_overlay(self) -> None:
-        """Lay the validation curves of all tasks over one another, or show them apart."""
-        self.overlaid = not self.overlaid
-        self.remove_class(*_ZOOMS)
-        self.query_one(CurveGrid).zoom(None)
-        await self._arrange()
+        self.zoomed = "curves" if self.query_one(Charts).grid.zoomed is not None else ""
+        self._show_panes()
 
     def action_tear_down(self) -> None:
         """Tear the run's instance down, after five seconds in which it can be taken back."""
@@ -406,18 +337,3 @@ class LiveScreen(ConsoleScreen):
 def _goes_on(comparison: "Comparison | None") -> bool:
     """Whether any of its runs has not ended."""
     return comparison is None or any(run.state in ("pending", "running") for run in comparison.runs)
-
-
-def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool]) -> "Iterable[FollowBatch]":
-    """The run as it grows, or, where no instance of it is known any more, as its mirror holds it."""
-    while True:
-        try:
-            yield from operations.follow(run, log=False)
-            return
-        except NotFoundError:
-            if is_cancelled() or operations.status(operations.registry.find(run)).ended:
-                break
-        except ProviderError:
-            break
-        time.sleep(_LAUNCH_SECONDS)  # it is being launched, and nothing is rented yet
-    yield from operations.read(run, log=False)

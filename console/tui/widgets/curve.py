@@ -1,41 +1,38 @@
 """One task's curves: training and validation together, with what copying the last frame would score."""
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from console.tui.drawing.text import Row, clip, count, number
+from console.tui.chart_view import ChartView
+from console.tui.curves import Curves
+from console.tui.drawing.text import Ink, Row, clip, number, row_width, visible
 from console.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from console.tui.drawing.curves import Chart
+    import numpy as np
+
+    from console.tui.drawing.curves import Chart, Trace
     from console.tui.series import Series
 
+    Array = np.ndarray[Any, Any]
 
-class Curves:
-    """What a chart shows: one training and one validation series, marks and a level."""
-
-    def __init__(self, name: str, *, quantity: str = "loss", val_quantity: str = "nRMSE") -> None:
-        self.name = name
-        self.quantity, self.val_quantity = quantity, val_quantity
-        self.train: Series | None = None
-        self.val: Series | None = None
-        self.level: float | None = None
-        """Validation error of persistence."""
-        self.stages: list[tuple[float, str]] = []
-        """(step, name) at which each stage but the first begins."""
-        self.others: list[tuple[str, Series]] = []
-        """(task, series) of further lines laid over this chart."""
+_NARROW = 50
+"""Cells below which a chart's frame says less."""
+_SMOOTHED_FROM = 30
+"""Below so many points an average says nothing."""
 
 
 class CurvePanel(Panel, can_focus=True):
-    """A chart of `Curves`."""
+    """A chart of `Curves`, drawn as a `ChartView` says."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "cross(-1)", "Earlier point", show=False, id="curve.left"),
-        Binding("right", "cross(1)", "Later point", show=False, id="curve.right"),
+        Binding("left", "cross(-1)", "Crosshair to the left", show=False, id="curve.left"),
+        Binding("right", "cross(1)", "Crosshair to the right", show=False, id="curve.right"),
         Binding("escape", "uncross", "No crosshair", show=False, id="curve.escape"),
     ]
 
@@ -46,111 +43,235 @@ class CurvePanel(Panel, can_focus=True):
             super().__init__()
             self.panel = panel
 
-        @property
-        def control(self) -> "CurvePanel":
-            return self.panel
+    class Crossed(Message):
+        """The crosshair was moved: it is the same in all charts."""
 
-    def __init__(self, curves: Curves, *, id: str | None = None) -> None:
+    class Wheeled(Message):
+        """The wheel was turned over the chart."""
+
+        def __init__(self, factor: float, share: float, around: float | None) -> None:
+            """Args:
+            factor: of what is in sight that shall be shown, 1 for all of it.
+            share: of what is in sight by which to move.
+            around: the position under the pointer.
+            """
+            super().__init__()
+            self.factor, self.share, self.around = factor, share, around
+
+    def __init__(self, curves: Curves, view: ChartView | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.curves = curves
-        self.log_y = True
-        self.smooth = True
-        self.cross: float | None = None
+        self.view = view or ChartView()
         self.waiting = "waiting for the first training steps"
 
-    # --- keys -------------------------------------------------------------------------------
+    def show(self, curves: Curves) -> None:
+        """Show another task."""
+        if curves is not self.curves:
+            self.curves = curves
+            self.redraw()
+
+    # --- keys and mouse ---------------------------------------------------------------------
 
     def action_cross(self, by: int) -> None:
         """Move the crosshair by one column of the chart."""
-        from console.tui.drawing.curves import GUTTER
+        from console.tui.drawing.axes import GUTTER
 
-        series = self._main
-        if series is None or not len(series):
+        series, shown = next(iter(self.curves.all_series), None), self._range
+        if series is None or shown is None:
             return
-        x = series.x
-        width = max(1, self.inner_size.width - GUTTER)
-        stride = max(1, len(x) // width)
-        here = series.nearest(self.cross) if self.cross is not None else len(x) - 1 - by * stride
-        index = max(0, min(len(x) - 1, (here or 0) + by * stride))
-        self.cross = float(x[index])
+        first, after = (int(i) for i in (series.x.searchsorted(shown[0]), series.x.searchsorted(shown[1])))
+        stride = max(1, (after - first) // max(1, self.inner_size.width - GUTTER))
+        cross = self.view.cross
+        here = series.nearest(cross) if cross is not None else min(after, len(series) - 1) - by * stride
+        index = max(0, min(len(series) - 1, (here or 0) + by * stride))
+        self._cross_at(float(series.x[index]))
+
+    def _cross_at(self, position: float | None) -> None:
+        self.view.cross = position
+        if position is not None:
+            self.view.window.reveal(position)
         self.repaint()
+        self.post_message(self.Crossed())
 
     def action_uncross(self) -> None:
-        self.cross = None
-        self.repaint()
+        self._cross_at(None)
 
-    def on_click(self, event: "object") -> None:
-        if getattr(event, "chain", 1) == 2:
+    def on_click(self, event: events.Click) -> None:
+        if event.chain == 2:
+            self._cross_at(None)
             self.post_message(self.Zoom(self))
+        elif event.chain == 1 and (position := self._position(event)) is not None:
+            self._cross_at(position)
 
-    # --- drawing -----------------------------------------------------------------------------
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, -1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, 1)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        self.post_message(self.Wheeled(1.0, -0.1, None))
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        self.post_message(self.Wheeled(1.0, 0.1, None))
+
+    def _wheel(self, event: events.MouseEvent, by: int) -> None:
+        event.stop()
+        if event.shift:
+            self.post_message(self.Wheeled(1.0, 0.1 * by, None))
+        else:
+            self.post_message(self.Wheeled(1.25**by, 0.0, self._position(event)))
+
+    def _position(self, event: events.MouseEvent) -> float | None:
+        """The position under the pointer; None outside the plot."""
+        from console.tui.drawing.axes import GUTTER
+
+        shown, width = self._range, self.inner_size.width - GUTTER
+        column = event.x - 1 - GUTTER
+        if shown is None or width < 2 or not 0 <= column < width:
+            return None
+        return shown[0] + column / (width - 1) * (shown[1] - shown[0])
+
+    # --- the frame ---------------------------------------------------------------------------
 
     @property
-    def _main(self) -> "Series | None":
-        candidates = [self.curves.train, self.curves.val, *(series for _, series in self.curves.others)]
-        return next((series for series in candidates if series is not None and len(series)), None)
+    def _range(self) -> tuple[float, float] | None:
+        from console.tui.drawing.curves import rounded_reach
+
+        reach = self.curves.reach
+        return self.view.window.shown or (rounded_reach(*reach) if reach is not None else None)
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self.size.width < _NARROW
 
     def title(self) -> Row:
-        name: Row = [("● ", f"task:{self.curves.name}"), (self.curves.name, "title")]
-        return [*name, ("  log" if self.log_y else "  linear", "muted")]
-
-    def summary(self) -> Row:
-        train, val = self.curves.train, self.curves.val
-        if self.cross is not None:
-            return self._read_out(self.cross)
-        row: Row = []
-        if train is not None and len(train):
-            row.append((f"train {number(self._shown(train))}", f"task:{self.curves.name}"))
-        if val is not None and len(val):
-            skill = self.curves.level is None or (val.last or 0) < self.curves.level
-            row.append((f"  val {number(val.last)}", "text" if skill else "warn"))
+        name, alert = visible(self.curves.name), self.curves.alert
+        row: Row = [("● ", f"task:{self.curves.name}"), (name, "title")]
+        if alert is not None:
+            word = f" ▲ {alert}"
+            name = clip(name, max(6, self.size.width - len(word) - 9))
+            row = [("● ", f"task:{self.curves.name}"), (name, "title"), (word, f"{alert.ink} bold")]
+        if not self._is_narrow:
+            row.append(("  log" if self.view.log_y else "  linear", "muted"))
         return row
 
-    def _shown(self, train: "Series") -> float | None:
-        return float(train.smooth[-1]) if self.smooth else train.last
+    @property
+    def title_least(self) -> int:
+        return 2 if self.curves.alert is None else 3
 
-    def _read_out(self, cross: float) -> Row:
-        row: Row = [(f"step {count(cross)}", "accent")]
-        for label, series in (("train", self.curves.train), ("val", self.curves.val)):
-            index = series.nearest(cross) if series is not None else None
-            if series is not None and index is not None:
-                row.append((f"  {label} {number(float(series.y[index]))}", "text"))
+    def summary(self) -> Row:
+        if self.view.cross is not None:
+            return [(f"{self.view.axis} {self.view.axis.precise(self.view.cross)}", "accent")]
+        train, val, row = self.curves.train, self.curves.val, Row()
+        if train is not None and len(train):
+            value = float(train.smooth[-1]) if self.view.smooth else train.last
+            name = "" if self._is_narrow else "train "
+            row.append((f"{name}{number(value)}", f"task:{self.curves.name}"))
+        if val is not None and len(val):
+            skill = self.curves.level is None or (val.last or math.inf) < self.curves.level
+            row.append(
+                (f"{'' if self._is_narrow else ' '} val {number(val.last)}", "text" if skill else "warn")
+            )
         return row
 
     def footnote(self) -> Row:
-        row: Row = []
-        if self.curves.train is not None and len(self.curves.train):
-            row += [("━ ", f"task:{self.curves.name}"), (f"train {self.curves.quantity}", "muted")]
-        if self.curves.val is not None and len(self.curves.val):
-            row += [("  ╍ ", "val"), (f"val {self.curves.val_quantity}", "muted")]
-        for task, series in self.curves.others:
-            row += [("  ╍ ", f"task:{task}"), (f"{task} {number(series.last)}", "muted")]
-        if self.curves.level is not None:
-            row += [("  ╌ ", "level"), (f"copy {number(self.curves.level)}", "muted")]
+        """The legend; with the crosshair also the values there. What does not fit is left out whole."""
+        room = self.size.width - 5
+        row = Row()
+        for entry in self._legend():
+            gap: Row = [(" " if self._is_narrow else "  ", "text")] if row else []
+            if row and row_width([*row, *gap, *entry]) > room:
+                break
+            row += [*gap, *entry]
         return row
+
+    def _legend(self) -> list[Row]:
+        train, val, crossed = self.curves.train, self.curves.val, self.view.cross is not None
+        terse = self._is_narrow and crossed
+        entries: list[Row] = []
+        if train is not None and len(train):
+            what = self._read(train, train.y) or f" {self.curves.quantity}"
+            name = what.lstrip() if terse else f"train{what}"
+            entry: Row = [("━ ", f"task:{self.curves.name}"), (name, "text" if crossed else "muted")]
+            if crossed:
+                entry += [(" ema", "muted"), (self._read(train, train.smooth), "text")]
+            entries.append(entry)
+        if val is not None and len(val):
+            what = self._read(val, val.y) or f" {self.curves.val_quantity}"
+            name = what.lstrip() if terse else f"val{what}"
+            entries.append([("╍ ", "val"), (name, "text" if crossed else "muted")])
+        if self.curves.level is not None and not (terse and self.curves.others):
+            entries.append([("╌ ", "level"), (f"copy {number(self.curves.level)}", "muted")])
+        for line in self.curves.others:
+            value = self._read(line.series, line.series.smooth if line.smooth else line.series.y)
+            what = f"{visible(line.label)}{value or ' ' + number(line.newest)}"
+            entries.append([("━ " if line.smooth else "╍ ", line.ink), (what, "muted")])
+        return entries
+
+    def _read(self, series: "Series", values: "Array") -> str:
+        """A value at the crosshair; empty without one."""
+        cross = self.view.cross
+        if cross is None or not len(series):
+            return ""
+        first, last = float(series.x[0]), float(series.x[-1])
+        slack = 0.02 * (last - first)
+        index = series.nearest(cross) if first - slack <= cross <= last + slack else None
+        return f" {number(float(values[index]) if index is not None else None)}"
+
+    # --- the chart ---------------------------------------------------------------------------
 
     def draw(self, width: int, height: int) -> list[Row]:
         from console.tui.drawing.curves import draw_chart
 
-        rows = draw_chart(self._chart(), width, height) if self._main is not None else None
-        return rows or [[(" " + clip(self.waiting, width - 1), "muted")]]
+        if not self.curves.all_series:
+            return [[(" " + clip(self.waiting, width - 1), "muted")]]
+        return draw_chart(self._chart(), width, height) or [[(" nothing in this range", "muted")]]
 
     def _chart(self) -> "Chart":
-        from console.tui.drawing.curves import Chart, Trace
+        from console.tui.drawing.curves import Chart
 
-        curves, ink = self.curves, f"task:{self.curves.name}"
-        traces: list[Trace] = []
-        train, val = curves.train, curves.val
-        if train is not None and len(train):
-            spread = train.low, train.high
-            if self.smooth and len(train) > 30:
-                traces.append(Trace(train.x, train.y, "raw", memo=train.memo, spread=spread))
-                traces.append(Trace(train.x, train.smooth, ink, memo=train.smooth_memo))
-            else:
-                traces.append(Trace(train.x, train.y, ink, memo=train.memo, spread=spread))
-        traces += [Trace(series.x, series.y, f"task:{task}", dash=3) for task, series in curves.others]
+        curves, view = self.curves, self.view
+        traces = [*self._train(), *self._others()]
         ends: Sequence[float] = ()
-        if val is not None and len(val):
-            traces.append(Trace(val.x, val.y, "val", dash=3))
-            ends = val.x.tolist()
-        return Chart(traces, self.log_y, curves.level, curves.stages, ends, self.cross)
+        if curves.val is not None and len(curves.val):
+            traces.append(_trace(curves.val, "val", dash=3))
+            ends = curves.val.x.tolist() if len(curves.val) < 200 else ()
+        return Chart(
+            traces,
+            view.log_y,
+            curves.level,
+            curves.stages,
+            ends,
+            view.cross,
+            view.window.shown,
+            view.axis,
+            to_level=view.window.width is None,
+        )
+
+    def _train(self) -> "list[Trace]":
+        train, ink = self.curves.train, f"task:{self.curves.name}"
+        if train is None or not len(train):
+            return []
+        if not self.view.smooth or len(train) <= _SMOOTHED_FROM:
+            return [_trace(train, ink)]
+        return [_trace(train, "raw"), _average(train, ink)]
+
+    def _others(self) -> "list[Trace]":
+        return [
+            _average(line.series, line.ink) if line.smooth else _trace(line.series, line.ink, dash=3)
+            for line in self.curves.others
+            if len(line.series)
+        ]
+
+
+def _trace(series: "Series", ink: Ink, dash: int = 0) -> "Trace":
+    from console.tui.drawing.curves import Trace
+
+    return Trace(series.x, series.y, ink, dash, series.memo, (series.low, series.high))
+
+
+def _average(series: "Series", ink: Ink) -> "Trace":
+    from console.tui.drawing.curves import Trace
+
+    return Trace(series.x, series.smooth, ink, memo=series.smooth_memo)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import events
+from textual.binding import Binding
 from textual.timer import Timer
 
 from console.api import KILOBYTES
@@ -81,7 +82,16 @@ class KeyBar(Panel):
         if not self.screen.is_active:
             return
         keys: list[tuple[str, str]] = []
-        for active in self.screen.active_bindings.values():
+        # A key that the user has changed stays in its place.
+        declared = [entry.id for entry in self.screen.BINDINGS if isinstance(entry, Binding)]
+        for active in sorted(
+            self.screen.active_bindings.values(),
+            key=lambda active: (
+                declared.index(active.binding.id)
+                if active.binding.id in declared
+                else len(declared) * (active.node is self.app)
+            ),
+        ):
             binding = active.binding
             if (
                 binding.show

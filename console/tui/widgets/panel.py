@@ -38,6 +38,8 @@ INKS: dict[str, tuple[str, float, bool]] = {
     "val": ("foreground", 1.0, False),
     "level": ("warning", 0.6, False),
     "cross": ("accent", 1.0, False),
+    "last": ("accent", 0.6, False),
+    "best": ("success", 0.6, False),
 }
 """ink → (theme variable, share of it over the background, bold)."""
 
@@ -55,6 +57,8 @@ class Painter:
         self._waiting: set[Panel] = set()
         self._timer: Timer | None = None
         self._painted_at = 0.0
+        self.colours: dict[tuple[str, str, float, Color], Color] = {}
+        """(theme, variable, share of it, background) → colour; the same in all panels."""
 
     @classmethod
     def of(cls, app: "App[object]") -> "Painter":
@@ -111,6 +115,11 @@ class Panel(Widget):
         """Left of the frame's upper edge."""
         return []
 
+    @property
+    def title_least(self) -> int:
+        """Spans of the title that stay, whatever the summary wants to say."""
+        return 2
+
     def summary(self) -> Row:
         """Right of the frame's upper edge."""
         return []
@@ -140,6 +149,11 @@ class Panel(Widget):
         dirty = [y for y, (old, new) in enumerate(zip(before, rows, strict=True)) if old != new]
         if dirty:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in dirty))
+
+    def redraw(self) -> None:
+        """Draw anew with the next frame, in whatever size the panel has then."""
+        self._rows = None
+        self.refresh()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -180,7 +194,7 @@ class Panel(Widget):
 
     def _edge(self, left: str, right: str, begin: Row, end: Row, width: int) -> Row:
         room = width - 3
-        least = row_width(begin[:2]) + 3  # the name stays, whatever the summary wants to say
+        least = row_width(begin[: self.title_least]) + 3  # the name stays, whatever the summary wants to say
         if row_width(end) + 2 > room - least:
             end = drop_spans(end, max(0, room - least - 2))
         end = [(" ", "frame"), *end, (" ", "frame")] if end else []
@@ -229,9 +243,13 @@ class Panel(Widget):
 
     def _colour(self, variable: str, share: float = 1.0) -> Color:
         """A theme variable's colour, laid over the background with this share."""
-        variables = self.app.theme_variables
-        colour = Color.parse(variables.get(variable) or variable_defaults()[variable])
-        return self.background_colors[1] + colour.multiply_alpha(share)
+        colours, background = Painter.of(self.app).colours, self.background_colors[1]
+        key = (self.app.theme, variable, share, background)
+        if key not in colours:
+            variables = self.app.theme_variables
+            colour = Color.parse(variables.get(variable) or variable_defaults()[variable])
+            colours[key] = background + colour.multiply_alpha(share)
+        return colours[key]
 
     @property
     def inner_size(self) -> Size:

@@ -1,5 +1,6 @@
 """The runs beside the one that is shown: which they are, how they stand, how well each has learned."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -11,7 +12,7 @@ from console.tui.widgets.panel import Panel
 from console.tui.widgets.run_header import status_ink
 
 if TYPE_CHECKING:
-    from console.operations import ComparedRun, Comparison
+    from console.operations import ComparedRun, Comparison, RunRow
 
 _ROWS = 3
 """Of each run, the empty one below it among them."""
@@ -73,3 +74,14 @@ class RunStrip(Panel):
         index = (offset.y - 1 + self._top) // _ROWS if offset is not None else -1
         if 0 <= index < len(runs) and (run := runs[index].run) is not None:
             self.post_message(self.Chosen(run))
+
+
+def neighbours(rows: "Sequence[RunRow]", run: str | None) -> list[str]:
+    """The sweep of a run, and all runs that go on; empty where the run is alone."""
+    shown = next((row for row in rows if row.run == run), None)
+    if shown is None:
+        return []
+    others = [row.run for row in rows if row.run != shown.run and not row.status.ended]
+    if shown.sweep:
+        return [shown.sweep, *others]
+    return [shown.run, *others] if others else []

@@ -3,7 +3,8 @@ from pathlib import Path
 from typing import Any
 
 from console.api import FollowBatch, RunStatus
-from console.tui.live_run import LiveRun, RunCurves, overlay
+from console.tui.live_run import LiveRun
+from console.tui.run_curves import RunCurves, overlay
 from ups.events import Event
 
 
@@ -86,7 +87,7 @@ def test_the_overlay_has_every_tasks_validation() -> None:
     curves, _, _ = feeder(
         run_event("operator"), metric(1, 10, 0, **val), metric(2, 10, 0, task="darcy2d", **val)
     )
-    assert [task for task, _ in overlay(list(curves.charts.values())).others] == ["advection1d", "darcy2d"]
+    assert [line.label for line in overlay(list(curves.charts.values())).others] == ["advection1d", "darcy2d"]
     assert curves.charts["advection1d"].level == 0.5
 
 

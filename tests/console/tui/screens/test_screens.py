@@ -495,8 +495,9 @@ async def test_opening_settles_what_other_consoles_left_undone(
 def test_binding_ids_are_unique_and_stable() -> None:
     ids = [binding.id for binding in LiveScreen.BINDINGS]  # type: ignore[union-attr]
     assert ids == [
-        "live.teardown", "live.zoom", "live.log_y", "live.smooth", "live.overlay", "live.rollout",
-        "live.older", "live.newer",
+        "live.teardown", "live.zoom", "live.magnify", "live.shrink", "live.all", "live.left", "live.right",
+        "live.axis", "live.log_y", "live.smooth", "live.overlay", "live.beside", "live.machine",
+        "live.rollout", "live.older", "live.newer",
     ]  # fmt: skip
 
 

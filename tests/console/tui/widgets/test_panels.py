@@ -8,11 +8,12 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.widget import Widget
 
+from console.tui.curves import Curves
 from console.tui.drawing.rollout import read_rollout
 from console.tui.series import Series
 from console.tui.theme import THEMES, task_variable, variable_defaults
 from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, data_wait_row, phase_row
-from console.tui.widgets.curve import CurvePanel, Curves
+from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.grid import CurveGrid
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.table import CheckList, Column, Table, TableRow
@@ -109,7 +110,7 @@ async def test_charts_share_the_width_and_one_can_be_zoomed() -> None:
     grid = CurveGrid()
     app = Stage(grid)
     async with app.run_test(size=(120, 30)) as pilot:
-        await grid.set_curves([filled(task) for task in ("advection1d", "darcy2d", "burgers1d")])
+        grid.set_curves([filled(task) for task in ("advection1d", "darcy2d", "burgers1d")])
         await until_seen(pilot, "advection1d", "darcy2d", "burgers1d")
         assert "advection1d" in cells(app)[0]
         assert "darcy2d" in cells(app)[0]
