@@ -4,7 +4,7 @@ A metric of the usual form is decoded into a structure in a tenth of the time th
 every other line is read by `ups.events`, with the same result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +101,20 @@ class EventLines:
     def read(self, *, limit_bytes: int = 2 * 1024 * 1024) -> list[AnyEvent]:
         """The events appended since the last call, about so many bytes of them; [] where there are none."""
         return decode_lines(self._reader.read_lines(limit_bytes=limit_bytes))
+
+
+def last_event(path: Path) -> Event | None:
+    """The newest whole event of an events.jsonl, read from its end."""
+    return next(newest_events(path), None)
+
+
+def newest_events(path: Path, limit_bytes: int = 65536) -> Iterator[Event]:
+    """The events in the last so many bytes of an events.jsonl, the newest first."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - limit_bytes))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return
+    yield from (event for event in map(decode, reversed(lines)) if event is not None)

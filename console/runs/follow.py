@@ -17,9 +17,10 @@ from console.fleet.locks import FileLock, is_locked
 from console.fleet.providers.base import Provider
 from console.rows import transition
 from console.runs.cursor import AttemptFiles, FilesCursor
+from console.runs.event_lines import last_event
 from console.runs.launch import launch_lock, remote_directory, rent_options
 from console.runs.mirror import Mirror
-from console.runs.registry import RunHandle, instance_of, last_event, status_of
+from console.runs.registry import RunHandle, instance_of, status_of
 from console.runs.teardown import Teardown
 from console.runs.transport import Transport
 from ups.errors import UpsError

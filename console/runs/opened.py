@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.api import FollowBatch, RunStatus
 from console.runs.cursor import PORTION, AttemptFiles, FilesCursor
-from console.runs.registry import last_event
+from console.runs.event_lines import last_event
 from ups.errors import DataError, NotFoundError
 from ups.events import LOST_AFTER_SECONDS, EventType, decode
 

@@ -114,9 +114,12 @@ class UpsConsole(BackgroundApp):
             return
         self._started = True
         await self.push_screen(self._first() if self._first is not None else "launch")
-        self._read_settings()
         if self._first is not None:
+            # The first chart must not wait for an import that reads nothing.
+            if self.operations.home.config.exists():
+                self._read_settings()
             return
+        self._read_settings()
         self.read_money()
         self.set_interval(_POLL_SECONDS, self.read_money)
         self._reconcile()
