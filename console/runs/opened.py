@@ -125,15 +125,20 @@ class OpenedRun:
         quiet_s = 0.0
         while not is_cancelled():
             self._check_grown()
+            before = self._read_bytes
             batch = self._read()
             yield batch
-            if batch.events or batch.log:
+            if self._read_bytes > before:
                 quiet_s = 0.0
             elif batch.status.ended or quiet_s >= _LINGER_S:
                 return
             else:
                 self._sleep(_LOOK_S)
                 quiet_s += _LOOK_S
+
+    @property
+    def _read_bytes(self) -> int:
+        return sum(map(self._cursor.offset, self._files()))
 
     def _read(self) -> FollowBatch:
         if self.has_more():
