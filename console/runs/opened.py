@@ -102,7 +102,7 @@ class OpenedRun:
     ) -> None:
         """Raises what `find_attempts` raises."""
         self.path = path.absolute()
-        self.run = _name_of(self.path)
+        self.run = name_of(self.path)
         self._attempts = find_attempts(self.path)
         self._cursor = FilesCursor()
         self._now, self._sleep = now, sleep
@@ -172,7 +172,7 @@ class OpenedRun:
                 raise DataError(f"{attempt.events} was cut or replaced", hint="open it again")
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """What people would call it: the run's id where it lies as in a home, else the directory's name."""
     folder = path.parent if path.is_file() and path.name == EVENTS_NAME else path
     folder = folder.parent if folder.name.startswith("attempt-") else folder
