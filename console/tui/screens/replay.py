@@ -29,7 +29,9 @@ def speed_name(speed: float) -> str:
 class ReplayScreen(ViewScreen):
     """Live over a recording; the keys of its clock come before those of the charts."""
 
+    FIRST: ClassVar[frozenset[str]] = frozenset({"pause", "seek", "restart", "close"})
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Back", show=False, priority=True, id="replay.close"),
         Binding("space", "pause", "Pause", priority=True, id="replay.pause"),
         Binding("right", "seek(1)", "5 % on", priority=True, id="replay.on"),
         Binding("left", "seek(-1)", "5 % back", priority=True, id="replay.back"),

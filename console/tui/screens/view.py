@@ -15,6 +15,8 @@ from console.tui.widgets.log import LogView
 class ViewScreen(LiveScreen):
     """Live over files alone: it asks for no runs and no fleet, and ends nothing."""
 
+    FIRST: ClassVar[frozenset[str]] = frozenset()
+    """Actions whose keys come before those of the pane in focus, unless that takes text."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Back", show=False, id="view.close"),
     ]
@@ -45,7 +47,14 @@ class ViewScreen(LiveScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What acts on an instance, or on other runs, is not there."""
-        return False if action in ("tear_down", "run") else super().check_action(action, parameters)
+        if action in ("tear_down", "run") or (action in self.FIRST and self.is_typing):
+            return False
+        return super().check_action(action, parameters)
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the keys go into a line of text, such as a search."""
+        return self.focused is not None and self.focused.check_consume_key("a", "a")
 
 
 class OpenedScreen(ViewScreen):
