@@ -226,7 +226,7 @@ class RunOperations(Context):
         """One run. Raises NotFoundError where no run, or more than one, begins with that."""
         from console.runs import history
 
-        return history.row(self.registry.find(run), self.ledger, self.status)
+        return history.row(self.registry, self.registry.find(run), self.ledger, self.status)
 
     def run_directories(self, run: str) -> list[Path]:
         """The mirrored run directories, attempt by attempt."""

@@ -72,6 +72,17 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._briefs: dict[Path, tuple[str, tuple[str, ...], float]] = {}
+
+    def brief(self, attempt: RunDirectory) -> tuple[str, tuple[str, ...], float]:
+        """Config name, tasks and creation (Unix seconds) of an attempt; read once, as run.yaml never changes.
+
+        Raises what `RunDirectory.read_spec` raises.
+        """
+        if attempt.root not in self._briefs:
+            spec = attempt.read_spec()
+            self._briefs[attempt.root] = spec.name, spec.tasks, spec.created
+        return self._briefs[attempt.root]
 
     def check_writable(self) -> None:
         """Raises StoreError where no run could be written."""

@@ -154,7 +154,9 @@ async def test_a_path_is_shown_and_followed_without_a_home(home: Home, tmp_path:
     nowhere = Home(tmp_path / "nowhere")
     app = UpsConsole(Operations(nowhere), lambda: OpenedScreen(OpenedRun(sent)))
     async with app.run_test(size=SIZE) as pilot:
-        await until_seen(pilot, "local_2task · sent", "read only", "val 0.0", "|error|", "epoch 39 went well")
+        await until_seen(
+            pilot, "local_2task · sent", "read only", "val 0.198", "|error|", "epoch 39 went well"
+        )
         await pilot.press("x")
         assert not app.teardowns.waiting
         with EventWriter(sent / "events.jsonl") as writer:
