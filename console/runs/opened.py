@@ -176,7 +176,7 @@ def name_of(path: Path) -> str:
     """What people would call it: the run's id where it lies as in a home, else the directory's name."""
     folder = path.parent if path.is_file() and path.name == EVENTS_NAME else path
     folder = folder.parent if folder.name.startswith("attempt-") else folder
-    return folder.name or str(path)
+    return "".join(char if char.isprintable() else "�" for char in folder.name or str(path))
 
 
 def _size(path: Path) -> int:

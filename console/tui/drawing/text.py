@@ -43,6 +43,11 @@ def fit(text: str, width: int, align: str = "left") -> str:
     return room + text if align == "right" else text + room
 
 
+def visible(text: str) -> str:
+    """The text with what would steer a terminal, or turn the direction of reading, as `�`."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
+
+
 def fit_row(row: Row, width: int, ink: Ink = "text") -> Row:
     """A row cut or padded to exactly `width` cells."""
     fitted: Row = []
@@ -50,7 +55,7 @@ def fit_row(row: Row, width: int, ink: Ink = "text") -> Row:
     for text, span_ink in row:
         if left <= 0:
             break
-        text = clip(text, left)
+        text = clip(visible(text), left)
         fitted.append((text, span_ink))
         left -= cell_len(text)
     if left > 0:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Shown = Callable[[float | None], str]
 _KEY_WIDTH = 30
+_NAME_WIDTH = 16
 _VALUE_WIDTH = 18
 
 
@@ -36,12 +37,12 @@ class CompareScreen(ConsoleScreen):
     CSS_PATH = "compare.tcss"
     AUTO_FOCUS = "#chart"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,n", "task(1)", "Next task", id="compare.next"),
-        Binding("left,N", "task(-1)", "Previous task", show=False, id="compare.previous"),
+        Binding("right", "task(1)", "Next task", id="compare.next"),
+        Binding("left", "task(-1)", "Previous task", show=False, id="compare.previous"),
         Binding("v", "quantity", "Val/train", id="compare.quantity"),
         Binding("l", "log_y", "Log-y", id="compare.log_y"),
         Binding("s", "smooth", "Smooth", id="compare.smooth"),
-        Binding("escape,c", "close", "Back", id="compare.close"),
+        Binding("escape", "close", "Back", id="compare.close"),
     ]
 
     def __init__(self, runs: Sequence[str]) -> None:
@@ -153,7 +154,7 @@ def difference_rows(comparison: "Comparison") -> list[Row]:
 def result_rows(comparison: "Comparison") -> list[Row]:
     """What each run has reached of each task, the best one marked; then cost, time and state."""
     runs = comparison.runs
-    rows: list[Row] = [[(fit("", 20), "muted"), *((fit(run.run or "–", 12, "right"), run_ink(place))
+    rows: list[Row] = [[(fit("", _NAME_WIDTH), "muted"), *((fit(run.run or "–", 12, "right"), run_ink(place))
                                                   for place, run in enumerate(runs))]]  # fmt: skip
     for task in comparison.tasks:
         figures = [_figure(run.tasks.get(task)) for run in runs]
@@ -163,7 +164,7 @@ def result_rows(comparison: "Comparison") -> list[Row]:
     rows.append([])
     rows.append(_row("time", "text", [run.seconds for run in runs], duration))
     rows.append(_row("cost", "text", [run.usd for run in runs], usd))
-    rows.append([(fit("state", 20), "text"), *((fit(run.state, 12, "right"), status_ink(run.state))
+    rows.append([(fit("state", _NAME_WIDTH), "text"), *((fit(run.state, 12, "right"), status_ink(run.state))
                                                for run in runs)])  # fmt: skip
     rows += [[(f"! {run.run}: {run.problem}", "warn")] for run in runs if run.problem]
     return rows
@@ -186,7 +187,7 @@ def _row(name: str, ink: str, figures: "Sequence[float | None]", shown: Shown) -
     """One line of figures; the least is marked where they differ."""
     known = [figure for figure in figures if figure is not None]
     best = min(known) if len(known) > 1 and min(known) < max(known) else None
-    row: Row = [(fit(clip(name, 20), 20), ink)]
+    row: Row = [(fit(name, _NAME_WIDTH), ink)]
     for figure in figures:
         is_best = best is not None and figure == best
         text = f"{'★ ' if is_best else ''}{shown(figure)}"

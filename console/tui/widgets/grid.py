@@ -47,7 +47,7 @@ class CurveGrid(Container):
                 self._panels[name].curves = item
                 self._panels[name].changed()
             else:
-                self._panels[name] = CurvePanel(item, id=f"curve-{name.replace(' ', '-')}")
+                self._panels[name] = CurvePanel(item)
                 await self.mount(self._panels[name])
         if self._zoomed not in self._panels:
             self.zoom(None)

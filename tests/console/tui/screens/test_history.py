@@ -18,7 +18,7 @@ from tests.console.recorded import CONFIGS, record
 from tests.console.tui.conftest import record_epoch, record_run, seen, until, until_seen
 from ups.config import load_train_config
 from ups.config_patch import patched
-from ups.events import EventWriter
+from ups.events import EventWriter, encode
 
 SIZE = (120, 40)
 
@@ -163,3 +163,15 @@ async def test_a_path_is_shown_and_followed_without_a_home(home: Home, tmp_path:
             record_epoch(writer, sent, 1)
         await until_seen(pilot, "operator epoch 2")
     assert not nowhere.root.exists()
+
+
+async def test_tasks_may_have_any_name(home: Home, tmp_path: Path) -> None:
+    names = ["loss/train é", "a\u202eb", "2 b\x1b[31m"]
+    lines = [encode(seq, 1e9 + seq, "metric", {"step": seq, "task": names[seq % 3], "values": {"loss": 0.5}})
+             for seq in range(30)]  # fmt: skip
+    (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
+    app = UpsConsole(Operations(home), lambda: OpenedScreen(OpenedRun(tmp_path)))
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await until_seen(pilot, "loss/train é", "train 0.500")
+        assert "\x1b" not in screen
+        assert "\u202e" not in screen
