@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from console.runs.jobs import Job
     from console.runs.launch import Launcher
     from console.runs.registry import RunHandle
+    from console.runs.replay import Replay
 
 
 Say = Callable[[str], None]
@@ -192,6 +193,23 @@ class RunOperations(Context):
                 return
             yield batch
 
+    def replay(self, run: str | Path, *, speed: float) -> "Replay":
+        """A run as if it were live once more, from its events alone; nothing is written.
+
+        Args:
+            run: its id; as a path a run directory or an events file that lies anywhere.
+            speed: seconds of the run in a second; infinite is as fast as can be.
+
+        Raises:
+            NotFoundError: there is none.
+            DataError: it holds no events.
+        """
+        from console.runs.opened import find_attempts, name_of
+        from console.runs.replay import Replay, ReplayClock
+
+        path = run if isinstance(run, Path) else self.registry.find(run).root
+        return Replay(name_of(path.absolute()), find_attempts(path), ReplayClock(speed))
+
     def status(self, handle: "RunHandle") -> RunStatus:
         """How a run stands, from its mirror, the ledger and, where one can look, its process."""
         from console.fleet.locks import is_locked
@@ -214,7 +232,7 @@ class RunOperations(Context):
         """One run. Raises NotFoundError where no run, or more than one, begins with that."""
         from console.runs import history
 
-        return history.row(self.registry.find(run), self.ledger, self.status)
+        return history.row(self.registry, self.registry.find(run), self.ledger, self.status)
 
     def run_directories(self, run: str) -> list[Path]:
         """The mirrored run directories, attempt by attempt."""
@@ -222,7 +240,7 @@ class RunOperations(Context):
 
     def run_logs(self, run: str) -> list[Path]:
         """The files that hold what a run said, the oldest first; some may not be there yet."""
-        from console.runs.launch import LAUNCH_LOG
+        from console.runs.cursor import LAUNCH_LOG
 
         directories = self.registry.find(run).attempts()
         return [
@@ -258,7 +276,7 @@ class RunOperations(Context):
         handle = self.registry.find(run)
         if html is None and png is None:
             html = handle.latest.root / writing.PAGE_NAME
-        found = content.gather(handle, self.ledger, self.status(handle))
+        found = content.gather(self.registry, handle, self.ledger, self.status(handle))
         return writing.write(found, html=html, png=png)
 
     def stop(self, run: str) -> None:

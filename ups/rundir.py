@@ -125,7 +125,10 @@ class RunDirectory:
     def read_spec(self) -> RunSpec:
         """Raises NotFoundError where this is no run directory, StoreError where run.yaml is damaged."""
         try:
-            return RunSpec.model_validate(yaml.safe_load(self.spec_path.read_text(encoding="utf-8")))
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
+            return RunSpec.model_validate(
+                yaml.load(self.spec_path.read_text(encoding="utf-8"), Loader=loader)
+            )
         except FileNotFoundError:
             raise NotFoundError(f"{self.root} is no run directory: it has no run.yaml") from None
         except (ValidationError, yaml.YAMLError) as error:

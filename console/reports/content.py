@@ -13,7 +13,7 @@ from console.fleet.ledger import Entry, Ledger
 from console.fleet.money import usd_so_far
 from console.runs import decisions, history
 from console.runs.event_lines import EventLines
-from console.runs.registry import RunHandle
+from console.runs.registry import Registry, RunHandle
 from console.runs.series import Notice, PhaseView, RolloutRef, RunView
 from ups.errors import NotFoundError, UpsError
 from ups.rundir import RunDirectory
@@ -88,10 +88,13 @@ class ReportContent:
         return self.view.notices
 
 
-def gather(handle: RunHandle, ledger: Ledger, status: RunStatus, now: float | None = None) -> ReportContent:
+def gather(
+    registry: Registry, handle: RunHandle, ledger: Ledger, status: RunStatus, now: float | None = None
+) -> ReportContent:
     """Read everything that a report of a run shows.
 
     Args:
+        registry: of all runs.
         handle: the run.
         ledger: has its instances.
         status: how the run stands.
@@ -117,7 +120,7 @@ def gather(handle: RunHandle, ledger: Ledger, status: RunStatus, now: float | No
         problems.append(error.message)
     instances = tuple(InstanceFacts(entry, usd_so_far(entry, written)) for entry in ledger.of_run(handle.run))
     return ReportContent(
-        row=history.row(handle, ledger, lambda _: status),
+        row=history.row(registry, handle, ledger, lambda _: status),
         view=view,
         attempts=tuple(attempts),
         instances=instances,

@@ -9,7 +9,8 @@ from console.api import RunRow, RunStatus
 from console.fleet.ledger import Ledger
 from console.fleet.money import usd_so_far
 from console.runs import decisions
-from console.runs.registry import Registry, RunHandle, last_event
+from console.runs.event_lines import last_event
+from console.runs.registry import Registry, RunHandle
 from console.runs.sweep import read_mark
 from ups.errors import NotFoundError, UpsError
 from ups.events import decode
@@ -20,16 +21,15 @@ StatusOf = Callable[[RunHandle], RunStatus]
 
 def rows(registry: Registry, ledger: Ledger, status_of: StatusOf) -> list[RunRow]:
     """One row a run, the newest first; a damaged run directory is a row that says so."""
-    return [row(handle, ledger, status_of) for handle in registry.all()]
+    return [row(registry, handle, ledger, status_of) for handle in registry.all()]
 
 
-def row(handle: RunHandle, ledger: Ledger, status_of: StatusOf) -> RunRow:
+def row(registry: Registry, handle: RunHandle, ledger: Ledger, status_of: StatusOf) -> RunRow:
     """The history's row of a run."""
     attempts = handle.attempts()
     note = handle.note_path.read_text().strip() if handle.note_path.exists() else ""
     try:
-        spec = attempts[0].read_spec()
-        name, tasks, created = spec.name, spec.tasks, spec.created
+        name, tasks, created = registry.brief(attempts[0])
     except UpsError as error:
         name, tasks, created, note = "?", (), attempts[0].root.stat().st_mtime, error.message
     now = time.time()

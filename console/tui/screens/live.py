@@ -12,7 +12,7 @@ from textual.worker import get_current_worker
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
 from console.tui.drawing.axes import XAxis
-from console.tui.following import batches
+from console.tui.drawing.text import Row
 from console.tui.live_run import LiveRun
 from console.tui.messages import (
     ComparisonRead,
@@ -26,6 +26,7 @@ from console.tui.placing import Bill
 from console.tui.rollout_choice import RolloutChoice
 from console.tui.run_curves import RunCurves
 from console.tui.screens.live_charts import CHART_KEYS, ScreenWithCharts
+from console.tui.sources import FollowedRun, RunSource, taken_in
 from console.tui.widgets.bars import PhaseBar, SystemBar, data_wait_row
 from console.tui.widgets.charts import Charts
 from console.tui.widgets.curve import CurvePanel
@@ -66,6 +67,8 @@ class LiveScreen(ScreenWithCharts):
         self.instances: dict[str, InstanceRow] | None = None
         """run → its newest instance; None until the fleet was read."""
         self.rollouts: RolloutChoice | None = None
+        self.is_bare = False
+        """There is neither log nor rollout to show."""
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
 
@@ -149,34 +152,32 @@ class LiveScreen(ScreenWithCharts):
         run = self.ups.selected_run
         if run is None or (self.live is not None and self.live.run == run):
             return
-        self.live = LiveRun(run)
-        self.rollouts = RolloutChoice(self.live)
+        self.begin(FollowedRun(self.ups.operations, run))
+
+    def begin(self, source: RunSource) -> None:
+        """Show a run from its first event."""
+        live = self.live = LiveRun(source.run)
+        self.rollouts = RolloutChoice(live)
         self.zoomed = ""
         self._show_panes()
         charts = self.query_one(Charts)
         charts.view.axis = XAxis.STEP if charts.view.axis is XAxis.DOLLARS else charts.view.axis
-        charts.show(RunCurves(self.live))
+        charts.show(RunCurves(live))
         self._read_beside()
-        live = self.live
         self.query_one(LogView).open(lambda: live.logs)
         self.query_one(RolloutView).show(None)
         self.query_one(SystemBar).show({}, [], [])
         self._show_head()
-        self._follow(self.live)
+        self.follow_on(self.live, source)
 
     @work(thread=True, exclusive=True, group="follow", exit_on_error=False)
-    def _follow(self, live: LiveRun) -> None:
+    def follow_on(self, live: LiveRun, source: RunSource) -> None:
+        """Take in what comes of a run."""
         worker = get_current_worker()
 
         def follow() -> RunChanged:
-            for batch in batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
-                if worker.is_cancelled:
-                    break
-                live.directories = self.ups.operations.run_directories(live.run)
-                live.logs = self.ups.operations.run_logs(live.run)
-                if batch.events or batch.log_grew or batch.transitions or batch.status != live.status:
-                    live.take_in(batch)
-                    self.post_message(RunChanged(live.run))
+            for _ in taken_in(live, source, lambda: worker.is_cancelled):
+                self.post_message(RunChanged(live.run))
             return RunChanged(live.run)
 
         message = attempt(f"following {live.run}", follow)
@@ -229,12 +230,7 @@ class LiveScreen(ScreenWithCharts):
         live = self.live
         if live is None:
             return
-        names = [row.run for row in self.runs]
-        place = (
-            f"run {names.index(live.run) + 1} of {len(names)}  [ ]"
-            if live.run in names and len(names) > 1
-            else ""
-        )
+        place = self.place()
         with live.lock:
             instance = (self.instances or {}).get(live.run)
             name = next((row.config for row in self.runs if row.run == live.run), "")
@@ -242,8 +238,19 @@ class LiveScreen(ScreenWithCharts):
             self.query_one(PhaseBar).show(phases(live))
             bar = self.query_one(SystemBar)
             system = live.view.system
-            tail = [*data_wait_row(live.view.data_wait), *money_row(live, instance)]
+            tail = [*data_wait_row(live.view.data_wait), *self.money(live, instance)]
         bar.show(system, tail, list(live.cpu))
+
+    def place(self) -> str:
+        """Which of how many runs it is; the end of the headline."""
+        names = [row.run for row in self.runs]
+        if self.live is None or self.live.run not in names or len(names) < 2:
+            return ""
+        return f"run {names.index(self.live.run) + 1} of {len(names)}  [ ]"
+
+    def money(self, live: LiveRun, instance: "InstanceRow | None") -> Row:
+        """What it costs, and when it was last heard of."""
+        return money_row(live, instance)
 
     def _tick(self) -> None:
         """The age of the last event moves on also when nothing comes."""
@@ -306,7 +313,7 @@ class LiveScreen(ScreenWithCharts):
         whole, lower = not self.zoomed, self.zoomed in ("rollout", "log")
         for pane, shown in (
             ("curves", whole or self.zoomed == "curves"),
-            ("lower", lower or (whole and not self.shows_machine)),
+            ("lower", lower or (whole and not self.shows_machine and not self.is_bare)),
             ("rollout", self.zoomed != "log"),
             ("log", self.zoomed != "rollout"),
             ("machine", whole and self.shows_machine),

@@ -384,7 +384,7 @@ async def test_a_run_without_a_report_says_so(home: Home) -> None:
     record_run(home, "1124-aaaa", done=RunStatus.FAILED)
     async with console(home).run_test(size=SIZE) as pilot:
         await pilot.press("5")
-        await until_seen(pilot, "failed, without an evaluation", "c goes on from its last checkpoint")
+        await until_seen(pilot, "failed, without an evaluation", "C goes on from its last checkpoint")
 
 
 # --- the app ----------------------------------------------------------------------------------

@@ -1,0 +1,84 @@
+"""What is new in the files of a run: the events and logs of its attempts, a portion at a time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.runs.event_lines import AnyEvent, EventLines
+
+LAUNCH_LOG = "launch.log"
+"""Beside run.log: what was said while the run was launched."""
+PORTION = 2 << 20
+"""Bytes of events read at once."""
+_LOG_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFiles:
+    """Where one attempt keeps what a reader wants."""
+
+    events: Path
+    logs: tuple[Path, ...]
+
+    @classmethod
+    def below(cls, root: Path) -> "AttemptFiles":
+        """Of a run directory."""
+        return cls(root / "events.jsonl", (root / LAUNCH_LOG, root / "run.log"))
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What a look at the files brought."""
+
+    events: list[AnyEvent]
+    log: bytes
+    log_grew: bool
+    """A log has changed, whether or not its bytes are handed out."""
+
+
+class FilesCursor:
+    """What a reader was handed already, over all attempts."""
+
+    def __init__(self, *, log: bool = True) -> None:
+        """Args:
+        log: hand out what is in the logs; else only that they grew.
+        """
+        self._hands_out_log = log
+        self._readers: dict[Path, EventLines] = {}
+        self._log_offsets: dict[Path, int] = {}
+
+    def read(self, attempts: Iterable[AttemptFiles], *, limit_bytes: int = PORTION) -> Portion:
+        """What is new, in the order of the attempts; about so many bytes of each's events."""
+        events: list[AnyEvent] = []
+        log, log_grew = b"", False
+        for attempt in attempts:
+            reader = self._readers.setdefault(attempt.events, EventLines(attempt.events))
+            events.extend(reader.read(limit_bytes=limit_bytes))
+            for path in attempt.logs:
+                content, grew = self._read_log(path) if self._hands_out_log else (b"", self._grew(path))
+                log, log_grew = log + content, log_grew or grew
+        return Portion(events, log, log_grew)
+
+    def offset(self, path: Path) -> int:
+        """Bytes of an events or log file that were handed out, or seen."""
+        reader = self._readers.get(path)
+        return reader.offset if reader is not None else self._log_offsets.get(path, 0)
+
+    def _grew(self, log: Path) -> bool:
+        try:
+            size = log.stat().st_size
+        except FileNotFoundError:
+            return False
+        before, self._log_offsets[log] = self._log_offsets.get(log, 0), size
+        return size != before
+
+    def _read_log(self, log: Path) -> tuple[bytes, bool]:
+        offset = self._log_offsets.get(log, 0)
+        try:
+            with log.open("rb") as file:
+                file.seek(offset)
+                content = file.read(_LOG_CHUNK)
+        except FileNotFoundError:
+            return b"", False
+        self._log_offsets[log] = offset + len(content)
+        return content, bool(content)
