@@ -58,9 +58,6 @@ class Settings:
     store_origin: str
     """What names the store: a variable, or the default."""
     cap_usd_per_day: float
-    theme: str | None
-    keymap: Mapping[str, str]
-    """Binding id → keys."""
     storage: StorageTerms
     """What a bucket costs."""
     store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -100,15 +97,12 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
     if not isinstance(cap, int | float) or isinstance(cap, bool) or cap < 0:
         raise ConfigError(f"{home.config}: caps.usd_per_day must be a number of dollars, not {cap!r}")
     store, origin = _store(home, variables)
-    theme = content.get("theme")
     accounts = dict(_accounts(variables))
     opening = {name: variables[name] for name in _STORE_VARIABLES if variables.get(name)}
     return Settings(
         store_url=store,
         store_origin=origin,
         cap_usd_per_day=float(cap),
-        theme=str(theme) if theme else None,
-        keymap={str(k): str(v) for k, v in _section(content, "keymap", home.config).items()},
         storage=StorageTerms.parse(_section(content, "storage", home.config), str(home.config)),
         store_environment=opening,
         accounts=accounts,

@@ -10,19 +10,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.worker import get_current_worker
 
+from console.look import Look
 from console.tui.attempt import attempt
-from console.tui.background import DATA_FAILED, BackgroundApp
+from console.tui.background import DATA_FAILED
+from console.tui.looked import LookedApp
 from console.tui.messages import MoneyRead, OperationFailed, Reconciled, SettingsRead
-from console.tui.theme import THEMES, variable_defaults
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from console.operations import Money, Operations
     from console.tui.drawing.text import Row
@@ -51,7 +51,7 @@ _RECONCILE_SECONDS = 60.0
 _LEAVE_AGAIN_SECONDS = 3.0
 
 
-class UpsConsole(BackgroundApp):
+class UpsConsole(LookedApp):
     """The terminal console over one home."""
 
     TITLE = "ups-console"
@@ -73,13 +73,10 @@ class UpsConsole(BackgroundApp):
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit_too", priority=True),
     ]
 
-    def __init__(self, operations: "Operations") -> None:
-        super().__init__(operations)
-        for theme in THEMES:
-            self.register_theme(theme)
-        # Before the first style is computed: a change of theme later costs a second of them.
-        self.set_reactive(App.theme, THEMES[0].name)
-        self.stylesheet.set_variables(self.get_css_variables())
+    def __init__(self, operations: "Operations", look: Look | None = None) -> None:
+        super().__init__(operations, look or Look())
+        self.typed_early = ""
+        """What the user pressed before the first frame."""
         self._started = False
         self.money: Money | None = None
         self.money_read_at = 0.0
@@ -87,12 +84,6 @@ class UpsConsole(BackgroundApp):
         self._asked_to_leave_at = -_LEAVE_AGAIN_SECONDS
 
     # --- start ------------------------------------------------------------------------------
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return variable_defaults()
-
-    def get_key_display(self, binding: Binding) -> str:
-        return "enter" if binding.key == "enter" else super().get_key_display(binding)
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._start)
@@ -107,6 +98,9 @@ class UpsConsole(BackgroundApp):
             return
         self._started = True
         await self.push_screen("launch")
+        for character in self.typed_early:
+            if character.isprintable() or character == "\n":
+                self.simulate_key("enter" if character == "\n" else character)
         self._read_settings()
         self.read_money()
         self.set_interval(_POLL_SECONDS, self.read_money)
@@ -126,16 +120,6 @@ class UpsConsole(BackgroundApp):
     @work(thread=True, exclusive=True, group="settings", exit_on_error=False)
     def _read_settings(self) -> None:
         self._tell(attempt("reading the settings", lambda: SettingsRead(self.operations.settings)))
-
-    @on(SettingsRead)
-    def _apply_settings(self, message: SettingsRead) -> None:
-        if message.settings.keymap:
-            self.set_keymap(message.settings.keymap)
-        theme = message.settings.theme
-        if theme and theme in self.available_themes:
-            self.theme = theme
-        elif theme:
-            self.notice(f"there is no theme {theme!r}", "the command palette (ctrl+p) lists them")
 
     # --- screens ----------------------------------------------------------------------------
 
@@ -159,11 +143,10 @@ class UpsConsole(BackgroundApp):
 
         self.push_screen(TextPage(heading, rows))
 
-    def get_system_commands(self, screen: Screen[Any]) -> "Iterable[SystemCommand]":
-        yield from super().get_system_commands(screen)
-        for number, name in enumerate(SCREEN_CLASSES, 1):
-            show = partial(self.call_later, self.action_show, name)
-            yield SystemCommand(f"Show {name.capitalize()}", f"Screen {number}", show)
+    async def show_run(self, run: str) -> None:
+        """Show a run on Live."""
+        self.selected_run = run
+        await self.action_show("live")
 
     @on(OperationFailed)
     def _failed(self, message: OperationFailed) -> None:
@@ -269,6 +252,17 @@ class UpsConsole(BackgroundApp):
         )
 
 
-def run_console(operations: "Operations") -> None:
-    """Open the console and stay until it is left."""
-    UpsConsole(operations).run()
+def run_console(operations: "Operations", look: Look | None = None, *, typed: str = "") -> None:
+    """Open the console and stay until it is left.
+
+    Args:
+        operations: what it works on.
+        look: its theme and keys.
+        typed: what the user pressed while it was opening.
+
+    Raises:
+        ConfigError: there is no such theme, or the user's keys are not possible.
+    """
+    app = UpsConsole(operations, look)
+    app.typed_early = typed
+    app.run()

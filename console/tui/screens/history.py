@@ -97,6 +97,15 @@ class HistoryScreen(ConsoleScreen):
 
     # --- keys --------------------------------------------------------------------------------
 
+    def possible(self, action: str) -> bool:
+        """Only an ended run is continued, and only a gate that named a config writes it."""
+        row = self.runs.get(self.query_one(Table).cursor_key or "")
+        if action == "reread":
+            return True
+        if row is None:
+            return False
+        return {"resume": row.status.ended, "write_next": bool(row.next_config)}.get(action, True)
+
     @on(Table.Selected)
     async def action_open(self) -> None:
         """Show the run under the cursor on Live."""

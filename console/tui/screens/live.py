@@ -346,6 +346,25 @@ class LiveScreen(ConsoleScreen):
 
     # --- keys --------------------------------------------------------------------------------
 
+    def possible(self, action: str) -> bool:
+        """Charts need curves, rollouts a rollout, and a teardown something that may live."""
+        live = self.live
+        if live is None:
+            return False
+        if action == "tear_down":
+            return self._may_live(live.run)
+        if action == "rollout":
+            return bool(live.view.rollouts)
+        if action in ("log_y", "smooth", "overlay"):
+            return bool(self.curves and self.curves.charts)
+        return True
+
+    def _may_live(self, run: str) -> bool:
+        """Whether the run has an instance, as far as the fleet was read."""
+        if self.instances is None:
+            return True
+        return run in self.instances and self.instances[run].state in LIVING
+
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
         grid = self.query_one(CurveGrid)
@@ -393,9 +412,7 @@ class LiveScreen(ConsoleScreen):
         if live is None:
             self.ups.notice("there is no run to tear down", "1 launches one")
             return
-        instance = self.instances.get(live.run) if self.instances is not None else None
-        gone = instance is not None and instance.state not in LIVING
-        if gone or (self.instances is not None and instance is None):
+        if not self._may_live(live.run):
             self.ups.notice(f"no instance of {live.run} lives any more", "3 shows when that was seen")
             return
         self.ups.tear_down([live.run], "first the artifacts are fetched: checkpoints, events, report")
