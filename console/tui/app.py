@@ -16,9 +16,10 @@ from textual.worker import get_current_worker
 
 from console.look import Look
 from console.tui.attempt import attempt
+from console.tui.attention import Heard, call
 from console.tui.background import DATA_FAILED
 from console.tui.looked import LookedApp
-from console.tui.messages import MoneyRead, OperationFailed, Reconciled, SettingsRead
+from console.tui.messages import AlertsRead, MoneyRead, OperationFailed, Reconciled, SettingsRead
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class UpsConsole(LookedApp):
         self.money: Money | None = None
         self.money_read_at = 0.0
         self.money_stale_since: float | None = None
+        self._heard = Heard()
         self._asked_to_leave_at = -_LEAVE_AGAIN_SECONDS
 
     # --- start ------------------------------------------------------------------------------
@@ -174,6 +176,31 @@ class UpsConsole(LookedApp):
         message = attempt(_READING_MONEY, lambda: MoneyRead(self.operations.money()))
         self._tell(message)
 
+    @work(thread=True, exclusive=True, group="alerts", exit_on_error=False)
+    def _read_alerts(self) -> None:
+        """Look for what calls for a person."""
+
+        def look() -> AlertsRead:
+            operations = self.operations
+            alerts = operations.alerts(self._heard.keys or ())
+            operations.announcer.waits = False  # who leaves the console does not wait for a telephone
+            return AlertsRead(alerts, operations.settings.notify)
+
+        self._tell(attempt("looking for what has happened", look))
+
+    def _webhook_failed(self, text: str, hint: str) -> None:
+        self.post_message(OperationFailed("notifying", text, hint))
+
+    @on(AlertsRead)
+    def _call(self, message: AlertsRead) -> None:
+        """Ring, say what has happened, and have the webhook told; what it says of that comes last."""
+        for alert in self._heard.news(message.alerts):
+            ink = "good" if alert.kind == "end" else "bad"
+            self.notice(alert.title, alert.text, ink)
+            if message.terms.terminal and self._driver is not None:
+                self._driver.write(call(alert.title))
+        self.operations.announcer.begin(message.alerts, self._webhook_failed)
+
     def _tell(self, message: Any) -> None:
         if message is not None and not get_current_worker().is_cancelled:
             self.post_message(message)
@@ -193,6 +220,7 @@ class UpsConsole(LookedApp):
         self._tell_of_stalls(self.money, message.money)
         self.money, self.money_read_at, self.money_stale_since = message.money, time.time(), None
         self._show_top()
+        self._read_alerts()
 
     def _show_top(self) -> None:
         for bar in self.in_front(TopBar):

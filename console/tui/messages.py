@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         TeardownStep,
         Transition,
     )
-    from console.settings import Settings
+    from console.runs.alerts import Alert
+    from console.settings import NotifyTerms, Settings
     from console.tui.drawing.rollout import Rollout
 
 
@@ -58,6 +59,14 @@ class MoneyRead(Told):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, MoneyRead)
+
+
+class AlertsRead(Told):
+    """What calls for a person."""
+
+    def __init__(self, alerts: "Sequence[Alert]", terms: "NotifyTerms") -> None:
+        super().__init__()
+        self.alerts, self.terms = alerts, terms
 
 
 class Reconciled(Told):

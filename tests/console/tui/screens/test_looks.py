@@ -1,5 +1,6 @@
 """How the whole console looks and is steered: ASCII alone, themes, keys, the palette, sizes."""
 
+import socket
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from textual.command import CommandPalette
 from console.home import Home
 from console.look import KeyChange, Look, read_look
 from console.operations import Operations
+from console.runs import webhook
+from console.runs.alerts import Alert, AlertKind
 from console.tui.app import SCREEN_CLASSES, UpsConsole
+from console.tui.attention import call
 from console.tui.keymap import Bound, all_bindings, keymap_of
 from console.tui.theme import THEMES
 from tests.console.tui.conftest import FakeOperations, cells, instance, record_run, seen, until, until_seen
@@ -280,3 +284,59 @@ def test_remembering_keeps_a_link_a_link(tmp_path: Path) -> None:
     remember_theme(tmp_path / "config.toml", "b")
     assert (tmp_path / "config.toml").is_symlink()
     assert tomllib.loads(target.read_text()) == {"theme": "b", "x": 1}
+
+
+# --- calling the person -----------------------------------------------------------------------
+
+
+def news(key: str = "run 1124-aaaa 1", kind: AlertKind = AlertKind.FAILURE) -> Alert:
+    return Alert(key, kind, "run 1124-aaaa failed", "$0.25 on RTX 4090")
+
+
+async def test_what_happens_is_said_rung_and_sent_to_the_desktop_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    found = [news("run 1123-old 1")]
+    operations = recorded(home)
+    monkeypatch.setattr(operations, "alerts", lambda known=(): [a for a in found if a.key not in known])
+    app = UpsConsole(operations)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app._heard.keys == {"run 1123-old 1"})
+        written: list[str] = []
+        assert app._driver is not None
+        monkeypatch.setattr(app._driver, "write", written.append)
+        found.append(news())
+        for _ in range(2):
+            app.read_money()
+            await until_seen(pilot, "run 1124-aaaa failed", "$0.25 on RTX 4090")
+            await pilot.pause(0.1)
+        rung = [text for text in written if "\a" in text]
+        assert rung == ["\x1b]9;ups-console: run 1124-aaaa failed\a\a"]
+        told(operations)
+
+
+def test_tmux_passes_the_notification_on_and_nothing_is_interpreted() -> None:
+    assert call("over", tmux=True) == "\x1bPtmux;\x1b\x1b]9;ups-console: over\a\x1b\\\a"
+    assert call("a\x1b]0;b\a\u202ec\n", tmux=False) == "\x1b]9;ups-console: a]0;bc\a\a"
+
+
+async def test_a_webhook_that_refuses_is_one_notice_without_its_secret(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("UPS_WEBHOOK", f"http://127.0.0.1:{port}/s3cret")
+    found: list[Alert] = []
+    operations = recorded(home)
+    monkeypatch.setattr(operations, "alerts", lambda known=(): [a for a in found if a.key not in known])
+    monkeypatch.setattr(webhook, "RETRIES", 0)
+    app = UpsConsole(operations)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app._heard.keys == set() and home.announced.exists())
+        operations.announcer.join()
+        found.append(news())
+        app.read_money()
+        screen = await until_seen(pilot, "the ntfy webhook did not take", "refused")
+        assert "s3cret" not in screen
+        told(operations)
