@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from console.fleet.ledger import Entry
-from console.fleet.model import InstanceState, ProviderState, RemoteInstance
+from console.fleet.model import InstanceState, Label, ProviderState, RemoteInstance
 from console.home import Home
+from console.operations import Operations
 from console.runs.alerts import Alert, AlertKind, alerts
 from console.runs.announcing import Announced, Announcer
 from console.runs.registry import Registry
@@ -241,3 +242,30 @@ class TestSettings:
         with pytest.raises(ConfigError, match="must be the http") as caught:
             read_settings(home, environment={})
         assert SECRET not in caught.value.message
+
+
+class TestGuard:
+    def test_the_guard_tells_where_no_console_is_open_and_nobody_tells_it_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = Home(tmp_path)
+        for name in ("VAST_API_KEY", "VULTR_API_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.chdir(tmp_path)
+        with receiver() as told:
+            monkeypatch.setenv("UPS_WEBHOOK", f"{told.url}/{SECRET}")
+            guards = [Operations(home) for _ in range(3)]
+            said: list[str] = []
+            guards[0].watch(said.append)
+            ledger = guards[0].ledger
+            label = Label.new(ledger.console_id, time.time() + 3600)
+            ledger.intend(
+                label, provider="vast", what="A40", usd_per_hour=0.3, cap_usd=1.0, keep=False,
+                run="1130-abcd", attempt=1,
+            )  # fmt: skip
+            ledger.move(str(label), InstanceState.REQUESTED, "asked")
+            ledger.move(str(label), InstanceState.REFUSED, "no such offer")
+            for guard in guards:
+                guard.watch(said.append)
+        assert [headers["Title"] for _, headers, _ in told.taken] == ["run 1130-abcd failed"]
+        assert said == []
