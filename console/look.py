@@ -44,6 +44,8 @@ class Look:
 
     theme: str | None = None
     """None: as the terminal's background says, else the default."""
+    theme_from: str = "--theme"
+    """Who asks for it."""
     ascii: bool = False
     """Draw with ASCII alone."""
     keys: tuple[KeyChange, ...] = ()
@@ -52,7 +54,8 @@ class Look:
 
     def over(self, *, theme: str | None = None, ascii_only: bool = False) -> "Look":
         """The same with what the command line says."""
-        return replace(self, theme=theme or self.theme, ascii=ascii_only or self.ascii)
+        origin = "--theme" if theme else self.theme_from
+        return replace(self, theme=theme or self.theme, theme_from=origin, ascii=ascii_only or self.ascii)
 
 
 def read_look(path: Path) -> Look:
@@ -81,7 +84,8 @@ def read_look(path: Path) -> Look:
     if not isinstance(keys, dict):
         raise ConfigError(f"{path}: keys must be a table, [keys]")
     lines = dict(_lines(text))
-    return Look(theme or None, ascii_only, tuple(_changes(keys, path, lines)), path)
+    where = f"{path}:{lines['theme']}" if "theme" in lines else str(path)
+    return Look(theme or None, where, ascii_only, tuple(_changes(keys, path, lines)), path)
 
 
 def _changes(keys: Mapping[str, Any], path: Path, lines: Mapping[str, int]) -> Iterator[KeyChange]:

@@ -72,8 +72,7 @@ def asked_terminal() -> "Iterator[Asked | None]":
         yield None
         return
     terminal = sys.__stdin__.fileno() if sys.__stdin__ is not None else -1
-    # Multiplexers of old do not pass the answer on in time, and a dumb terminal would show the question.
-    if terminal < 0 or not os.isatty(terminal) or os.environ.get("TERM", "dumb") in ("dumb", "linux"):
+    if terminal < 0 or not os.isatty(terminal) or not _answers_in_time():
         yield None
         return
     before: list[Any] = termios.tcgetattr(terminal)
@@ -84,6 +83,12 @@ def asked_terminal() -> "Iterator[Asked | None]":
         yield asked
     finally:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def _answers_in_time() -> bool:
+    """Whether an answer may be expected at once: one that comes late would be taken for keys."""
+    far = any(os.environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "STY"))
+    return not far and os.environ.get("TERM", "dumb") not in ("dumb", "linux")
 
 
 def _is_light(channels: tuple[bytes, ...]) -> bool:

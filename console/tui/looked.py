@@ -46,7 +46,7 @@ class LookedApp(BackgroundApp):
         for theme in THEMES:
             self.register_theme(theme)
         # Before the first style is computed: a change of theme later costs a second of them.
-        self.set_reactive(App.theme, self._theme_named(look.theme or THEMES[0].name))
+        self.set_reactive(App.theme, self._theme_named(look.theme or THEMES[0].name, look.theme_from))
         self.stylesheet.set_variables(self.get_css_variables())
         self._line_filters: Sequence[LineFilter] = ()
         if look.ascii:
@@ -66,13 +66,15 @@ class LookedApp(BackgroundApp):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults()
 
-    def _theme_named(self, name: str) -> str:
+    def _theme_named(self, name: str, origin: str) -> str:
         """A theme by its name; ours also without `ups-`."""
         for known in (name, f"ups-{name}"):
             if known in self.available_themes:
                 return known
         ours = ", ".join(theme.name for theme in THEMES)
-        raise ConfigError(f"there is no theme {name!r}", hint=f"there are: {ours}; and those of Textual")
+        raise ConfigError(
+            f"{origin}: there is no theme {name!r}", hint=f"there are: {ours}; and those of Textual"
+        )
 
     def action_next_theme(self) -> None:
         """Try our themes in turn."""
