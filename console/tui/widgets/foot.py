@@ -79,8 +79,14 @@ def possible(active: ActiveBinding) -> bool:
 def _ranked(shown: Sequence[ActiveBinding]) -> list[ActiveBinding]:
     """The screen's first key, what the focused pane adds, the screen's others, and last the app's."""
     panes = [a for a in shown if not isinstance(a.node, Screen | App)]
-    screens = [a for a in shown if isinstance(a.node, Screen)]
+    screens = sorted((a for a in shown if isinstance(a.node, Screen)), key=_declared)
     return [*screens[:1], *panes, *screens[1:], *(a for a in shown if isinstance(a.node, App))]
+
+
+def _declared(active: ActiveBinding) -> int:
+    """The place of a binding among those of its screen, whose first ones matter most."""
+    ids = [each.id for bound in active.node._bindings.key_to_bindings.values() for each in bound]
+    return ids.index(active.binding.id) if active.binding.id in ids else len(ids)
 
 
 class KeyBar(Panel):
