@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export VENV PYTHON TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help install console test lint bench docs demo-cloud
+.PHONY: help install console test lint bench docs screenshots demo-cloud
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,3 +42,6 @@ demo-cloud: install ## the whole job in a cloud that is simulated on this machin
 
 docs: install ## write docs/configs.md anew from the schema
 	@$(BIN)/python -m ups.config_docs docs/configs.md
+
+screenshots: install ## take the README's pictures anew, from a run that is trained for them
+	@$(BIN)/python scripts/screenshots.py

@@ -28,6 +28,10 @@ def _home(operations: "Operations") -> Iterator[Check]:
     free = free_bytes(operations.home.root)
     yield Check(Level.OK, f"home {operations.home.root}, {free / 2**30:.0f} GB free")
     yield Check(Level.OK, f"caps: ${operations.settings.cap_usd_per_day:.2f} a day")
+    if operations.settings.notify.webhook:
+        from console.runs.webhook import Webhook
+
+        yield Check(Level.OK, f"alerts go to the {Webhook(operations.settings.notify.webhook).kind} webhook")
     for warning in operations.settings.warnings:
         yield Check(Level.WARNING, warning)
 

@@ -3,10 +3,11 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.api import FleetState, InstanceRow, Money, ProviderProblem, TeardownStep, Transition
-from console.context import Context
+from console.attention_operations import AttentionOperations
 from console.fleet.model import LIVING, InstanceKind, InstanceState
 from ups.errors import NotFoundError, UpsError
 
@@ -26,11 +27,9 @@ def _urgency(row: InstanceRow) -> tuple[int, float]:
     return (1 if row.state in LIVING else 2), -row.created
 
 
-class FleetOperations(Context):
+class FleetOperations(AttentionOperations):
     """Over the ledger and every configured provider."""
 
-    _last_survey: "Survey | None" = None
-    """What the providers said last; replaced whole, so that threads may read it."""
     _surveyed = 0.0
     """When that was, on the monotonic clock."""
     _volumes: "tuple[Volume, ...]" = ()
@@ -186,9 +185,16 @@ class FleetOperations(Context):
             if identity is not None:
                 self.home.watch_pid.write_bytes(identity.to_json())
 
-        self._guard(say).run(
+        def announce() -> None:
+            self.announcer.begin(self.alerts(), lambda text, _: say(f"! {text}"))
+
+        guard = replace(self._guard(say), announce=announce)
+        guard.run(
             FileLock(self.home.watch_lock), linger_s=linger_s * self.settings.fleet_pace, started=started
         )
+        self.announcer.join()
+        announce()  # what the last look has ended
+        self.announcer.join()
 
     def watch_labels(self, say: Callable[[str], None], *, once: bool = False) -> None:
         """Destroy what is past the deadline in its label, whoever's it is, for ever; opens no ledger.

@@ -77,6 +77,11 @@ class Home:
         return self.root / "cache" / "raw"
 
     @property
+    def announced(self) -> Path:
+        """Which alerts were told."""
+        return self.root / "announced.json"
+
+    @property
     def keys(self) -> Path:
         """The console's own SSH key."""
         return self.root / "keys"

@@ -20,6 +20,7 @@ RENTING = ("vast", "vultr")
 """Providers that need an account: `{NAME}_API_KEY`, and `{NAME}_URL` where it is not the provider's own."""
 PACE_VARIABLE = "UPS_FLEET_PACE"
 """For tests and demonstrations against a simulator; refused where an account is a real one."""
+WEBHOOK_VARIABLE = "UPS_WEBHOOK"
 _STORE_VARIABLES = (
     "B2_KEY_ID", "B2_APP_KEY", "B2_S3_ENDPOINT", "B2_S3_REGION",
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
@@ -51,6 +52,16 @@ class BoxTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyTerms:
+    """How a person is called who does not look."""
+
+    webhook: str | None = field(default=None, repr=False)
+    """Of ntfy or Slack; its URL may hold a secret."""
+    terminal: bool = True
+    """Ring the terminal's bell, and send it a notification for the desktop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the operations need to know beyond the home."""
 
@@ -58,9 +69,6 @@ class Settings:
     store_origin: str
     """What names the store: a variable, or the default."""
     cap_usd_per_day: float
-    theme: str | None
-    keymap: Mapping[str, str]
-    """Binding id → keys."""
     storage: StorageTerms
     """What a bucket costs."""
     store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -74,6 +82,7 @@ class Settings:
     """What opens the store for a rented box: the narrower key, where one is given."""
     wandb_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What says where, and with which key, runs report to Weights & Biases."""
+    notify: NotifyTerms = NotifyTerms()
     fleet_pace: float = 1.0
     """Every interval and patience of the fleet times this; below 1 where all accounts are simulated only."""
     warnings: tuple[str, ...] = ()
@@ -100,15 +109,12 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
     if not isinstance(cap, int | float) or isinstance(cap, bool) or cap < 0:
         raise ConfigError(f"{home.config}: caps.usd_per_day must be a number of dollars, not {cap!r}")
     store, origin = _store(home, variables)
-    theme = content.get("theme")
     accounts = dict(_accounts(variables))
     opening = {name: variables[name] for name in _STORE_VARIABLES if variables.get(name)}
     return Settings(
         store_url=store,
         store_origin=origin,
         cap_usd_per_day=float(cap),
-        theme=str(theme) if theme else None,
-        keymap={str(k): str(v) for k, v in _section(content, "keymap", home.config).items()},
         storage=StorageTerms.parse(_section(content, "storage", home.config), str(home.config)),
         store_environment=opening,
         accounts=accounts,
@@ -120,6 +126,7 @@ def read_settings(home: Home, *, environment: Mapping[str, str] | None = None) -
         ),
         box_store_environment={**opening, **_box_key(variables)},
         wandb_environment={name: variables[name] for name in _WANDB_VARIABLES if variables.get(name)},
+        notify=_notify(_section(content, "notify", home.config), variables, home.config),
         fleet_pace=_fleet_pace(variables.get(PACE_VARIABLE, ""), accounts),
         warnings=tuple(_lone_keys(store, variables)),
         variables=variables,
@@ -151,6 +158,35 @@ def _offers(section: Mapping[str, Any], path: Path) -> OfferQuery:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{path}: offers.{where}: {first['msg']}") from None
+
+
+def _notify(section: Mapping[str, Any], variables: Mapping[str, str], path: Path) -> NotifyTerms:
+    """The table [notify]; `UPS_WEBHOOK` goes before its URL. No error shows the URL."""
+    for name in section:
+        if name not in ("webhook", "terminal"):
+            raise ConfigError(f"{path}: notify.{name} is unknown", hint="there are: webhook, terminal")
+    terminal = section.get("terminal", True)
+    if not isinstance(terminal, bool):
+        raise ConfigError(f"{path}: notify.terminal must be true or false, not {terminal!r}")
+    given = variables.get(WEBHOOK_VARIABLE, "").strip()
+    url = given or section.get("webhook") or None
+    if url is not None and not _is_web(url):
+        where = WEBHOOK_VARIABLE if given else f"{path}: notify.webhook"
+        raise ConfigError(f"{where} must be the http(s) URL of an ntfy topic or a Slack webhook")
+    return NotifyTerms(url, terminal)
+
+
+def _is_web(url: object) -> bool:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and url.isascii() and url.isprintable() else None
+        return (
+            parts is not None
+            and parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and " " not in str(url)
+        )
+    except ValueError:
+        return False
 
 
 def _accounts(variables: Mapping[str, str]) -> Iterator[tuple[str, Account]]:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -16,6 +17,7 @@ import click
 
 from console.home import Home
 from console.operations import Operations
+from console.terminal_background import asked_terminal
 from ups.errors import UpsError, UsageError
 
 _INTERRUPTED = 130
@@ -91,8 +93,10 @@ def listing_group(
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ups-console", prog_name="ups-console")
 @click.option("--home", type=click.Path(path_type=Path), help="The console's home.")
+@click.option("--theme", help="Of the console: dark, light, contrast, colourblind, or one of Textual's.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw the console with ASCII alone.")
 @click.pass_context
-def cli(context: click.Context, home: Path | None) -> None:
+def cli(context: click.Context, home: Path | None, theme: str | None, ascii_only: bool) -> None:
     """Train neural surrogates of physics on rented GPUs, and watch every dollar and every loss.
 
     Without a command the console opens.
@@ -100,19 +104,34 @@ def cli(context: click.Context, home: Path | None) -> None:
     if home is not None:
         os.environ["UPS_HOME"] = str(home.absolute())
     if context.invoked_subcommand is None:
-        open_console()
+        open_console(theme=theme, ascii_only=ascii_only)
+    elif theme or ascii_only:
+        raise UsageError("--theme and --ascii are for the console, not for a command")
 
 
-def open_console() -> None:
+def open_console(*, theme: str | None = None, ascii_only: bool = False) -> None:
     """Open the terminal console.
 
+    Args:
+        theme: instead of the one that config.toml names.
+        ascii_only: also where the locale could show more.
+
     Raises:
+        ConfigError: config.toml asks for a look that does not exist.
         UsageError: there is no terminal.
     """
     need_terminal()
-    from console.tui.app import run_console
+    from console.look import needs_ascii, read_look
 
-    run_console(Operations(Home.default()))
+    home = Home.default()
+    look = read_look(home.config).over(theme=theme, ascii_only=ascii_only or needs_ascii())
+    with asked_terminal() if look.theme is None else nullcontext() as asked:
+        from console.tui.app import run_console
+        from console.tui.theme import LIGHT
+
+        if asked is not None and asked.is_light():
+            look = look.over(theme=LIGHT)
+    run_console(Operations(home), look, typed=asked.typed if asked is not None else "")
 
 
 def has_terminal() -> bool:

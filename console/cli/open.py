@@ -42,9 +42,7 @@ def register(cli: click.Group) -> None:
 
         opened = OpenedRun(path)
         need_terminal()
-        from console.tui.app import run_viewer
-
-        run_viewer(session.operations, "console.tui.screens.view:OpenedScreen", opened)
+        _view(session, "console.tui.screens.view:OpenedScreen", opened)
 
     @command(cli, "replay")
     @click.argument("run", metavar="RUN|PATH")
@@ -59,9 +57,15 @@ def register(cli: click.Group) -> None:
         if session.as_json or not has_terminal():
             _tell(session, recorded)
             return
-        from console.tui.app import run_viewer
+        _view(session, "console.tui.screens.replay:ReplayScreen", recorded)
 
-        run_viewer(session.operations, "console.tui.screens.replay:ReplayScreen", recorded)
+
+def _view(session: Session, screen: str, source: object) -> None:
+    from console.look import needs_ascii, read_look
+    from console.tui.app import run_viewer
+
+    look = read_look(session.operations.home.config).over(ascii_only=needs_ascii())
+    run_viewer(session.operations, screen, source, look)
 
 
 def _path_or_run(session: Session, name: str) -> Path | str:

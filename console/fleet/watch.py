@@ -61,6 +61,8 @@ class Watch:
     """Instances that are saved and told to go at once."""
     stalls: Callable[[], Iterable[str]] = tuple
     """What is new of rented machines whose GPUs do nothing."""
+    announce: Callable[[], None] = lambda: None
+    """Tell those who are not there of what has happened; does not wait for them."""
     pace: float = 1.0
     """Every interval and patience times this: below 1 where all providers are simulators only."""
 
@@ -85,6 +87,7 @@ class Watch:
         delete_strays(self.ledger, providers.values(), self.say)
         for text in self.stalls():
             self.say(text)
+        self.announce()
         return found
 
     def _all_at_once(self, endings: "list[_Ending]") -> None:

@@ -10,19 +10,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.worker import get_current_worker
 
+from console.look import Look
 from console.tui.attempt import attempt
-from console.tui.background import DATA_FAILED, BackgroundApp
-from console.tui.messages import MoneyRead, OperationFailed, Reconciled, SettingsRead
-from console.tui.theme import THEMES, variable_defaults
+from console.tui.attention import Heard, call
+from console.tui.background import DATA_FAILED
+from console.tui.looked import LookedApp
+from console.tui.messages import AlertsRead, MoneyRead, OperationFailed, Reconciled, SettingsRead
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from console.operations import Money, Operations
     from console.tui.drawing.text import Row
@@ -51,7 +52,7 @@ _RECONCILE_SECONDS = 60.0
 _LEAVE_AGAIN_SECONDS = 3.0
 
 
-class UpsConsole(BackgroundApp):
+class UpsConsole(LookedApp):
     """The terminal console over one home."""
 
     TITLE = "ups-console"
@@ -73,33 +74,31 @@ class UpsConsole(BackgroundApp):
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit_too", priority=True),
     ]
 
-    def __init__(self, operations: "Operations", first: "Callable[[], ConsoleScreen] | None" = None) -> None:
+    def __init__(
+        self,
+        operations: "Operations",
+        look: Look | None = None,
+        first: "Callable[[], ConsoleScreen] | None" = None,
+    ) -> None:
         """
         Args:
             operations: what the screens call.
+            look: its theme and keys.
             first: makes the screen to begin with, where a run is only to be looked at: then no provider
                 is asked for anything. None: Launch.
         """
-        super().__init__(operations)
+        super().__init__(operations, look or Look())
         self._first = first
-        for theme in THEMES:
-            self.register_theme(theme)
-        # Before the first style is computed: a change of theme later costs a second of them.
-        self.set_reactive(App.theme, THEMES[0].name)
-        self.stylesheet.set_variables(self.get_css_variables())
+        self.typed_early = ""
+        """What the user pressed before the first frame."""
         self._started = False
         self.money: Money | None = None
         self.money_read_at = 0.0
         self.money_stale_since: float | None = None
+        self._heard = Heard()
         self._asked_to_leave_at = -_LEAVE_AGAIN_SECONDS
 
     # --- start ------------------------------------------------------------------------------
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return variable_defaults()
-
-    def get_key_display(self, binding: Binding) -> str:
-        return "enter" if binding.key == "enter" else super().get_key_display(binding)
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._start)
@@ -119,6 +118,9 @@ class UpsConsole(BackgroundApp):
             if self.operations.home.config.exists():
                 self._read_settings()
             return
+        for character in self.typed_early:
+            if character.isprintable() or character == "\n":
+                self.simulate_key("enter" if character == "\n" else character)
         self._read_settings()
         self.read_money()
         self.set_interval(_POLL_SECONDS, self.read_money)
@@ -138,16 +140,6 @@ class UpsConsole(BackgroundApp):
     @work(thread=True, exclusive=True, group="settings", exit_on_error=False)
     def _read_settings(self) -> None:
         self._tell(attempt("reading the settings", lambda: SettingsRead(self.operations.settings)))
-
-    @on(SettingsRead)
-    def _apply_settings(self, message: SettingsRead) -> None:
-        if message.settings.keymap:
-            self.set_keymap(message.settings.keymap)
-        theme = message.settings.theme
-        if theme and theme in self.available_themes:
-            self.theme = theme
-        elif theme:
-            self.notice(f"there is no theme {theme!r}", "the command palette (ctrl+p) lists them")
 
     # --- screens ----------------------------------------------------------------------------
 
@@ -171,11 +163,10 @@ class UpsConsole(BackgroundApp):
 
         self.push_screen(TextPage(heading, rows))
 
-    def get_system_commands(self, screen: Screen[Any]) -> "Iterable[SystemCommand]":
-        yield from super().get_system_commands(screen)
-        for number, name in enumerate(SCREEN_CLASSES, 1):
-            show = partial(self.call_later, self.action_show, name)
-            yield SystemCommand(f"Show {name.capitalize()}", f"Screen {number}", show)
+    async def show_run(self, run: str) -> None:
+        """Show a run on Live."""
+        self.selected_run = run
+        await self.action_show("live")
 
     @on(OperationFailed)
     def _failed(self, message: OperationFailed) -> None:
@@ -203,6 +194,31 @@ class UpsConsole(BackgroundApp):
         message = attempt(_READING_MONEY, lambda: MoneyRead(self.operations.money()))
         self._tell(message)
 
+    @work(thread=True, exclusive=True, group="alerts", exit_on_error=False)
+    def _read_alerts(self) -> None:
+        """Look for what calls for a person."""
+
+        def look() -> AlertsRead:
+            operations = self.operations
+            alerts = operations.alerts(self._heard.keys or ())
+            operations.announcer.waits = False  # who leaves the console does not wait for a telephone
+            return AlertsRead(alerts, operations.settings.notify)
+
+        self._tell(attempt("looking for what has happened", look))
+
+    def _webhook_failed(self, text: str, hint: str) -> None:
+        self.post_message(OperationFailed("notifying", text, hint))
+
+    @on(AlertsRead)
+    def _call(self, message: AlertsRead) -> None:
+        """Ring, say what has happened, and have the webhook told; what it says of that comes last."""
+        for alert in self._heard.news(message.alerts):
+            ink = "good" if alert.kind == "end" else "bad"
+            self.notice(alert.title, alert.text, ink)
+            if message.terms.terminal and self._driver is not None:
+                self._driver.write(call(alert.title))
+        self.operations.announcer.begin(message.alerts, self._webhook_failed)
+
     def _tell(self, message: Any) -> None:
         if message is not None and not get_current_worker().is_cancelled:
             self.post_message(message)
@@ -222,6 +238,7 @@ class UpsConsole(BackgroundApp):
         self._tell_of_stalls(self.money, message.money)
         self.money, self.money_read_at, self.money_stale_since = message.money, time.time(), None
         self._show_top()
+        self._read_alerts()
 
     def _show_top(self) -> None:
         for bar in self.in_front(TopBar):
@@ -281,18 +298,33 @@ class UpsConsole(BackgroundApp):
         )
 
 
-def run_console(operations: "Operations") -> None:
-    """Open the console and stay until it is left."""
-    UpsConsole(operations).run()
+def run_console(operations: "Operations", look: Look | None = None, *, typed: str = "") -> None:
+    """Open the console and stay until it is left.
+
+    Args:
+        operations: what it works on.
+        look: its theme and keys.
+        typed: what the user pressed while it was opening.
+
+    Raises:
+        ConfigError: there is no such theme, or the user's keys are not possible.
+    """
+    app = UpsConsole(operations, look)
+    app.typed_early = typed
+    app.run()
 
 
-def run_viewer(operations: "Operations", screen: str, source: object) -> None:
+def run_viewer(operations: "Operations", screen: str, source: object, look: Look | None = None) -> None:
     """Open the console on a run that is only looked at.
 
     Args:
         operations: of the home, for the other screens.
         screen: `module:Class` of the screen to begin with; imported after the first frame.
         source: what it shows.
+        look: its theme and keys.
+
+    Raises:
+        ConfigError: there is no such theme, or the user's keys are not possible.
     """
 
     def first() -> "ConsoleScreen":
@@ -300,4 +332,4 @@ def run_viewer(operations: "Operations", screen: str, source: object) -> None:
         made: ConsoleScreen = getattr(importlib.import_module(module), kind)(source)
         return made
 
-    UpsConsole(operations, first).run()
+    UpsConsole(operations, look, first).run()

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         TeardownStep,
         Transition,
     )
+    from console.runs.alerts import Alert
     from console.runs.replay import Replay
-    from console.settings import Settings
+    from console.settings import NotifyTerms, Settings
     from console.tui.curves import Curves
     from console.tui.drawing.rollout import Rollout
     from console.tui.other_runs import OtherRun
@@ -62,6 +63,14 @@ class MoneyRead(Told):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, MoneyRead)
+
+
+class AlertsRead(Told):
+    """What calls for a person."""
+
+    def __init__(self, alerts: "Sequence[Alert]", terms: "NotifyTerms") -> None:
+        super().__init__()
+        self.alerts, self.terms = alerts, terms
 
 
 class Reconciled(Told):

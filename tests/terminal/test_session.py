@@ -109,3 +109,25 @@ def test_no_color_means_none(tmp_path: Path) -> None:
         written = b"".join(chunk.data for chunk in terminal.chunks)
     colours = set(re.findall(rb"[34]8;2;(\d+);(\d+);(\d+)[;m]", written))
     assert [colour for colour in colours if len(set(colour)) > 1] == []
+
+
+def test_resizing_suspending_and_a_locale_without_utf_8_are_survived(tmp_path: Path) -> None:
+    environment = {"UPS_HOME": str(tmp_path / "home"), "LC_ALL": "C", "PS1": "prompt> ", "HISTFILE": ""}
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], env=environment) as terminal:
+        terminal.wait_for("prompt>", PATIENCE)
+        terminal.press(*" ".join(console_command()), "enter")
+        terminal.wait_for("before paying", PATIENCE)
+        for n in range(30):
+            terminal.resize(20 + 4 * n, 5 + n)
+            terminal.read(0.01)
+        terminal.resize(100, 30)
+        terminal.wait_for("before paying(.|\n)*q quit", PATIENCE)
+        assert terminal.screen.text.isascii()
+        terminal.press("\x1a")
+        terminal.wait_for("Stopped", PATIENCE)
+        terminal.press(*"fg", "enter")
+        terminal.wait_for("before paying(.|\n)*q quit", PATIENCE)
+        terminal.press("q")
+        terminal.wait_for(r"\A\s*prompt>", PATIENCE)
+        terminal.press(*"exit", "enter")
+        terminal.wait_closed()

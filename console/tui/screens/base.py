@@ -12,10 +12,11 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
-from console.tui.drawing.text import Row
+from console.tui.drawing.text import Row, row_width, wrap_row
 from console.tui.messages import Told
 from console.tui.widgets.foot import KeyBar, LaunchBar, NoticeBar, TeardownBar, WorkBar
 from console.tui.widgets.panel import Panel
+from console.tui.widgets.table import Table
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
@@ -38,14 +39,12 @@ class TooSmall(Panel):
     """
 
     def draw(self, width: int, height: int) -> list[Row]:
-        text = f"ups-console needs {LEAST_WIDTH}×{LEAST_HEIGHT}; here are {width}×{height}."
-        rows: list[Row] = [[] for _ in range(max(0, height // 2 - 1))]
-        centred = text.center(width) if len(text) <= width else text
-        return [
-            *rows,
-            [(centred, "warn")],
-            [("Enlarge the terminal: nothing is lost.".center(width), "muted")],
+        said: Row = [(f"ups-console needs {LEAST_WIDTH}×{LEAST_HEIGHT}; here are {width}×{height}.", "warn")]
+        rows = wrap_row(said, width) + wrap_row([("Enlarge the terminal: nothing is lost.", "muted")], width)
+        centred: list[Row] = [
+            [(" " * max(0, (width - row_width(row)) // 2), "text"), *row] for row in rows[:height]
         ]
+        return [*([[]] * max(0, (height - len(rows)) // 2)), *centred]
 
 
 class ConsoleScreen(Screen[None]):
@@ -74,6 +73,16 @@ class ConsoleScreen(Screen[None]):
 
     def refresh_data(self) -> None:
         """Read again what the screen shows; called when it comes to the front."""
+
+    def possible(self, action: str) -> bool:
+        """Whether an action has something to act on now; where not, its key is not offered at the foot.
+
+        The key works all the same, and says why it cannot.
+
+        Args:
+            action: as the binding names it, without arguments.
+        """
+        return True
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.NAME)
@@ -111,6 +120,8 @@ class ConsoleScreen(Screen[None]):
         if isinstance(message, Told) and not self.is_whole:
             return  # a worker's last word
         await super()._on_message(message)
+        if isinstance(message, Told | Table.Moved) and self.is_whole:
+            self.query_one(KeyBar).gather()
 
     def operate(
         self,

@@ -161,6 +161,18 @@ class DataScreen(ConsoleScreen):
             self.ups.notice("there is nothing here" if self.inventory else _READING)
         return self._table.cursor_key is not None
 
+    def possible(self, action: str) -> bool:
+        """All but reading again is about a row; only missing data is made, only what is there else."""
+        if action == "reread":
+            return True
+        key = self._table.cursor_key
+        if key is None or self.shows_caches:
+            return key is not None
+        states = {self.datasets[task].state for task in self._chosen() if task in self.datasets}
+        if action == "make":
+            return "missing" in states
+        return action == "details" or bool(states - {"missing"})
+
     def action_make(self) -> None:
         """Make reference data for the chosen tasks."""
         if not self._has_rows():

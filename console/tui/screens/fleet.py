@@ -120,6 +120,18 @@ class FleetScreen(ConsoleScreen):
 
     # --- keys --------------------------------------------------------------------------------
 
+    def possible(self, action: str) -> bool:
+        """Most keys are about what lives and is not somebody else's."""
+        key = self.query_one(Table).cursor_key or ""
+        row = self.instances.get(key)
+        lives = row is not None and row.state in LIVING
+        if action == "tear_down":
+            ours = row is not None and row.kind is not InstanceKind.FOREIGN
+            return (lives and ours) or (key in self.volumes and self.volumes[key].ours)
+        if action == "tear_down_all":
+            return any(r.state in LIVING and r.kind in _TORN_DOWN_BY_ALL for r in self.instances.values())
+        return lives if action in ("provider_log", "shell") else True
+
     def action_reread(self) -> None:
         """Ask the providers now."""
         self.refresh_data()

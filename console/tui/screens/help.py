@@ -42,7 +42,9 @@ def key_rows(screen: Screen[Any]) -> list[Row]:
     groups: dict[str, dict[str, tuple[str, str]]] = {}
     nodes = [screen, *screen.query("*").results(), screen.app]
     for node in nodes:
-        for binding in node._bindings.key_to_bindings.values():  # the only list of all of them
+        bindings = node._bindings.copy()  # the only list of all of them
+        bindings.apply_keymap(screen.app._keymap)
+        for binding in bindings.key_to_bindings.values():
             for entry in binding:
                 if entry.id is not None and not entry.system:
                     group = entry.id.split(".")[0]
@@ -61,7 +63,4 @@ def key_rows(screen: Screen[Any]) -> list[Row]:
         rows += [[(_TITLES.get(name, f"on {name.capitalize()}"), "title")]]
         rows += [[(fit(key, 18), "key"), (text, "text")] for key, text in groups[name].values()]
         rows.append([])
-    return [
-        *rows,
-        [("ctrl+p", "key"), (" all commands and themes    ", "muted"), ("esc", "key"), (" closes", "muted")],
-    ]
+    return [*rows, [("esc", "key"), (" closes", "muted")]]

@@ -142,6 +142,15 @@ class HistoryScreen(ConsoleScreen):
         """The run under the cursor."""
         return self.query_one(SortedTable).cursor_key
 
+    def possible(self, action: str) -> bool:
+        """Only an ended run is continued, and only a gate that named a config writes it."""
+        if action == "reread":
+            return True
+        if self.chosen is None or self.chosen not in self.lines:
+            return False
+        row = self.lines[self.chosen].run
+        return {"resume": row.status.ended, "write_next": bool(row.next_config)}.get(action, True)
+
     @on(SortedTable.Selected)
     async def action_open(self) -> None:
         """Show the run under the cursor on Live."""

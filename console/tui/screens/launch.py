@@ -257,6 +257,12 @@ class LaunchScreen(ConsoleScreen):
 
     # --- keys --------------------------------------------------------------------------------
 
+    def possible(self, action: str) -> bool:
+        """Data is made where it is missing; there is a why where something was passed over."""
+        if action == "make":
+            return bool(self._to_make())
+        return any(m.passed_over or m.problem for m in self.markets) if action == "why" else True
+
     def action_make(self) -> None:
         """Make the data that the ticked tasks lack."""
         tasks = self._to_make()

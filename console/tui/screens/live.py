@@ -292,6 +292,25 @@ class LiveScreen(ScreenWithCharts):
 
     # --- keys --------------------------------------------------------------------------------
 
+    def possible(self, action: str) -> bool:
+        """Charts need curves, rollouts a rollout, and a teardown something that may live."""
+        live = self.live
+        if live is None:
+            return False
+        if action == "tear_down":
+            return self._may_live(live.run)
+        if action == "rollout":
+            return bool(live.view.rollouts)
+        if action in ("log_y", "smooth", "overlay"):
+            return self.query_one(Charts).grid.total > 0
+        return True
+
+    def _may_live(self, run: str) -> bool:
+        """Whether the run has an instance, as far as the fleet was read."""
+        if self.instances is None:
+            return True
+        return run in self.instances and self.instances[run].state in LIVING
+
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
         charts = self.query_one(Charts)
@@ -333,9 +352,7 @@ class LiveScreen(ScreenWithCharts):
         if live is None:
             self.ups.notice("there is no run to tear down", "1 launches one")
             return
-        instance = self.instances.get(live.run) if self.instances is not None else None
-        gone = instance is not None and instance.state not in LIVING
-        if gone or (self.instances is not None and instance is None):
+        if not self._may_live(live.run):
             self.ups.notice(f"no instance of {live.run} lives any more", "3 shows when that was seen")
             return
         self.ups.tear_down([live.run], "first the artifacts are fetched: checkpoints, events, report")

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast
 
 from textual import events
-from textual.binding import Binding
+from textual.app import App
+from textual.binding import ActiveBinding
+from textual.screen import Screen
 from textual.timer import Timer
 
 from console.api import KILOBYTES
@@ -61,6 +63,32 @@ class NoticeBar(Panel):
         return wrap_row(self.row, width)[:height] if self.row else []
 
 
+class Choosy(Protocol):
+    """A screen or pane some of whose actions need something to act on."""
+
+    def possible(self, action: str) -> bool:
+        """Whether the action has it."""
+
+
+def possible(active: ActiveBinding) -> bool:
+    """Whether a binding would do something now, as far as its screen or pane knows."""
+    judge: Choosy | None = getattr(active.node, "possible", None) and cast("Choosy", active.node)
+    return judge is None or judge.possible(active.binding.action.partition("(")[0])
+
+
+def _ranked(shown: Sequence[ActiveBinding]) -> list[ActiveBinding]:
+    """The screen's first key, what the focused pane adds, the screen's others, and last the app's."""
+    panes = [a for a in shown if not isinstance(a.node, Screen | App)]
+    screens = sorted((a for a in shown if isinstance(a.node, Screen)), key=_declared)
+    return [*screens[:1], *panes, *screens[1:], *(a for a in shown if isinstance(a.node, App))]
+
+
+def _declared(active: ActiveBinding) -> int:
+    """The place of a binding among those of its screen, whose first ones matter most."""
+    ids = [each.id for bound in active.node._bindings.key_to_bindings.values() for each in bound]
+    return ids.index(active.binding.id) if active.binding.id in ids else len(ids)
+
+
 class KeyBar(Panel):
     """The keys that matter here, from the bindings themselves."""
 
@@ -81,24 +109,13 @@ class KeyBar(Panel):
         """Read the bindings that are active now."""
         if not self.screen.is_active:
             return
-        keys: list[tuple[str, str]] = []
-        # A key that the user has changed stays in its place.
-        declared = [entry.id for entry in self.screen.BINDINGS if isinstance(entry, Binding)]
-        for active in sorted(
-            self.screen.active_bindings.values(),
-            key=lambda active: (
-                declared.index(active.binding.id)
-                if active.binding.id in declared
-                else len(declared) * (active.node is self.app)
-            ),
-        ):
-            binding = active.binding
-            if (
-                binding.show
-                and active.enabled
-                and (entry := (self.app.get_key_display(binding), binding.description))
-            ) and entry not in keys:
-                keys.append(entry)
+        shown = [
+            active
+            for active in self.screen.active_bindings.values()
+            if active.binding.show and active.enabled and possible(active)
+        ]
+        pressed = [(self.app.get_key_display(a.binding), a.binding.description) for a in _ranked(shown)]
+        keys = list(dict.fromkeys(pressed))
         if keys != self.keys:
             self.keys = keys
             self.changed()

@@ -34,14 +34,17 @@ INKS: dict[str, tuple[str, float, bool]] = {
     "bad": ("error", 1.0, True),
     "axis": ("muted", 1.0, False),
     "mark": ("muted", 1.0, False),
-    "raw": ("muted", 0.7, False),
+    "raw": ("muted", 0.75, False),
     "val": ("foreground", 1.0, False),
-    "level": ("warning", 0.6, False),
+    "level": ("warning", 0.75, False),
     "cross": ("accent", 1.0, False),
     "last": ("accent", 0.6, False),
     "best": ("success", 0.6, False),
 }
 """ink → (theme variable, share of it over the background, bold)."""
+
+CURSOR_SHARES = (0.1, 0.25)
+"""Of the accent behind the row under the cursor: of a pane without the focus, and with it."""
 
 _WEIGHTS = {"bold": Style(bold=True), "reverse": Style(reverse=True), "text": Style.null()}
 
@@ -231,8 +234,7 @@ class Panel(Widget):
         if part == "frame" and self.has_focus:
             part = "accent"
         if part == "cursor":
-            share = 0.25 if self.has_focus else 0.1
-            return Style(bgcolor=self._colour("accent", share).rich_color)
+            return Style(bgcolor=self._colour("accent", CURSOR_SHARES[self.has_focus]).rich_color)
         if part == "match":
             colours = self._colour("background"), self._colour("warning")
             return Style.from_color(colours[0].rich_color, colours[1].rich_color)

@@ -98,4 +98,4 @@ def _evaluation() -> dict[str, object]:
 def content(home: Home, hard_run: RunDirectory) -> ReportContent:
     operations = Operations(home)
     handle = operations.registry.find("1130-hard")
-    return gather(handle, operations.ledger, operations.status(handle))
+    return gather(operations.registry, handle, operations.ledger, operations.status(handle))

@@ -466,16 +466,6 @@ async def test_the_top_line_says_when_its_figures_are_old(
         operations.ended = True
 
 
-async def test_keys_and_theme_come_from_the_settings(home: Home) -> None:
-    home.root.mkdir(parents=True)
-    home.config.write_text('theme = "ups-light"\n[keymap]\n"live.teardown" = "ctrl+x"\n')
-    app = console(home)
-    async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: app.theme == "ups-light")
-        await pilot.press("2")
-        await until_seen(pilot, "No run yet", "^x teardown")
-
-
 async def test_opening_settles_what_other_consoles_left_undone(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
