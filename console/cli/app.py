@@ -109,17 +109,28 @@ def open_console() -> None:
     Raises:
         UsageError: there is no terminal.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError(
-            "the console needs a terminal, and this is none",
-            hint="every operation works headless: `ups-console launch CONFIG`, `ups-console --help`",
-        )
+    need_terminal()
     from console.tui.app import run_console
 
     run_console(Operations(Home.default()))
 
 
-def _load_commands() -> None:
+def need_terminal() -> None:
+    """Raises UsageError where there is no terminal to open the console in."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "the console needs a terminal, and this is none",
+            hint="every operation works headless: `ups-console launch CONFIG`, `ups-console --help`",
+        )
+
+
+def _load_commands(first: str) -> None:
+    """Load the commands; one that opens the console waits for no other."""
+    from console.cli import open as opening
+
+    opening.register(cli)
+    if first in opening.COMMANDS:
+        return
     from console.cli import compare, data, fleet, plan, runs
 
     for module in (data, runs, compare, fleet, plan):
@@ -132,7 +143,7 @@ def main() -> None:
     as_json, debug = "--json" in arguments, "--debug" in arguments
     try:
         if arguments:  # opening the console must not wait for the commands
-            _load_commands()
+            _load_commands(arguments[0])
         code = cli.main(arguments, standalone_mode=False, prog_name="ups-console", color=_color())
     except UpsError as error:
         if debug:

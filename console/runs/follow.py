@@ -16,16 +16,16 @@ from console.fleet.ledger import Entry, Ledger
 from console.fleet.locks import FileLock, is_locked
 from console.fleet.providers.base import Provider
 from console.rows import transition
-from console.runs.event_lines import EventLines
-from console.runs.launch import LAUNCH_LOG, launch_lock, remote_directory, rent_options
+from console.runs.cursor import AttemptFiles, FilesCursor
+from console.runs.event_lines import last_event
+from console.runs.launch import launch_lock, remote_directory, rent_options
 from console.runs.mirror import Mirror
-from console.runs.registry import RunHandle, instance_of, last_event, status_of
+from console.runs.registry import RunHandle, instance_of, status_of
 from console.runs.teardown import Teardown
 from console.runs.transport import Transport
 from ups.errors import UpsError
 from ups.events import LOST_AFTER_SECONDS
 
-_LOG_CHUNK = 1 << 20
 UNREACHABLE_PATIENCE_S = 3600.0
 """A box that nobody can reach is given up after so long without a sign of life."""
 
@@ -166,30 +166,15 @@ class Cursor:
     def __init__(self, ledger: Ledger, handle: RunHandle) -> None:
         self._ledger = ledger
         self._handle = handle
-        self._readers: dict[Path, EventLines] = {}
-        self._log_offsets: dict[Path, int] = {}
+        self._files = FilesCursor()
         self._transitions: dict[str, int] = {}
 
     def read(self, status: RunStatus) -> FollowBatch:
-        batch = FollowBatch(status)
-        for directory in self._handle.attempts():
-            reader = self._readers.setdefault(directory.root, EventLines(directory.events_path))
-            batch.events.extend(reader.read())
-            for log in (directory.root / LAUNCH_LOG, directory.log_path):
-                batch.log += self._read_log(log)
+        attempts = [AttemptFiles.below(directory.root) for directory in self._handle.attempts()]
+        events, log = self._files.read(attempts)
+        batch = FollowBatch(status, events, log)
         for entry in reversed(self._ledger.of_run(self._handle.run)):
             for row in self._ledger.history(entry.label, after=self._transitions.get(entry.label, 0)):
                 self._transitions[entry.label] = row.id
                 batch.transitions.append(transition(row))
         return batch
-
-    def _read_log(self, log: Path) -> bytes:
-        offset = self._log_offsets.get(log, 0)
-        try:
-            with log.open("rb") as file:
-                file.seek(offset)
-                content = file.read(_LOG_CHUNK)
-        except FileNotFoundError:
-            return b""
-        self._log_offsets[log] = offset + len(content)
-        return content

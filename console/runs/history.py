@@ -9,7 +9,8 @@ from console.api import RunRow, RunStatus
 from console.fleet.ledger import Ledger
 from console.fleet.money import usd_so_far
 from console.runs import decisions
-from console.runs.registry import Registry, RunHandle, last_event
+from console.runs.event_lines import last_event
+from console.runs.registry import Registry, RunHandle
 from console.runs.sweep import read_mark
 from ups.errors import NotFoundError, UpsError
 from ups.events import decode

@@ -25,6 +25,7 @@ from console.fleet.lifecycle import RentTerms, destroy, renting
 from console.fleet.locks import FileLock
 from console.fleet.model import InstanceSpec, InstanceState, Label, Offer
 from console.runs import reporting, runtime
+from console.runs.cursor import LAUNCH_LOG
 from console.runs.jobs import Job
 from console.runs.preflight import Examiner, before_paying, candidates, cap_usd, check_day_cap
 from console.runs.registry import Registry, RunHandle
@@ -41,8 +42,6 @@ from ups.rundir import (
 )
 from ups.variables import FILE_VARIABLE
 
-LAUNCH_LOG = "launch.log"
-"""In the mirror of an attempt: what was done until its run started."""
 MOST_RENTED = 3
 """So many machines are tried, one after the other, before a launch gives up."""
 MOST_ASKED = 10

@@ -8,7 +8,7 @@ runs/{run}/sweep.json      what it was launched together with
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 from console.api import RunStatus
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import InstanceState
+from console.runs.event_lines import last_event, newest_events
 from ups.errors import NotFoundError, StoreError
-from ups.events import LOST_AFTER_SECONDS, Event, EventReader, EventType, PhaseState, decode
+from ups.events import LOST_AFTER_SECONDS, EventReader, EventType, PhaseState
 from ups.rundir import RunDirectory
 
 _DONE = {status.value: status for status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.STOPPED)}
@@ -136,23 +137,6 @@ def _not_writable(root: Path, error: OSError) -> StoreError:
         f"the home may not be written: {root}: {error.strerror or error}",
         hint="set UPS_HOME to a directory with space that you may write",
     )
-
-
-def last_event(path: Path) -> Event | None:
-    """The newest whole event of an events.jsonl, read from its end."""
-    return next(newest_events(path), None)
-
-
-def newest_events(path: Path, limit_bytes: int = 65536) -> Iterator[Event]:
-    """The events in the last so many bytes of an events.jsonl, the newest first."""
-    try:
-        with path.open("rb") as file:
-            end = file.seek(0, 2)
-            file.seek(max(0, end - limit_bytes))
-            lines = file.read().split(b"\n")
-    except FileNotFoundError:
-        return
-    yield from (event for event in map(decode, reversed(lines)) if event is not None)
 
 
 def status_of(

@@ -4,6 +4,7 @@ A `RunView` is fed events in order, attempt after attempt, live or from a file: 
 it shows a recorded run exactly as it showed the live one.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ class RunView:
         """Take in events in order; metrics in a row are taken together, which is many times faster."""
         waiting: list[MetricLine] = []
         for event in events:
-            line = _as_metric(event)
+            line = event if type(event) is MetricLine else _as_metric(event)
             if line is not None:
                 waiting.append(line)
                 continue
@@ -229,11 +230,12 @@ class RunView:
         self.first_t = lines[0].t if self.first_t is None else self.first_t
         self._note(lines[-1], len(lines))
         self.stage, self.epoch = lines[-1].stage, int(lines[-1].epoch)
-        of_tracks: dict[TrackKey, list[MetricLine]] = {}
+        of_tracks: dict[TrackKey, list[MetricLine]] = defaultdict(list)
+        known = self._stage_indices
         for line in lines:
-            of_tracks.setdefault((line.task, line.split), []).append(line)
-            if line.stage not in self._stage_indices:
-                self._stage_indices[line.stage] = len(self.seen_stages)
+            of_tracks[line.task, line.split].append(line)
+            if line.stage not in known:
+                known[line.stage] = len(self.seen_stages)
                 self.seen_stages.append(line.stage)
             if line.forecast is not None and (told := forecast.read(line.forecast)) is not None:
                 self.forecasts[line.task] = told

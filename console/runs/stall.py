@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.locks import is_locked
 from console.fleet.model import InstanceState
-from console.runs.registry import Registry, newest_events
+from console.runs.event_lines import newest_events
+from console.runs.registry import Registry
 from ups.errors import UpsError
 from ups.events import Event, EventType, PhaseState, decode
 

@@ -5,6 +5,7 @@ neighbours: of each value the least, the greatest and the mean of the joined poi
 shows every spike; the newest stay as they are. The events file has all of them.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,8 +106,9 @@ class Track:
         self._time[added] = [line.t for line in lines]
         self._stage[added] = [stages[line.stage] for line in lines]
         self._count[added] = 1
-        for name in dict.fromkeys(name for line in lines for name in line.values):
-            self._extend_value(name, added, [line.values.get(name) for line in lines])
+        told = [line.values for line in lines]
+        for name in dict.fromkeys(itertools.chain.from_iterable(told)):
+            self._extend_value(name, added, [values.get(name) for values in told])
         self._rows = added.stop
 
     def _extend_value(self, name: str, added: slice, values: Sequence[float | None]) -> None:

@@ -22,7 +22,7 @@ from console.tui.theme import THEMES, variable_defaults
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from console.operations import Money, Operations
     from console.tui.drawing.text import Row
@@ -73,8 +73,15 @@ class UpsConsole(BackgroundApp):
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit_too", priority=True),
     ]
 
-    def __init__(self, operations: "Operations") -> None:
+    def __init__(self, operations: "Operations", first: "Callable[[], ConsoleScreen] | None" = None) -> None:
+        """
+        Args:
+            operations: what the screens call.
+            first: makes the screen to begin with, where a run is only to be looked at: then no provider
+                is asked for anything. None: Launch.
+        """
         super().__init__(operations)
+        self._first = first
         for theme in THEMES:
             self.register_theme(theme)
         # Before the first style is computed: a change of theme later costs a second of them.
@@ -106,7 +113,12 @@ class UpsConsole(BackgroundApp):
         if self._started:
             return
         self._started = True
-        await self.push_screen("launch")
+        await self.push_screen(self._first() if self._first is not None else "launch")
+        if self._first is not None:
+            # The first chart must not wait for an import that reads nothing.
+            if self.operations.home.config.exists():
+                self._read_settings()
+            return
         self._read_settings()
         self.read_money()
         self.set_interval(_POLL_SECONDS, self.read_money)
@@ -272,3 +284,20 @@ class UpsConsole(BackgroundApp):
 def run_console(operations: "Operations") -> None:
     """Open the console and stay until it is left."""
     UpsConsole(operations).run()
+
+
+def run_viewer(operations: "Operations", screen: str, source: object) -> None:
+    """Open the console on a run that is only looked at.
+
+    Args:
+        operations: of the home, for the other screens.
+        screen: `module:Class` of the screen to begin with; imported after the first frame.
+        source: what it shows.
+    """
+
+    def first() -> "ConsoleScreen":
+        module, _, kind = screen.partition(":")
+        made: ConsoleScreen = getattr(importlib.import_module(module), kind)(source)
+        return made
+
+    UpsConsole(operations, first).run()

@@ -1,7 +1,6 @@
 """Live: is it learning, is it healthy, what does it cost, what does it look like?"""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -10,7 +9,6 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from console.errors import ProviderError
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
 from console.tui.live_run import LiveRun, RunCurves, overlay
@@ -23,6 +21,7 @@ from console.tui.messages import (
     RunsRead,
 )
 from console.tui.screens.base import ConsoleScreen
+from console.tui.sources import FollowedRun, RunSource, taken_in
 from console.tui.widgets.bars import PhaseBar, SystemBar
 from console.tui.widgets.curve import CurvePanel, Curves
 from console.tui.widgets.grid import CurveGrid
@@ -31,10 +30,9 @@ from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.run_header import headline, money_row, phases
 from console.tui.widgets.run_strip import RunStrip
 from console.tui.widgets.text import Line, TextPanel
-from ups.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from console.operations import Comparison, FollowBatch, InstanceRow, Operations, RunRow
+    from console.operations import Comparison, InstanceRow, Operations, RunRow
 
 _ZOOMS = ("-zoom-curves", "-zoom-rollout", "-zoom-log")
 _FLEET_AGE_S = 60.0
@@ -42,8 +40,6 @@ _FLEET_AGE_S = 60.0
 _TICK_SECONDS = 1.0
 _STRIP_SECONDS = 2.0
 """Between two looks at the runs beside the one that is shown."""
-_LAUNCH_SECONDS = 0.5
-"""Between two looks at a run that has no instance yet."""
 
 
 class LiveScreen(ConsoleScreen):
@@ -151,29 +147,30 @@ class LiveScreen(ConsoleScreen):
         run = self.ups.selected_run
         if run is None or (self.live is not None and self.live.run == run):
             return
-        self.live = LiveRun(run)
+        self.remove_class(*_ZOOMS)
+        self.query_one(CurveGrid).zoom(None)
+        self.begin(FollowedRun(self.ups.operations, run))
+
+    def begin(self, source: RunSource) -> None:
+        """Show a run from its first event."""
+        self.live = LiveRun(source.run)
         self.curves = RunCurves(self.live)
         self._rollout = self._rollout_shown = None
-        self.remove_class("-empty", *_ZOOMS)
-        self.query_one(CurveGrid).zoom(None)
+        self.remove_class("-empty")
         self.query_one(LogView).reset("no log yet")
         self.query_one(RolloutView).show(None)
         self.query_one(SystemBar).show({}, [], [])
         self._show_head()
-        self._follow(self.live)
+        self.follow_on(self.live, source)
 
     @work(thread=True, exclusive=True, group="follow", exit_on_error=False)
-    def _follow(self, live: LiveRun) -> None:
+    def follow_on(self, live: LiveRun, source: RunSource) -> None:
+        """Take in what comes of a run."""
         worker = get_current_worker()
 
         def follow() -> RunChanged:
-            for batch in _batches(self.ups.operations, live.run, lambda: worker.is_cancelled):
-                if worker.is_cancelled:
-                    break
-                live.directories = self.ups.operations.run_directories(live.run)
-                if batch.events or batch.log or batch.transitions or batch.status != live.status:
-                    live.take_in(batch)
-                    self.post_message(RunChanged(live.run))
+            for _ in taken_in(live, source, lambda: worker.is_cancelled):
+                self.post_message(RunChanged(live.run))
             return RunChanged(live.run)
 
         message = attempt(f"following {live.run}", follow)
@@ -260,12 +257,7 @@ class LiveScreen(ConsoleScreen):
         live = self.live
         if live is None:
             return
-        names = [row.run for row in self.runs]
-        place = (
-            f"run {names.index(live.run) + 1} of {len(names)}  [ ]"
-            if live.run in names and len(names) > 1
-            else ""
-        )
+        place = self.place()
         with live.lock:
             instance = (self.instances or {}).get(live.run)
             name = next((row.config for row in self.runs if row.run == live.run), "")
@@ -275,6 +267,13 @@ class LiveScreen(ConsoleScreen):
             system = live.view.system
             tail = money_row(live, instance)
         bar.show(system, tail, list(live.cpu))
+
+    def place(self) -> str:
+        """Which of how many runs it is; the end of the headline."""
+        names = [row.run for row in self.runs]
+        if self.live is None or self.live.run not in names or len(names) < 2:
+            return ""
+        return f"run {names.index(self.live.run) + 1} of {len(names)}  [ ]"
 
     def _tick(self) -> None:
         """The age of the last event moves on also when nothing comes."""
@@ -404,18 +403,3 @@ class LiveScreen(ConsoleScreen):
 def _goes_on(comparison: "Comparison | None") -> bool:
     """Whether any of its runs has not ended."""
     return comparison is None or any(run.state in ("pending", "running") for run in comparison.runs)
-
-
-def _batches(operations: "Operations", run: str, is_cancelled: Callable[[], bool]) -> "Iterable[FollowBatch]":
-    """The run as it grows, or, where no instance of it is known any more, as its mirror holds it."""
-    while True:
-        try:
-            yield from operations.follow(run)
-            return
-        except NotFoundError:
-            if is_cancelled() or operations.status(operations.registry.find(run)).ended:
-                break
-        except ProviderError:
-            break
-        time.sleep(_LAUNCH_SECONDS)  # it is being launched, and nothing is rented yet
-    yield from operations.read(run)
