@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from console.cli.app import Session, command, need_terminal
+from console.cli.app import Session, collector_resting, command, need_terminal
 
 COMMANDS = ("open", "replay")
 
@@ -23,6 +23,7 @@ def register(cli: click.Group) -> None:
 
         opened = OpenedRun(path)
         need_terminal()
-        from console.tui.app import run_viewer
+        with collector_resting():
+            from console.tui.app import run_viewer
 
-        run_viewer(session.operations, "console.tui.screens.view:OpenedScreen", opened)
+            run_viewer(session.home, "console.tui.screens.view:OpenedScreen", opened)

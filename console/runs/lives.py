@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.model import InstanceState
-from console.runs.registry import Registry, RunHandle, last_event
+from console.runs.event_lines import last_event
+from console.runs.registry import Registry, RunHandle
 from console.runs.usage import cache_version, read_plain
 from ups.events import EventType, decode_lines
 from ups.rundir import RunDirectory
