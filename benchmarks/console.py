@@ -23,6 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.support import heavy_console
 from benchmarks.support.comparison import Row, arguments, finish
 from benchmarks.support.machine_load import MachineLoad
 from benchmarks.support.terminal import console_command
@@ -72,9 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--flood", action="store_true", help="measure floods of events and log lines instead")
     options = parser.parse_args(argv)
     sizes = _QUICK if options.quick else _FULL
+    heavy_sizes = heavy_console.QUICK if options.quick else heavy_console.FULL
     load = MachineLoad()
     with tempfile.TemporaryDirectory(prefix="ups-console-", dir=options.scratch) as scratch:
-        rows = beside_leet(Path(scratch), sizes, options.turns or sizes.turns)
+        folder = Path(scratch)
+        rows: list[Row] = []
+        if options.large:
+            rows += heavy_console.large(folder, heavy_sizes)
+        if options.flood:
+            rows += heavy_console.flood(folder, heavy_sizes)
+        if not (options.large or options.flood):
+            rows += beside_leet(folder, sizes, options.turns or sizes.turns)
     return finish(rows, options.json, load.to_json())
 
 
@@ -205,6 +214,8 @@ def _quietly(scratch: Path) -> dict[str, str]:
 
 def _axis_end(step: int) -> str:
     """How LEET labels the end of its axis, before the edge of the chart."""
+    if step < 1000:
+        return f"{step}│"
     return f"{step / 1000:.2f}".rstrip("0").rstrip(".") + "k│"
 
 

@@ -126,6 +126,21 @@ class Session:
             return None
         return 1000 * (self.terminal.chunks[before].seconds - pressed)
 
+    def press_for(self, key: str, shows: bytes) -> float | None:
+        """Press a key; milliseconds to the first output that holds these bytes, None where it did not come.
+
+        For a program that draws all the time, key or not.
+        """
+        before, pressed = len(self.terminal.chunks), self.terminal.now
+        self.terminal.press(key)
+        while self.terminal.now - pressed < _LOST_KEY_S:
+            self.terminal.read(0.1)
+            for chunk in self.terminal.chunks[before:]:
+                before += 1
+                if shows in chunk.data:
+                    return 1000 * (chunk.seconds - pressed)
+        return None
+
 
 def view(viewer: Viewer, folder: Path, last_step: int, *, presses: int, idle_s: float) -> Viewing:
     """Look at a finished run.
