@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from console.runs.jobs import Job
     from console.runs.launch import Launcher
     from console.runs.registry import RunHandle
+    from console.runs.replay import Replay
 
 
 Say = Callable[[str], None]
@@ -190,6 +191,23 @@ class RunOperations(Context):
             if not (batch.events or batch.log or batch.transitions):
                 return
             yield batch
+
+    def replay(self, run: str | Path, *, speed: float) -> "Replay":
+        """A run as if it were live once more, from its events alone; nothing is written.
+
+        Args:
+            run: its id; as a path a run directory or an events file that lies anywhere.
+            speed: seconds of the run in a second; infinite is as fast as can be.
+
+        Raises:
+            NotFoundError: there is none.
+            DataError: it holds no events.
+        """
+        from console.runs.opened import find_attempts, name_of
+        from console.runs.replay import Replay, ReplayClock
+
+        path = run if isinstance(run, Path) else self.registry.find(run).root
+        return Replay(name_of(path.absolute()), find_attempts(path), ReplayClock(speed))
 
     def status(self, handle: "RunHandle") -> RunStatus:
         """How a run stands, from its mirror, the ledger and, where one can look, its process."""

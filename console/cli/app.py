@@ -140,9 +140,14 @@ def collector_resting() -> Iterator[None]:
         gc.enable()
 
 
+def has_terminal() -> bool:
+    """Whether the console can be opened here."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def need_terminal() -> None:
     """Raises UsageError where there is no terminal to open the console in."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_terminal():
         raise UsageError(
             "the console needs a terminal, and this is none",
             hint="every operation works headless: `ups-console launch CONFIG`, `ups-console --help`",

@@ -1,12 +1,31 @@
 """`open` and `replay`: look at a run's files in the console, whoever wrote them."""
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.app import Session, collector_resting, command, need_terminal
+from console.cli.app import Session, collector_resting, command, has_terminal, need_terminal
+from ups.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from console.runs.replay import Replay
 
 COMMANDS = ("open", "replay")
+
+
+def _speed(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """A factor above 0, or `max`."""
+    if value == "max":
+        return math.inf
+    try:
+        speed = float(value.rstrip("x×"))
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise click.BadParameter(f"{value!r} is no speed: write a number above 0, or max")
+    return speed
 
 
 def register(cli: click.Group) -> None:
@@ -27,3 +46,45 @@ def register(cli: click.Group) -> None:
             from console.tui.app import run_viewer
 
             run_viewer(session.home, "console.tui.screens.view:OpenedScreen", opened)
+
+    @command(cli, "replay")
+    @click.argument("run", metavar="RUN|PATH")
+    @click.option("--speed", default="60", show_default=True, metavar="N|max", callback=_speed,
+                  help="So many seconds of the run in one.")  # fmt: skip
+    def replay(session: Session, run: str, speed: float) -> None:
+        """Play a finished run again as if it were live, from its events alone.
+
+        Without a terminal, or with --json, its events are told as they come. Nothing is written.
+        """
+        recorded = session.operations.replay(_path_or_run(session, run), speed=speed)
+        if session.as_json or not has_terminal():
+            _tell(session, recorded)
+            return
+        with collector_resting():
+            from console.tui.app import run_viewer
+
+            run_viewer(session.home, "console.tui.screens.replay:ReplayScreen", recorded)
+
+
+def _path_or_run(session: Session, name: str) -> Path | str:
+    """What the user means: a run's id, or else a path."""
+    path = Path(name)
+    if path.exists():
+        return path
+    try:
+        return session.operations.registry.find(name).run
+    except NotFoundError as error:
+        raise NotFoundError(f"there is neither a run nor a path {name!r}", hint=error.hint) from error
+
+
+def _tell(session: Session, recorded: "Replay") -> None:
+    from console.cli.narrate import Narrator
+
+    narrator = Narrator()
+    for batch in recorded.batches(lambda: False):
+        if session.as_json:
+            for event in batch.events:
+                session.line(event.to_json())
+        else:
+            for line in narrator.lines(batch):
+                click.echo(line)

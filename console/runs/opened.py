@@ -102,7 +102,7 @@ class OpenedRun:
     ) -> None:
         """Raises what `find_attempts` raises."""
         self.path = path.absolute()
-        self.run = _name_of(self.path)
+        self.run = name_of(self.path)
         self._attempts = find_attempts(self.path)
         self._cursor = FilesCursor()
         self._now, self._sleep = now, sleep
@@ -125,15 +125,20 @@ class OpenedRun:
         quiet_s = 0.0
         while not is_cancelled():
             self._check_grown()
+            before = self._read_bytes
             batch = self._read()
             yield batch
-            if batch.events or batch.log:
+            if self._read_bytes > before:
                 quiet_s = 0.0
             elif batch.status.ended or quiet_s >= _LINGER_S:
                 return
             else:
                 self._sleep(_LOOK_S)
                 quiet_s += _LOOK_S
+
+    @property
+    def _read_bytes(self) -> int:
+        return sum(map(self._cursor.offset, self._files()))
 
     def _read(self) -> FollowBatch:
         if self.has_more():
@@ -167,7 +172,7 @@ class OpenedRun:
                 raise DataError(f"{attempt.events} was cut or replaced", hint="open it again")
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """What people would call it: the run's id where it lies as in a home, else the directory's name."""
     folder = path.parent if path.is_file() and path.name == EVENTS_NAME else path
     folder = folder.parent if folder.name.startswith("attempt-") else folder

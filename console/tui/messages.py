@@ -25,8 +25,11 @@ if TYPE_CHECKING:
         TeardownStep,
         Transition,
     )
+    from console.runs.replay import Replay
     from console.settings import Settings
     from console.tui.drawing.rollout import Rollout
+    from console.tui.screens.history_rows import RunLine
+    from console.tui.widgets.curve import Curves
 
 
 class Told(Message):
@@ -181,6 +184,30 @@ class RunsRead(Told):
     def __init__(self, runs: "Sequence[RunRow]") -> None:
         super().__init__()
         self.runs = runs
+
+
+class LinesMade(Told):
+    """All runs, as History shows them, the newest first."""
+
+    def __init__(self, lines: "Sequence[RunLine]") -> None:
+        super().__init__()
+        self.lines = lines
+
+
+class ReplayReady(Told):
+    """A run can be played again."""
+
+    def __init__(self, replay: "Replay") -> None:
+        super().__init__()
+        self.replay = replay
+
+
+class CurvesRead(Told):
+    """The curves of one of the runs that are compared."""
+
+    def __init__(self, run: str, curves: "Mapping[str, Curves]") -> None:
+        super().__init__()
+        self.run, self.curves = run, curves
 
 
 class ComparisonRead(Told):

@@ -1,25 +1,34 @@
 """History: what did I learn, and what did it cost?"""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from console.api import RunRow
-from console.tui.drawing.text import Row, clock, day, duration, fit, number, usd
-from console.tui.messages import NextWritten, ReportRead, RunsRead
+from console.tui.drawing.text import Row, usd
+from console.tui.messages import LinesMade, NextWritten, ReplayReady, ReportRead
 from console.tui.screens.base import ConsoleScreen
-from console.tui.widgets.run_header import status_ink
-from console.tui.widgets.table import Cell, Column, Table, TableRow
+from console.tui.screens.history_rows import (
+    RunLine,
+    columns_of,
+    lines_of,
+    records_of,
+    report_rows,
+    tasks_of,
+    why_rows,
+    without_report,
+)
+from console.tui.widgets.sorted_table import SortedTable
 from console.tui.widgets.text import TextPanel
 from ups.errors import NotFoundError
-from ups.tasks import TASK_SPECS
 
 if TYPE_CHECKING:
     from console.operations import Operations
+
+_REPLAY_SPEED = 60.0
 
 
 class HistoryScreen(ConsoleScreen):
@@ -29,7 +38,10 @@ class HistoryScreen(ConsoleScreen):
     CSS_PATH = "history.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open on Live", id="history.open"),
-        Binding("c", "resume", "Continue", id="history.resume"),
+        Binding("c", "compare", "Compare", id="history.compare"),
+        Binding("P", "replay", "Replay", id="history.replay"),
+        Binding("w", "why", "Why", id="history.why"),
+        Binding("C", "resume", "Continue", id="history.resume"),
         # Before the table's own g, which goes to the first row as Home does.
         Binding("g", "write_next", "Next config", priority=True, id="history.next"),
         Binding("r", "reread", "Read again", show=False, id="history.reread"),
@@ -37,45 +49,64 @@ class HistoryScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runs: dict[str, RunRow] = {}
+        self.lines: dict[str, RunLine] = {}
+        self.reports: dict[str, dict[str, Any] | None] = {}
+        """Of the runs that the cursor was on."""
+        self._tasks: Sequence[str] = ()
 
     def body(self) -> Iterable[Widget]:
-        yield Table([Column("run", flex=True)], title="runs", empty="reading the runs", id="runs")
+        yield SortedTable(columns_of(()), title="runs", empty="reading the runs", id="runs")
         yield TextPanel(heading="report", wrap=False, id="details")
 
     def on_mount(self) -> None:
-        self.query_one(Table).focus()
+        self.query_one(SortedTable).focus()
 
     def refresh_data(self) -> None:
-        self.operate("reading the runs", lambda ops: ops.runs(), RunsRead, group="runs")
+        self.operate(
+            "reading the runs",
+            lambda ops: ops.runs(),
+            lambda runs: LinesMade(lines_of(runs, time.time())),
+            group="runs",
+        )
 
     # --- what was read -----------------------------------------------------------------------
 
-    @on(RunsRead)
-    def _show_runs(self, message: RunsRead) -> None:
-        self.runs = {row.run: row for row in message.runs}
-        tasks = _tasks_of(message.runs)
-        table = self.query_one(Table)
+    @on(LinesMade)
+    def _show_runs(self, message: LinesMade) -> None:
+        self.lines = {line.run.run: line for line in message.lines}
+        table = self.query_one(SortedTable)
         table.empty = "no run yet: 1 launches one"
-        table.columns = [
-            Column("day"), Column("at", optional=100), Column("run", most=20),
-            Column("config", flex=True, optional=84),
-            *(Column(_short(task), align="right", most=10) for task in tasks),
-            Column("mean", align="right", optional=70), Column("gate", most=30, optional=100),
-            Column("time", align="right"),
-            Column("$", align="right"), Column("status"),
-        ]  # fmt: skip
-        now = time.time()
-        table.set_rows(run_cells(row, tasks, now) for row in message.runs)
-        spent = sum(row.usd for row in message.runs)
-        table.note = [
-            (f"{len(message.runs)} run{'s' * (len(message.runs) != 1)}, {usd(spent)} in all", "muted")
-        ]
+        spent = sum(line.run.usd for line in message.lines)
+        count = len(message.lines)
+        table.note = [(f"{count} run{'s' * (count != 1)}, {usd(spent)} in all", "muted")]
+        self._show_lines(self._shown())
         self._read_report()
 
-    @on(Table.Moved)
+    def _shown(self) -> list[RunLine]:
+        """Those that match what is filtered for."""
+        matching = {record.row.key for record in self.query_one(SortedTable).matching}
+        return [line for run, line in self.lines.items() if run in matching] or list(self.lines.values())
+
+    def _show_lines(self, shown: Sequence[RunLine]) -> None:
+        """Have a column for each task of what is shown."""
+        self._tasks = tasks_of([line.run for line in shown], self.size.width)
+        lines = list(self.lines.values())
+        self.query_one(SortedTable).show(columns_of(self._tasks), records_of(lines, self._tasks))
+
+    @on(SortedTable.Filtered)
+    def _filtered(self) -> None:
+        shown = self._shown()
+        if list(self._tasks) != tasks_of([line.run for line in shown], self.size.width):
+            self._show_lines(shown)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        if self.lines:
+            self._filtered()
+
+    @on(SortedTable.Moved)
     def _read_report(self) -> None:
-        run = self.query_one(Table).cursor_key
+        run = self.query_one(SortedTable).cursor_key
         if run is not None:
             self.operate(
                 "reading the report",
@@ -86,28 +117,74 @@ class HistoryScreen(ConsoleScreen):
 
     @on(ReportRead)
     def _show_report(self, message: ReportRead) -> None:
-        row = self.runs.get(message.run)
-        if row is None or message.run != self.query_one(Table).cursor_key:
+        self.reports[message.run] = message.report
+        line = self.lines.get(message.run)
+        if line is None or message.run != self.query_one(SortedTable).cursor_key:
             return
+        row = line.run
         heading: Row = [("report of ", "muted"), (row.run, "title")]
-        rows = report_rows(message.report) if message.report else _without_report(row)
+        rows = report_rows(message.report) if message.report else without_report(row)
         if row.note:
             rows = [[(row.note, "accent")], *rows]
         self.query_one("#details", TextPanel).show(rows, heading)
 
     # --- keys --------------------------------------------------------------------------------
 
-    @on(Table.Selected)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is typed, letters are letters."""
+        if action == "write_next" and any(table.is_typing for table in self.query(SortedTable)):
+            return False
+        return super().check_action(action, parameters)
+
+    @property
+    def chosen(self) -> str | None:
+        """The run under the cursor."""
+        return self.query_one(SortedTable).cursor_key
+
+    @on(SortedTable.Selected)
     async def action_open(self) -> None:
         """Show the run under the cursor on Live."""
-        run = self.query_one(Table).cursor_key
-        if run is not None:
-            self.ups.selected_run = run
+        if self.chosen is not None:
+            self.ups.selected_run = self.chosen
             await self.ups.action_show("live")
+
+    def action_compare(self) -> None:
+        """Lay the marked runs over one another, the oldest first."""
+        table = self.query_one(SortedTable)
+        runs = [run for run in table.marked if run in self.lines]
+        if len(runs) == 1 and self.chosen not in (None, *runs):
+            runs.append(str(self.chosen))
+        if len(runs) < 2:
+            self.ups.notice("mark two runs or more to compare them", "space marks the one under the cursor")
+            return
+        from console.tui.screens.compare import CompareScreen
+
+        runs.sort(key=lambda run: self.lines[run].run.created)
+        self.ups.push_screen(CompareScreen(runs))
+
+    def action_replay(self) -> None:
+        """Play the run under the cursor as if it were live once more."""
+        run = self.chosen
+        if run is not None:
+            self.operate(
+                "replaying", lambda ops: ops.replay(run, speed=_REPLAY_SPEED), ReplayReady, group="replay"
+            )
+
+    @on(ReplayReady)
+    def _play(self, message: ReplayReady) -> None:
+        from console.tui.screens.replay import ReplayScreen
+
+        self.ups.push_screen(ReplayScreen(message.replay))
+
+    def action_why(self) -> None:
+        """Say why the run under the cursor stands as it does."""
+        if self.chosen is not None and self.chosen in self.lines:
+            rows = why_rows(self.lines[self.chosen].run, self.reports.get(self.chosen))
+            self.ups.show_text(f"why {self.chosen}", rows)
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor from its last checkpoint."""
-        run = self.query_one(Table).cursor_key
+        run = self.chosen
         if run is None:
             return
         from console.tui.messages import RunLaunched
@@ -117,7 +194,7 @@ class HistoryScreen(ConsoleScreen):
 
     def action_write_next(self) -> None:
         """Write the config that the gates of the run under the cursor say comes next."""
-        run = self.query_one(Table).cursor_key
+        run = self.chosen
         if run is not None:
             self.operate(
                 "writing the next config", lambda ops: ops.write_next(run), NextWritten, group="next"
@@ -137,114 +214,3 @@ def _report(operations: "Operations", run: str) -> dict[str, Any] | None:
         return operations.report(run)
     except NotFoundError:
         return None
-
-
-def _tasks_of(runs: Sequence[RunRow]) -> list[str]:
-    """The tasks that any run judged, at most five, the most frequent first."""
-    counts: dict[str, int] = {}
-    for row in runs:
-        for task in row.one_step or row.tasks:
-            counts[task] = counts.get(task, 0) + 1
-    return sorted(counts, key=lambda task: -counts[task])[:5]
-
-
-def _short(task: str) -> str:
-    return TASK_SPECS[task].short if task in TASK_SPECS else task
-
-
-def run_cells(row: RunRow, tasks: Sequence[str], now: float) -> TableRow:
-    """The table row of a run."""
-    figures: list[Cell] = []
-    for task in tasks:
-        if task not in row.one_step:
-            figures.append(("–", "muted"))
-        elif row.skill.get(task) is False:
-            figures.append(("no skill", "warn"))
-        else:
-            figures.append((number(row.one_step[task]), f"task:{task}"))
-    values = [value for value in row.one_step.values() if value is not None]
-    mean = number(sum(values) / len(values)) if values and all(row.skill.values()) else "–"
-    attempts = f" ×{row.attempts}" if row.attempts > 1 else ""
-    cells: list[Cell] = [
-        (day(row.created, now), "muted"),
-        (clock(row.created)[:5], "muted"),
-        row.run,
-        row.config,
-        *figures,
-        mean,
-        _gate(row),
-        duration(row.seconds),
-        "0" if not row.usd else f"{row.usd:.2f}",
-        (f"{row.status}{attempts}", status_ink(str(row.status))),
-    ]
-    return TableRow(row.run, cells)
-
-
-_GATE_INK = {"proceed": "good", "stop": "bad"}
-
-
-def _gate(row: RunRow) -> Cell:
-    """The verdict on a run, and what it says comes next."""
-    if not row.verdict:
-        return ("–", "muted")
-    following = row.next_config.removeprefix("train_").removeprefix("pdebench_")
-    if row.next_config == f"{row.config}-{row.verdict}":
-        following = "same, changed"
-    text = f"{row.verdict} → {following}" if following else row.verdict
-    return (text, _GATE_INK.get(row.verdict, "warn"))
-
-
-def _without_report(row: RunRow) -> list[Row]:
-    if not row.status.ended:
-        return [
-            [
-                ("runs: its report comes with the evaluation.  ", "muted"),
-                ("enter", "key"),
-                (" shows it live", "text"),
-            ]
-        ]
-    rows: list[Row] = [[(f"{row.status}, without an evaluation", status_ink(str(row.status)))]]
-    if row.status != "succeeded":
-        rows.append([("enter", "key"), (" shows its log and curves, ", "text"), ("c", "key"),
-                     (" goes on from its last checkpoint", "text")])  # fmt: skip
-    return rows
-
-
-_REPORT_COLUMNS = (
-    ("one step", "one_step"), ("rollout", "rollout"),
-    ("copy", "persistence_one_step"), ("copy roll.", "persistence_rollout"),
-)  # fmt: skip
-
-
-def report_rows(report: Mapping[str, Any]) -> list[Row]:
-    """A report as a table: what was reached, beside what copying the last frame scores."""
-    rows: list[Row] = []
-    for split, content in (report.get("splits") or {}).items():
-        head = f"{'nRMSE, ' + split:<22}" + "".join(f"{title:>12}" for title, _ in _REPORT_COLUMNS)
-        rows.append([(head, "muted")])
-        for task, values in (content.get("tasks") or {}).items():
-            row: Row = [(fit(task, 22), f"task:{task}")]
-            for _, key in _REPORT_COLUMNS:
-                value = values.get(key)
-                shown = number(value) if isinstance(value, (int, float)) else "–"
-                row.append((f"{shown:>12}", "muted" if key.startswith("persistence") else "text"))
-            if values.get("skill") is False:
-                row.append(("  no skill", "warn"))
-            rows.append(row)
-        rows.append([])
-    gates = report.get("gates")
-    if isinstance(gates, Mapping) and gates.get("verdict"):
-        rows += _gate_rows(gates)
-    return rows
-
-
-def _gate_rows(gates: Mapping[str, Any]) -> list[Row]:
-    verdict = str(gates["verdict"])
-    rows: list[Row] = [[("gate: ", "muted"), (verdict, _GATE_INK.get(verdict, "warn"))]]
-    rows += [[(f"  {reason}", "text")] for reason in gates.get("reasons") or ()]
-    following = gates.get("next")
-    if isinstance(following, Mapping):
-        rows.append([("next: ", "muted"), (str(following.get("config") or "the same config"), "title"),
-                     (f"  {following.get('why') or ''}", "muted")])  # fmt: skip
-        rows += [[(f"  {key}: {value}", "text")] for key, value in (following.get("patch") or {}).items()]
-    return rows

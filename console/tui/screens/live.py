@@ -11,6 +11,7 @@ from textual.worker import get_current_worker
 
 from console.fleet.model import LIVING
 from console.tui.attempt import attempt
+from console.tui.drawing.text import Row
 from console.tui.live_run import LiveRun, RunCurves, overlay
 from console.tui.messages import (
     ComparisonRead,
@@ -265,7 +266,7 @@ class LiveScreen(ConsoleScreen):
             self.query_one(PhaseBar).show(phases(live))
             bar = self.query_one(SystemBar)
             system = live.view.system
-            tail = money_row(live, instance)
+            tail = self.money(live, instance)
         bar.show(system, tail, list(live.cpu))
 
     def place(self) -> str:
@@ -274,6 +275,10 @@ class LiveScreen(ConsoleScreen):
         if self.live is None or self.live.run not in names or len(names) < 2:
             return ""
         return f"run {names.index(self.live.run) + 1} of {len(names)}  [ ]"
+
+    def money(self, live: LiveRun, instance: "InstanceRow | None") -> Row:
+        """What it costs, and when it was last heard of."""
+        return money_row(live, instance)
 
     def _tick(self) -> None:
         """The age of the last event moves on also when nothing comes."""

@@ -2,20 +2,26 @@
 
 from typing import ClassVar
 
+from textual import on
 from textual.binding import Binding, BindingType
 
 from console.runs.opened import OpenedRun
+from console.tui.messages import RunChanged
 from console.tui.screens.live import LiveScreen
+from console.tui.sources import RunSource
+from console.tui.widgets.log import LogView
 
 
-class OpenedScreen(LiveScreen):
-    """Live over a run directory that lies anywhere."""
+class ViewScreen(LiveScreen):
+    """Live over files alone: it asks for no runs and no fleet, and ends nothing."""
 
+    FIRST: ClassVar[frozenset[str]] = frozenset()
+    """Actions whose keys come before those of the pane in focus, unless that takes text."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Back", show=False, id="view.close"),
     ]
 
-    def __init__(self, source: OpenedRun) -> None:
+    def __init__(self, source: RunSource) -> None:
         super().__init__()
         self.source = source
 
@@ -24,22 +30,15 @@ class OpenedScreen(LiveScreen):
         if self.live is None:
             self.begin(self.source)
 
-    def place(self) -> str:
-        return "read only"
+    @on(RunChanged)
+    def _make_room(self, message: RunChanged) -> None:
+        """Where there is neither log nor rollout the charts have the room."""
+        if self.live is not None:
+            has_log = len(self.query_one(LogView).log_lines) > 0
+            self.set_class(not has_log and not self.live.view.rollouts, "-bare")
 
     def _beside(self) -> list[str]:
         return []
-
-    def _tick(self) -> None:
-        super()._tick()
-        live = self.live
-        if live is not None and self.is_whole and not self.is_being_read and self.source.has_more():
-            self.follow_on(live, self.source)
-
-    @property
-    def is_being_read(self) -> bool:
-        """Whether a worker reads it now; none does once nothing has come for a while."""
-        return any(worker.group == "follow" and not worker.is_finished for worker in self.workers)
 
     def action_close(self) -> None:
         """Go back to where it was opened from."""
@@ -48,4 +47,32 @@ class OpenedScreen(LiveScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What acts on an instance, or on other runs, is not there."""
-        return False if action in ("tear_down", "run") else super().check_action(action, parameters)
+        if action in ("tear_down", "run") or (action in self.FIRST and self.is_typing):
+            return False
+        return super().check_action(action, parameters)
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the keys go into a line of text, such as a search."""
+        return self.focused is not None and self.focused.check_consume_key("a", "a")
+
+
+class OpenedScreen(ViewScreen):
+    """Live over a run directory that lies anywhere."""
+
+    def __init__(self, source: OpenedRun) -> None:
+        super().__init__(source)
+        self.opened = source
+
+    def place(self) -> str:
+        return "read only"
+
+    def _tick(self) -> None:
+        super()._tick()
+        if self.live is not None and self.is_whole and not self.is_being_read and self.opened.has_more():
+            self.follow_on(self.live, self.opened)
+
+    @property
+    def is_being_read(self) -> bool:
+        """Whether a worker reads it now; none does once nothing has come for a while."""
+        return any(worker.group == "follow" and not worker.is_finished for worker in self.workers)
