@@ -132,6 +132,7 @@ def _finished_rows(views: dict[str, list[Viewing]], sizes: Sizes) -> list[Row]:
     return [
         row("first chart", lambda seen: seen.first_chart_s, "s", 0.7),
         row("first chart", lambda seen: seen.first_chart_s, "s", peer=CORE),
+        row("first chart, CPU", lambda seen: seen.first_chart_cpu_s, "s"),
         row("load 5x100k", lambda seen: seen.loaded_s, "s", 0.25),
         row("load 5x100k", lambda seen: seen.loaded_s, "s", 0.25, CORE),
         row("load 5x100k, CPU", lambda seen: seen.load_cpu_s, "s"),

@@ -4,6 +4,7 @@ While it is measured nothing is emulated: what it writes is stamped as it is rea
 ended. CPU and memory are those of its whole process tree.
 """
 
+import bisect
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ class Viewing:
     """What a session was like. Times are since just before the start."""
 
     first_chart_s: float
+    first_chart_cpu_s: float
+    """Spent by then."""
     loaded_s: float
     load_cpu_s: float
     """Of everything until it was quiet."""
@@ -70,13 +73,16 @@ class Session:
         self.terminal = terminal
         self.peak_mb = 0.0
         self._next_look = 0.0
+        self._spent: list[tuple[float, float]] = [(0.0, 0.0)]
+        """(seconds since the start, CPU seconds spent by then), as often as was looked."""
 
     def read(self, seconds: float) -> bool:
         """Read once, and look at the memory now and then."""
         came = self.terminal.read(seconds)
         if self.terminal.now >= self._next_look:
             self.peak_mb = max(self.peak_mb, memory_mb(self.terminal.processes()))
-            self._next_look = self.terminal.now + 0.1
+            self._spent.append((self.terminal.now, self.cpu_seconds()))
+            self._next_look = self.terminal.now + 0.05
         if not self.terminal.running:
             raise RuntimeError(f"the viewer ended:\n{self.terminal.screen.text.strip()}")
         return came
@@ -91,6 +97,15 @@ class Session:
     def cpu_seconds(self) -> float:
         """Of the tree, children that have ended included."""
         return sum(map(_cpu_seconds, self.terminal.processes()))
+
+    def spent_at(self, seconds: float) -> float:
+        """CPU seconds spent by a time since the start, between two looks in proportion."""
+        after = bisect.bisect([at for at, _ in self._spent], seconds)
+        (begin, less), (end, more) = (
+            self._spent[max(0, after - 1)],
+            self._spent[min(after, len(self._spent) - 1)],
+        )
+        return less + (more - less) * (seconds - begin) / (end - begin) if end > begin else less
 
     def until_quiet(self, limit: float = 120.0) -> float:
         """Read until it draws nothing and computes nothing; CPU seconds spent by then.
@@ -164,8 +179,9 @@ def view(viewer: Viewer, folder: Path, last_step: int, *, presses: int, idle_s: 
         answered = [key for key in keys if key is not None]
         if len(answered) < 0.9 * len(keys):
             raise RuntimeError(f"{viewer.name} drew nothing after {len(keys) - len(answered)} keys")
+        chart_s = seconds_until(terminal, CHART, ready)
         return Viewing(
-            seconds_until(terminal, CHART, ready), loaded_s, load_cpu_s, answered, idle, session.peak_mb
+            chart_s, session.spent_at(chart_s), loaded_s, load_cpu_s, answered, idle, session.peak_mb
         )
 
 
