@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from console.fleet.model import ANY_MACHINE, InstanceKind, InstanceState, Offer, OfferQuery
-
-if TYPE_CHECKING:
-    from console.runs.event_lines import AnyEvent
+from console.follow_api import FollowBatch as FollowBatch
+from console.follow_api import RunStatus as RunStatus
+from console.follow_api import Transition as Transition
 
 DEFAULT_MAX_HOURS = 12.0
 """Deadline of a launch that names none."""
@@ -21,21 +21,6 @@ Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
 KILOBYTES = ", kB"
 """Ends what is being done where the units are kilobytes: counts of bytes are too long to read."""
-
-
-class RunStatus(StrEnum):
-    """How a run stands; `succeeded` only where its `done` event says so."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    LOST = "lost"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,17 +600,6 @@ class FleetState:
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of state with its time and cause."""
-
-    t: float
-    label: str
-    before: InstanceState | None
-    after: InstanceState
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
 class Money:
     """The top line."""
 
@@ -649,17 +623,3 @@ class TeardownStep:
     """sync, destroy, verify, destroyed or failed."""
     text: str
     done: bool = False
-
-
-@dataclass(slots=True)
-class FollowBatch:
-    """What a `follow` step brought: new events, log bytes, transitions, and how the run stands.
-
-    `log` is empty for whoever reads the log's files himself; `log_grew` tells him when.
-    """
-
-    status: RunStatus
-    events: "list[AnyEvent]" = field(default_factory=list)
-    log: bytes = b""
-    log_grew: bool = False
-    transitions: list[Transition] = field(default_factory=list)

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +25,14 @@ class Row:
     """Bound of `ratio`: at most it where lower is better, else at least it. None: reported only."""
     judged: bool = True
     """False: measured at sizes at which the bar means nothing."""
+    paired: float | None = None
+    """Where ours and the peer took turns: the median of the ratios of the turns."""
 
     @property
     def ratio(self) -> float | None:
-        """Ours by the peer's; None where the peer's is 0."""
+        """Ours by the peer's, turn by turn where that is known; None where the peer's is 0."""
+        if self.paired is not None:
+            return self.paired
         return self.ours / self.peer if self.peer else None
 
     @property
@@ -55,11 +59,20 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def finish(rows: Sequence[Row], out: Path | None) -> int:
-    """Print the table, write the JSON; the exit code: 0 when every judged bar holds, else 1."""
+def finish(rows: Sequence[Row], out: Path | None, circumstances: Mapping[str, Any] | None = None) -> int:
+    """Print the table, write the JSON; the exit code: 0 when every judged bar holds, else 1.
+
+    Args:
+        rows: what was measured.
+        out: where the JSON goes.
+        circumstances: what else is to be known of the machine, such as what others did on it.
+    """
     sys.stdout.write(table(rows))
     if out is not None:
-        content = {"machine": machine(), "rows": [row.to_json() for row in rows]}
+        content = {
+            "machine": {**machine(), **(circumstances or {})},
+            "rows": [row.to_json() for row in rows],
+        }
         out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if any(row.holds is False for row in rows) else 0
 

@@ -3,33 +3,41 @@
 Data goes to stdout, narration and errors to stderr. The exit codes are an API (`ups.errors`).
 """
 
+import gc
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import wraps
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from console.home import Home
-from console.operations import Operations
-from console.terminal_background import asked_terminal
 from ups.errors import UpsError, UsageError
+
+if TYPE_CHECKING:
+    from console.operations import Operations
 
 _INTERRUPTED = 130
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
     """What every command gets: the operations, and whether its answer is for a program."""
 
-    operations: Operations
-    as_json: bool
+    def __init__(self, home: Home, *, as_json: bool) -> None:
+        self.home = home
+        self.as_json = as_json
+
+    @cached_property
+    def operations(self) -> "Operations":
+        """Made when they are first wanted: a run that is only looked at needs none."""
+        from console.operations import Operations
+
+        return Operations(self.home)
 
     def answer(self, value: Any, text: str) -> None:
         """Print the answer: one JSON value, or the text for people."""
@@ -60,8 +68,8 @@ def _with_session(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def run(*before: Any, as_json: bool, home: Path | None, debug: bool, **arguments: Any) -> Any:
-        operations = Operations(Home(home.absolute()) if home else Home.default())
-        return function(Session(operations, as_json), *before, **arguments)
+        session = Session(Home(home.absolute()) if home else Home.default(), as_json=as_json)
+        return function(session, *before, **arguments)
 
     for option in _COMMON_OPTIONS:
         run = option(run)
@@ -122,16 +130,32 @@ def open_console(*, theme: str | None = None, ascii_only: bool = False) -> None:
     """
     need_terminal()
     from console.look import needs_ascii, read_look
+    from console.terminal_background import asked_terminal
 
     home = Home.default()
     look = read_look(home.config).over(theme=theme, ascii_only=ascii_only or needs_ascii())
-    with asked_terminal() if look.theme is None else nullcontext() as asked:
-        from console.tui.app import run_console
-        from console.tui.theme import LIGHT
+    with collector_resting():
+        with asked_terminal() if look.theme is None else nullcontext() as asked:
+            from console.operations import Operations
+            from console.tui.app import run_console
+            from console.tui.theme import LIGHT
 
-        if asked is not None and asked.is_light():
-            look = look.over(theme=LIGHT)
-    run_console(Operations(home), look, typed=asked.typed if asked is not None else "")
+            if asked is not None and asked.is_light():
+                look = look.over(theme=LIGHT)
+        run_console(Operations(home), look, typed=asked.typed if asked is not None else "")
+
+
+@contextmanager
+def collector_resting() -> Iterator[None]:
+    """While the console opens nothing becomes garbage, and looking for it would take a tenth of the time.
+
+    The app ends this when its first screen stands.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def has_terminal() -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.app import Session, command, has_terminal, need_terminal
+from console.cli.app import Session, collector_resting, command, has_terminal, need_terminal
 from ups.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -62,10 +62,12 @@ def register(cli: click.Group) -> None:
 
 def _view(session: Session, screen: str, source: object) -> None:
     from console.look import needs_ascii, read_look
-    from console.tui.app import run_viewer
 
-    look = read_look(session.operations.home.config).over(ascii_only=needs_ascii())
-    run_viewer(session.operations, screen, source, look)
+    look = read_look(session.home.config).over(ascii_only=needs_ascii())
+    with collector_resting():
+        from console.tui.app import run_viewer
+
+        run_viewer(session.home, screen, source, look)
 
 
 def _path_or_run(session: Session, name: str) -> Path | str:

@@ -8,7 +8,7 @@ from console.runs.event_lines import AnyEvent, EventLines
 
 LAUNCH_LOG = "launch.log"
 """Beside run.log: what was said while the run was launched."""
-PORTION = 2 << 20
+PORTION = 1 << 19
 """Bytes of events read at once."""
 _LOG_CHUNK = 1 << 20
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from console.api import FollowBatch, RunStatus
+from console.follow_api import FollowBatch, RunStatus
 from console.runs.cursor import PORTION, AttemptFiles, FilesCursor, Portion
 from console.runs.event_lines import last_event
 from ups.errors import DataError, NotFoundError

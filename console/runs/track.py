@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-CAPACITY = 32_768
+CAPACITY = 16_384
 """Rows kept; a chart has at most about 600 columns of dots."""
 _AT_FIRST = 64
 """Rows for which there is room at the start."""

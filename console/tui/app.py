@@ -4,6 +4,7 @@ Opening must be quick: only what the first frame needs is imported here; screens
 reads files come after it, by name or in workers.
 """
 
+import gc
 import importlib
 import time
 from functools import partial
@@ -25,6 +26,7 @@ from console.tui.widgets.top import TopBar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from console.home import Home
     from console.operations import Money, Operations
     from console.tui.drawing.text import Row
     from console.tui.screens.base import ConsoleScreen
@@ -50,6 +52,8 @@ _READING_MONEY = "reading the ledger"
 _POLL_SECONDS = 5.0
 _RECONCILE_SECONDS = 60.0
 _LEAVE_AGAIN_SECONDS = 3.0
+_COLLECT_AFTER_SECONDS = 1.0
+"""The first screen has its data by then."""
 
 
 class UpsConsole(LookedApp):
@@ -76,19 +80,22 @@ class UpsConsole(LookedApp):
 
     def __init__(
         self,
-        operations: "Operations",
+        operations: "Operations | Callable[[], Operations]",
         look: Look | None = None,
         first: "Callable[[], ConsoleScreen] | None" = None,
+        *,
+        configured: bool = True,
     ) -> None:
         """
         Args:
-            operations: what the screens call.
+            operations: what the screens call; or what makes them when the first one is wanted.
             look: its theme and keys.
             first: makes the screen to begin with, where a run is only to be looked at: then no provider
                 is asked for anything. None: Launch.
+            configured: there are settings to be read.
         """
         super().__init__(operations, look or Look())
-        self._first = first
+        self._first, self._configured = first, configured
         self.typed_early = ""
         """What the user pressed before the first frame."""
         self._started = False
@@ -112,10 +119,11 @@ class UpsConsole(LookedApp):
         if self._started:
             return
         self._started = True
+        self.set_timer(_COLLECT_AFTER_SECONDS, collect_again)
         await self.push_screen(self._first() if self._first is not None else "launch")
         if self._first is not None:
             # The first chart must not wait for an import that reads nothing.
-            if self.operations.home.config.exists():
+            if self._configured:
                 self._read_settings()
             return
         for character in self.typed_early:
@@ -314,11 +322,18 @@ def run_console(operations: "Operations", look: Look | None = None, *, typed: st
     app.run()
 
 
-def run_viewer(operations: "Operations", screen: str, source: object, look: Look | None = None) -> None:
+def collect_again() -> None:
+    """Look for garbage from now on, but not among what was made by now: it stays as long as the console."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+def run_viewer(home: "Home", screen: str, source: object, look: Look | None = None) -> None:
     """Open the console on a run that is only looked at.
 
     Args:
-        operations: of the home, for the other screens.
+        home: for the other screens.
         screen: `module:Class` of the screen to begin with; imported after the first frame.
         source: what it shows.
         look: its theme and keys.
@@ -332,4 +347,9 @@ def run_viewer(operations: "Operations", screen: str, source: object, look: Look
         made: ConsoleScreen = getattr(importlib.import_module(module), kind)(source)
         return made
 
-    UpsConsole(operations, look, first).run()
+    def operations() -> "Operations":
+        from console.operations import Operations
+
+        return Operations(home)
+
+    UpsConsole(operations, look, first, configured=home.config.exists()).run()

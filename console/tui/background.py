@@ -3,6 +3,7 @@
 All belong to the app: switching screens neither hides nor stops them.
 """
 
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from textual import on, work
@@ -27,7 +28,7 @@ from console.tui.teardown import Teardowns
 from ups.errors import UpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from console.operations import LaunchRequest, Operations
     from console.tui.data_commands import DataCommand
@@ -41,15 +42,28 @@ DATA_FAILED = "could not "
 class BackgroundApp(App[None]):
     """The part of the console that works while screens come and go."""
 
-    def __init__(self, operations: "Operations") -> None:
+    def __init__(self, operations: "Operations | Callable[[], Operations]") -> None:
+        """
+        Args:
+            operations: what the screens call; or what makes them when the first one is wanted.
+        """
         super().__init__()
-        self.operations = operations
+        self._operations = operations
+        self._making = threading.Lock()
         self.work_shown: tuple[str, int, int] = ("", 0, 0)
         """What a data command is doing, how much of how much; empty while none runs."""
         self.teardowns = Teardowns()
         self.launching = Launching()
         self.selected_run: str | None = None
         """The run that Live shows and `x` acts on."""
+
+    @property
+    def operations(self) -> "Operations":
+        """What the screens call; also from workers."""
+        with self._making:
+            if callable(self._operations):
+                self._operations = self._operations()
+            return self._operations
 
     def notice(self, text: str, hint: str = "", ink: str = "warn") -> None:
         """One line at the foot of the screen in front."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from console.runs.series import RolloutRef, RunView
 from console.runs.track import CAPACITY
-from ups.events import EventType
+from ups.events import Event, EventType
 
 if TYPE_CHECKING:
     from console.operations import FollowBatch, RunStatus, Transition
@@ -41,7 +41,8 @@ class LiveRun:
         for start in range(0, len(batch.events), 2000):
             with self.lock:
                 self.view.apply_all(batch.events[start : start + 2000])
-        used = [e.fields.get("cpu") for e in batch.events if e.type == EventType.SYSTEM]
+        others = [event for event in batch.events if type(event) is Event]  # nearly all are metrics
+        used = [event.fields.get("cpu") for event in others if event.type == EventType.SYSTEM]
         with self.lock:
             self.cpu.extend(value / 100 for value in used if isinstance(value, (int, float)))
             self.status = batch.status

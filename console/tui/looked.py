@@ -1,6 +1,6 @@
 """How the app looks and is steered: its theme, ASCII alone, the user's keys, the palette, suspension."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -35,7 +35,7 @@ class LookedApp(BackgroundApp):
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, id="app.suspend", priority=True),
     ]
 
-    def __init__(self, operations: "Operations", look: Look) -> None:
+    def __init__(self, operations: "Operations | Callable[[], Operations]", look: Look) -> None:
         """Take on a look.
 
         Raises:

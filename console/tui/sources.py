@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LAUNCH_SECONDS = 0.5
 """Between two looks at a run that has no instance yet."""
-_TELL_SECONDS = 0.2
+_TELL_SECONDS = 0.08
 """While much comes at once the screen is told so often."""
 
 

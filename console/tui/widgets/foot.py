@@ -10,7 +10,6 @@ from textual.binding import ActiveBinding
 from textual.screen import Screen
 from textual.timer import Timer
 
-from console.api import KILOBYTES
 from console.tui.drawing.text import Ink, Row, drop_spans, duration, row_width, size, wrap_row
 from console.tui.widgets.bars import progress_bar
 from console.tui.widgets.panel import Panel
@@ -212,6 +211,8 @@ class WorkBar(Panel):
         self.changed()
 
     def draw(self, width: int, height: int) -> list[Row]:
+        from console.api import KILOBYTES
+
         row: Row = [(" ▶ ", "accent"), (self.what.removesuffix(KILOBYTES), "text")]
         if not self.total:
             return [[*row, ("  starting", "muted")]]
@@ -221,6 +222,8 @@ class WorkBar(Panel):
 
     def _figures(self) -> str:
         """How much of how much, and how much longer; of bytes also the rate."""
+        from console.api import KILOBYTES
+
         elapsed = self._clock() - self._since
         if elapsed < _SETTLED_SECONDS or not self.done or self.done >= self.total:
             pace = left = ""

@@ -50,9 +50,9 @@ _WEIGHTS = {"bold": Style(bold=True), "reverse": Style(reverse=True), "text": St
 
 
 class Painter:
-    """Coalesces repaints of all panels of an app into at most ten a second."""
+    """Coalesces repaints of all panels of an app into at most fourteen a second."""
 
-    INTERVAL = 0.1
+    INTERVAL = 0.07
     _of_app: ClassVar["WeakKeyDictionary[App[object], Painter]"] = WeakKeyDictionary()
 
     def __init__(self, app: "App[object]") -> None:

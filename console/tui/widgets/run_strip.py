@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.message import Message
 
-from console.sweep_api import written
 from console.tui.drawing.text import Row, clip, number
 from console.tui.widgets.panel import Panel
 from console.tui.widgets.run_header import status_ink
@@ -58,6 +57,8 @@ class RunStrip(Panel):
         return rows[self._top : self._top + height]
 
     def _lines(self, run: "ComparedRun", width: int) -> list[Row]:
+        from console.sweep_api import written
+
         here = run.run == self.shown
         head: Row = [("▸ " if here else "  ", "accent"), (run.run or "–", "title" if here else "text"),
                      (f" {run.state}", status_ink(run.state))]  # fmt: skip
