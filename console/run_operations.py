@@ -167,12 +167,15 @@ class RunOperations(Context):
         Raises:
             UpsError: nothing can be rented for it now, or its budget is spent.
         """
+        from console.fleet.watch import RUN_IS_OVER, STILL_BILLED
         from console.runs.launch import rent_options
         from console.runs.registry import instance_of
 
         entry, attempts = instance_of(self.ledger, handle.run), len(handle.attempts())
-        if status is not RunStatus.LOST or entry is None or entry.ending != f"run {RunStatus.LOST}":
+        if status is not RunStatus.LOST or entry is None or entry.kept(self.ledger.now()):
             return False
+        if entry.ending not in (None, f"run {RunStatus.LOST}", STILL_BILLED, RUN_IS_OVER):
+            return False  # somebody, or a cap, wanted it to end
         options = rent_options(handle, entry)
         here = not self._launcher(entry.provider).site.provider.capabilities.rented
         if (here and options.instances == 1) or attempts > options.retries:

@@ -28,6 +28,9 @@ from ups.errors import StoreError, UpsError
 INTERVAL_S = 60.0
 ACTOR_PATIENCE_S = 300.0
 """An actor that holds on to an instance so long after its deadline, or cap, is not waited for."""
+STILL_BILLED = "it stopped, and goes on costing"
+RUN_IS_OVER = "its run is over"
+"""Why the guard ends an instance of which no more is to be had, whether or not its run came to an end."""
 LAUNCH_PATIENCE_S = 120.0
 """An instance whose launch died is kept for so long: its launcher may be between two steps."""
 LATE_PATIENCE_S = 900.0
@@ -119,11 +122,11 @@ class Watch:
         if entry.kept(now):
             return None
         if entry.state is _S.STOPPED:
-            return "it stopped, and goes on costing"
+            return STILL_BILLED
         if entry.state is _S.RUNNING and self._run_over(entry):
-            return "its run is over"
+            return RUN_IS_OVER
         if entry.state is _S.LOST and remote is not None and self._run_over(entry):
-            return "its run is over"
+            return RUN_IS_OVER
         return None
 
     def _reason_of_unsettled(self, entry: Entry, now: float, spending: money.Spending) -> str | None:
