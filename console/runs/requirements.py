@@ -40,7 +40,7 @@ REQUIREMENTS = (
 )
 WANDB = Requirement("wandb", "0.19", "1", "0.31.0", 25)
 """Only where a config asks for it."""
-PILLOW = Requirement("pillow", "10", "", "12.2.0", 7)
+PILLOW = Requirement("pillow", "10.1", "", "12.2.0", 7)
 """Beside it: wandb takes pictures through it."""
 TORCH = Requirement("torch", "2.9", "2.14", "2.9.1", 3200)
 """Inherited from the image where it is in range. The pin is built for CUDA 12.8, which most hosts support."""

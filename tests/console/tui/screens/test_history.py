@@ -152,7 +152,7 @@ async def test_a_path_is_shown_and_followed_without_a_home(home: Home, tmp_path:
     shutil.copytree(directory.root, sent)
     (sent / "run.yaml").unlink()
     nowhere = Home(tmp_path / "nowhere")
-    app = UpsConsole(Operations(nowhere), lambda: OpenedScreen(OpenedRun(sent)))
+    app = UpsConsole(Operations(nowhere), first=lambda: OpenedScreen(OpenedRun(sent)))
     async with app.run_test(size=SIZE) as pilot:
         await until_seen(
             pilot, "local_2task · sent", "read only", "val 0.198", "|error|", "epoch 39 went well"
@@ -170,7 +170,7 @@ async def test_tasks_may_have_any_name(home: Home, tmp_path: Path) -> None:
     lines = [encode(seq, 1e9 + seq, "metric", {"step": seq, "task": names[seq % 3], "values": {"loss": 0.5}})
              for seq in range(30)]  # fmt: skip
     (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
-    app = UpsConsole(Operations(home), lambda: OpenedScreen(OpenedRun(tmp_path)))
+    app = UpsConsole(Operations(home), first=lambda: OpenedScreen(OpenedRun(tmp_path)))
     async with app.run_test(size=SIZE) as pilot:
         screen = await until_seen(pilot, "loss/train é", "train 0.500")
         assert "\x1b" not in screen
