@@ -129,8 +129,9 @@ def test_a_process_that_dies_is_started_anew_and_a_machine_that_dies_is_done_wit
         wait_for(lambda: "resumed" in kinds_of(here), seconds=120)
         before = kinds_of(here).count("checkpoint")
         wait_for(lambda: kinds_of(here).count("checkpoint") > before + 1, seconds=120)
+        resumed = kinds_of(here).count("resumed")  # once, or more often where a restart came in two steps
         second.die()
-        wait_for(lambda: kinds_of(here).count("resumed") == 2, seconds=120)
+        wait_for(lambda: kinds_of(here).count("resumed") > resumed, seconds=120)
         assert first.process.wait(120) == 0, here.log_path.read_text()
     assert_whole(here, store)
     assert done_of(here)["status"] == "succeeded"

@@ -172,6 +172,6 @@ async def test_tasks_may_have_any_name(home: Home, tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
     app = UpsConsole(Operations(home), first=lambda: OpenedScreen(OpenedRun(tmp_path)))
     async with app.run_test(size=SIZE) as pilot:
-        screen = await until_seen(pilot, "loss/train é", "train 0.500")
+        screen = await until_seen(pilot, "loss/train é", "0.500")
         assert "\x1b" not in screen
         assert "\u202e" not in screen
