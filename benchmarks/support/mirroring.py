@@ -55,15 +55,17 @@ def main() -> None:
         words.put("")
 
     threading.Thread(target=listen, daemon=True).start()
-    word = "off"
+    word = before = "off"
     while True:
         try:
-            word = words.get(timeout=_LOOK_S if word == "on" else None)
+            before, word = word, words.get(timeout=_LOOK_S if word == "on" else None)
         except queue.Empty:
             mirror.pull()
             continue
         if not word:
             return
+        if before == "on":
+            mirror.pull()  # what an epoch has left, however short it was
         print(time.process_time(), flush=True)
 
 

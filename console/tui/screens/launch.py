@@ -222,6 +222,11 @@ class LaunchScreen(ConsoleScreen):
             self._settling.stop()
         self._settling = self.set_timer(_SETTLE_SECONDS, self._check)
 
+    @property
+    def is_whole(self) -> bool:
+        """Its tables may go before the bars, and a check reads them."""
+        return super().is_whole and bool(self.query("#configs"))
+
     def _check(self) -> None:
         request = self.request() if self.is_whole else None
         if request is not None and self.datasets:
