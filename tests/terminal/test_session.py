@@ -126,6 +126,7 @@ def test_resizing_suspending_and_a_locale_without_utf_8_are_survived(tmp_path: P
         terminal.press("\x1a")
         terminal.wait_for("Stopped", PATIENCE)
         terminal.press(*"fg", "enter")
+        terminal.settle(1.0, PATIENCE)  # what was drawn before it stopped may still be there
         terminal.wait_for("before paying(.|\n)*q quit", PATIENCE)
         terminal.press("q")
         terminal.wait_for(r"\A\s*prompt>", PATIENCE)
