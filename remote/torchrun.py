@@ -34,6 +34,14 @@ class Meeting:
     patience_s: float
     """Once some are there, so long the others are waited for."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine keeps the rendezvous, which ends with it.
+
+        torchrun would guess it from its addresses, and of machines that share a host any might keep it.
+        """
+        return self.endpoint.rpartition(":")[0] == self.address
+
 
 def processes_here(spec: RunSpec) -> int:
     """Processes that this machine contributes.
@@ -79,7 +87,7 @@ def command(
     if meeting is None:
         place = ["--standalone", "--local-addr", "127.0.0.1"]
     else:
-        conf = f"last_call_timeout={max(1, round(meeting.patience_s))}"
+        conf = f"last_call_timeout={max(1, round(meeting.patience_s))},is_host={str(meeting.is_here).lower()}"
         place = [
             "--nnodes", f"1:{meeting.machines}", "--rdzv-backend", "c10d",
             "--rdzv-endpoint", meeting.endpoint, "--rdzv-id", f"{spec.run}-{spec.attempt}",

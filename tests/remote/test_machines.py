@@ -148,7 +148,6 @@ def test_a_process_that_dies_is_started_anew(
     _goes_on_after_a_death(make_run, pair, store, machine_too=False)
 
 
-@pytest.mark.xfail(reason="beside other work the machine's death is at times noticed too late", strict=False)
 def test_a_machine_that_dies_is_done_without(
     make_run: MakeRun, pair: Callable[..., list[RunDirectory]], store: DirectoryStore
 ) -> None:
