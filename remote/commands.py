@@ -66,6 +66,9 @@ def _declare_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machines", type=_positive, default=1, metavar="N", help="that meet")
     parser.add_argument("--address", metavar="IP", help="of this one; the lowest is where they meet")
     parser.add_argument("--patience", type=float, default=30.0, metavar="S", help="for the others")
+    parser.add_argument(
+        "--silence", type=float, default=60.0, metavar="S", help="after which a machine is given up"
+    )
 
 
 def _run(options: Options, output: Output) -> int:
@@ -83,9 +86,9 @@ def _run(options: Options, output: Output) -> int:
         spec = directory.read_spec()
         for name, value in spec.variables.items():  # given at the launch; by hand it is the same run
             os.environ.setdefault(name, value)
-        more = ["--json"] if output.as_json else []
+        more = [*(["--json"] if output.as_json else []), "--silence", f"{options.silence:g}"]
         torchrun.become(directory.root, spec, meeting, more)
-    return execute(options.run_dir, as_json=output.as_json)
+    return execute(options.run_dir, as_json=output.as_json, silence_s=options.silence)
 
 
 # --- network --------------------------------------------------------------------------------

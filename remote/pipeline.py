@@ -25,6 +25,7 @@ from remote.hydrate import JUDGED, Hydrator
 from remote.journal import Journal, number, say
 from remote.publish import Publisher, content_sha256, current_checkpoints
 from remote.publishing import Publishing
+from remote.pulse import SILENCE_S, Pulse
 from remote.run_caches import RunCaches
 from remote.stopping import StopSwitch
 from remote.supply import Supply
@@ -44,8 +45,13 @@ _TRAINED_FILE = "trained.json"
 Status = Literal["succeeded", "failed", "stopped"]
 
 
-def execute(root: Path, *, as_json: bool = False) -> int:
+def execute(root: Path, *, as_json: bool = False, silence_s: float = SILENCE_S) -> int:
     """Execute the run in `root`, or go on with it; returns the exit code.
+
+    Args:
+        root: the run directory.
+        as_json: print events instead of lines.
+        silence_s: after so many seconds without a sign of life another machine is given up.
 
     Raises:
         NotFoundError: `root` is no run directory.
@@ -59,9 +65,16 @@ def execute(root: Path, *, as_json: bool = False) -> int:
     if ranks.machines > 1:
         if ranks.is_main and ranks.restarts and _has_failed(directory):
             return 1  # before the other machines are waited for
-        from ups.training.distributed import agreed
+        from ups.training.distributed import agreed, launcher_store
 
         ranks = agreed(ranks)
+        with Pulse(ranks, partial(launcher_store, ranks), silence_s):
+            return _take_part(directory, ranks, as_json=as_json)
+    return _take_part(directory, ranks, as_json=as_json)
+
+
+def _take_part(directory: RunDirectory, ranks: Ranks, *, as_json: bool) -> int:
+    """Execute the run, or help to, as one of its processes."""
     if not ranks.is_main:
         return follow(directory, ranks)
     stop = StopSwitch()

@@ -43,11 +43,18 @@ class Machine:
     mark: str
 
     def die(self) -> None:
-        """All of its processes at once, as by a power cut."""
+        """All of its processes at once; the others are told by the system."""
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def fall_silent(self) -> None:
+        """As by a power cut: its connections stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
         for pid in marked_processes(f"{MARK}={self.mark}"):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
+                os.kill(pid, number)
 
 
 @contextlib.contextmanager
@@ -60,7 +67,7 @@ def machines(*runs: RunDirectory, port: int) -> Iterator[list[Machine]]:
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), MARK: mark}
             command = [
                 sys.executable, "-m", "remote", "run", str(run.root), "--meet", f"{ADDRESSES[0]}:{port}",
-                "--machines", str(len(runs)), "--address", address, "--patience", "3",
+                "--machines", str(len(runs)), "--address", address, "--patience", "3", "--silence", "8",
             ]  # fmt: skip
             with run.log_path.open("ab") as log:
                 process = subprocess.Popen(
@@ -152,6 +159,19 @@ def test_a_machine_that_dies_is_done_without(
     make_run: MakeRun, pair: Callable[..., list[RunDirectory]], store: DirectoryStore
 ) -> None:
     _goes_on_after_a_death(make_run, pair, store, machine_too=True)
+
+
+def test_a_machine_that_falls_silent_is_done_without(
+    pair: Callable[..., list[RunDirectory]], store: DirectoryStore
+) -> None:
+    here, there = pair("both", config(epochs=30))
+    with machines(here, there, port=free_port()) as (first, second):
+        wait_for(lambda: "checkpoint" in kinds_of(here), seconds=120)
+        second.fall_silent()
+        assert first.process.wait(240) == 0, here.log_path.read_text()
+    assert "machine 1 of the training has been silent" in here.log_path.read_text()
+    assert_whole(here, store)
+    assert done_of(here)["status"] == "succeeded"
 
 
 def test_data_that_another_machine_cannot_have_end_the_run_with_its_reason(

@@ -31,6 +31,8 @@ from ups.training.carrying import carry
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others; the main one validates and uploads meanwhile."""
+_MEETING = timedelta(minutes=5)
+"""How long processes that were started together take at most to find one another."""
 _LONGEST_TRAINING = timedelta(days=365)
 _FAILURE = "failure"
 _START = "starts"
@@ -275,7 +277,7 @@ def agreed(ranks: Ranks) -> Ranks:
     if ranks.machines == 1:
         return ranks
     store, token = _connection(), secrets.token_hex(8)
-    until = time.monotonic() + PATIENCE.total_seconds()
+    until = time.monotonic() + _MEETING.total_seconds()
     name = _name_start(store, ranks, until) if ranks.is_main else _answer(store, ranks, token, until)
     return replace(ranks, start=name)
 
