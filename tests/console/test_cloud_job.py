@@ -110,6 +110,23 @@ def test_a_rented_box_trains_publishes_and_is_gone(
     assert processes.marked("UPS_INSTANCE", row["label"]) == []
 
 
+def test_two_rented_boxes_train_one_model_and_both_are_gone(renter: Laptop, cloud: Cloud) -> None:
+    lines = renter.run(
+        "launch", str(renter.config), "--provider", "vultr", "--instances", "2", "--budget", "5", "--no-smoke",
+        "--json",
+    )  # fmt: skip
+    events = [json.loads(line) for line in lines.splitlines()]
+    assert [event["status"] for event in events if event["type"] == "done"] == ["succeeded"]
+    assert [event["world_size"] for event in events if event["type"] == "run"] == [2]
+    assert cloud.alive() == []
+    rows = [row for row in renter.json("fleet") if row["kind"] == "ours"]
+    assert [row["state"] for row in rows] == ["destroyed", "destroyed"]
+    (run,) = renter.json("runs")
+    _assert_published(renter, run["run"])
+    for row in rows:
+        assert processes.marked("UPS_INSTANCE", row["label"]) == []
+
+
 def _assert_published(laptop: Laptop, run: str) -> None:
     from ups.store import open_store
 
