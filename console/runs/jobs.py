@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from console.api import Check, Given, LaunchRequest, Level, PreprocessRequest, RentOptions, RunRequest
+from console.fleet.model import Offer
 from console.runs import box_variables, configs, data, estimate, lives, published, reporting
 from console.settings import Settings
 from ups.dataset_keys import DatasetKeys
@@ -52,6 +53,10 @@ class Job(Protocol):
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         """What can be known of it before paying; changes and spends nothing."""
+        ...
+
+    def suits(self, offer: Offer) -> Iterator[Check]:
+        """What that machine lacks of what it asks for."""
         ...
 
     def spec(self, run: str, settings: Settings) -> RunSpec:
@@ -178,6 +183,19 @@ class TrainingJob:
         if precomputes or self.request.cache_version is not None:
             yield from data.cache_checks(store, config, self.request)
 
+    def suits(self, offer: Offer) -> Iterator[Check]:
+        try:
+            wanted = self._config.distributed.processes
+        except UpsError:  # told by `checks`
+            return
+        if wanted != "auto" and 0 < offer.num_gpus < wanted:
+            yield Check(
+                Level.FAILED,
+                f"the config wants {wanted} processes on a machine, a GPU for each, and this is {offer.what}",
+                hint=f"--num-gpus {wanted}, or `--set distributed.processes=auto`",
+                code="config",
+            )
+
     def spec(self, run: str, settings: Settings) -> RunSpec:
         from ups.store import open_store
 
@@ -233,6 +251,9 @@ class PreprocessingJob:
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         return published.checks(self.job, self.rent, settings)
+
+    def suits(self, offer: Offer) -> Iterator[Check]:
+        return iter(())
 
     def spec(self, run: str, settings: Settings) -> RunSpec:
         return RunSpec(

@@ -53,7 +53,8 @@ class Examiner:
 
     def preflight_on(self, job: Job, machine: "Machine") -> Preflight:
         """The same where the machine is known: several jobs ask the provider once."""
-        checks = [*job.checks(self.settings), *machine.checks]
+        suited = job.suits(machine.offer) if machine.offer is not None else ()
+        checks = [*job.checks(self.settings), *machine.checks, *suited]
         price = machine.offer.usd_per_hour * job.rent.instances if machine.offer else 0.0
         found = self._estimate(job, machine.offer)
         expected = found.seconds if found.seen else None

@@ -112,8 +112,8 @@ def test_a_rented_box_trains_publishes_and_is_gone(
 
 def test_two_rented_boxes_train_one_model_and_both_are_gone(renter: Laptop, cloud: Cloud) -> None:
     lines = renter.run(
-        "launch", str(renter.config), "--provider", "vultr", "--instances", "2", "--budget", "5", "--no-smoke",
-        "--json",
+        "launch", str(renter.config), "--provider", "vultr", "--instances", "2", "--budget", "5",
+        "--no-smoke", "--json",
     )  # fmt: skip
     events = [json.loads(line) for line in lines.splitlines()]
     assert [event["status"] for event in events if event["type"] == "done"] == ["succeeded"]

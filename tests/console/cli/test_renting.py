@@ -133,3 +133,13 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(renter: Laptop, va
     assert_nothing_rented(vast)
     assert not vast.sent("attach_key")
     assert renter.json("runs") == []
+
+
+def test_a_config_for_more_gpus_than_are_rented_is_refused_before_paying(
+    renter: Laptop, vast: VastSimulator
+) -> None:
+    error = refusal(renter, "--gpu", "RTX_4090", "--set", "distributed.processes=4", exit_code=3)
+    assert "4 processes on a machine" in error["message"]
+    assert "RTX 4090 ×1" in error["message"]
+    assert "--num-gpus 4" in error["hint"]
+    assert_nothing_rented(vast)
