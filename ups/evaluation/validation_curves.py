@@ -11,6 +11,7 @@ from ups.events import Event, EventType, decode
 
 if TYPE_CHECKING:
     from ups.config import Plateau
+    from ups.plateau import PlateauRule
 
 BLOWN_UP = 2.0
 """A validation that ends at so many times its best has blown up."""
@@ -59,7 +60,7 @@ def _validations(path: Path) -> Iterator[Event]:
         return
 
 
-def has_levelled_off(curve: Sequence[Point], rule: "Plateau") -> bool | None:
+def has_levelled_off(curve: Sequence[Point], rule: "Plateau | PlateauRule") -> bool | None:
     """Whether the last epochs brought no more; None where the curve is too short to tell."""
     if not curve:
         return None
