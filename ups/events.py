@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -181,6 +181,41 @@ class EventReader:
         end = content.rfind(b"\n") + 1
         self.offset += end
         return content[:end].split(b"\n")
+
+
+_BLOCK_BYTES = 1 << 20
+
+
+def lines_holding(path: Path, words: Sequence[bytes]) -> Iterator[bytes]:
+    """The first line of a file and those that hold any of these words, in order; none where it is missing.
+
+    Read block by block: a line that holds none costs nothing, so that a few events are found among millions.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file.readline()
+            rest = b""
+            while block := file.read(_BLOCK_BYTES):
+                content = rest + block
+                end = content.rfind(b"\n") + 1
+                yield from _lines_of(content, end, words)
+                rest = content[end:]
+            yield from _lines_of(rest, len(rest), words)
+    except FileNotFoundError:
+        return
+
+
+def _lines_of(content: bytes, end: int, words: Sequence[bytes]) -> Iterator[bytes]:
+    """The lines of the first `end` bytes, which are whole ones, that hold any of the words."""
+    nexts = {word: content.find(word, 0, end) for word in words}
+    while found := [at for at in nexts.values() if at >= 0]:
+        first = min(found)
+        start = content.rfind(b"\n", 0, first) + 1
+        after = content.find(b"\n", first, end) + 1 or end
+        yield content[start:after]
+        for word, at in nexts.items():
+            if 0 <= at < after:
+                nexts[word] = content.find(word, after, end)
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[Event]:
