@@ -170,6 +170,11 @@ class EventReader:
 
     def read_lines(self, *, limit_bytes: int) -> list[bytes]:
         """The same as they stand in the file, about so many bytes of them at most."""
+        content = self.read_bytes(limit_bytes=limit_bytes)
+        return content.split(b"\n") if content else []
+
+    def read_bytes(self, *, limit_bytes: int) -> bytes:
+        """The same in one piece, which ends with a line."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -177,10 +182,10 @@ class EventReader:
                 if len(content) == limit_bytes and b"\n" not in content:
                     content += file.readline()  # one line longer than the limit must not stop us
         except FileNotFoundError:
-            return []
+            return b""
         end = content.rfind(b"\n") + 1
         self.offset += end
-        return content[:end].split(b"\n")
+        return content[:end]
 
 
 _BLOCK_BYTES = 1 << 20

@@ -75,12 +75,14 @@ def taken_in(
         if is_cancelled():
             return
         if batch.events or batch.log_grew or batch.transitions or batch.status != live.status:
-            live.directories, live.logs = source.directories(), source.logs()
             live.take_in(batch)
             waiting = True
         elif not waiting:
             continue
         idle = not (batch.events or batch.log_grew)
         if idle or clock() - told_at >= _TELL_SECONDS:
+            live.directories, live.logs = source.directories(), source.logs()
             told_at, waiting = clock(), False
             yield
+    if waiting:
+        live.directories, live.logs = source.directories(), source.logs()
