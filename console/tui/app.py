@@ -111,12 +111,16 @@ class UpsConsole(LookedApp):
 
     # --- start ------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self._start)
+    async def on_mount(self) -> None:
+        if self._first is not None:  # what is there is soon read: the first frame has the run
+            await self._start()
+        else:
+            self.call_after_refresh(self._start)
 
     def compose(self) -> ComposeResult:
         """The first frame: the top line; the first screen follows when it is painted."""
-        yield TopBar()
+        if self._first is None:
+            yield TopBar()
 
     async def _start(self) -> None:
         """What waits for the first frame, or for the first key where that comes before it."""

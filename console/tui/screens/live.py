@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _FLEET_AGE_S = 60.0
 """What the providers said may be so old."""
 _TICK_SECONDS = 1.0
+_SEEN_SECONDS = 0.1
+"""A reader waits so long at most until what it has read is on the screen: they share one interpreter."""
 _STRIP_SECONDS = 2.0
 """Between two looks at the runs beside the one that is shown."""
 
@@ -177,7 +179,9 @@ class LiveScreen(ScreenWithCharts):
 
         def follow() -> RunChanged:
             for _ in taken_in(live, source, lambda: worker.is_cancelled):
+                live.is_seen.clear()
                 self.post_message(RunChanged(live.run))
+                live.is_seen.wait(_SEEN_SECONDS)
             return RunChanged(live.run)
 
         message = attempt(f"following {live.run}", follow)
@@ -225,6 +229,7 @@ class LiveScreen(ScreenWithCharts):
         self.query_one(LogView).look()
         self._show_head()
         self._want_rollout()
+        self.call_after_refresh(live.is_seen.set)
 
     def _show_head(self) -> None:
         live = self.live
