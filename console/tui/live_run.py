@@ -28,7 +28,7 @@ class LiveRun:
         self.lock = threading.Lock()
         self.view = RunView(capacity)
         self.is_seen = threading.Event()
-        """The screen shows what it was told of last."""
+        """The screen shows something of it."""
         self.status: RunStatus | None = None
         self.transitions: list[Transition] = []
         self.directories: list[Path] = []
