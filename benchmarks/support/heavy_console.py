@@ -14,7 +14,9 @@ from benchmarks.support.comparison import Row
 from benchmarks.support.terminal import Terminal, console_command
 from benchmarks.support.viewing import Session, percentile
 
-KEYS = ("right", "left", "l", "l", "s", "s", "z", "z", "o", "o", "tab", "down", "up", "shift+tab", "5", "2")
+KEYS = (
+    "right", "left", "l", "l", "s", "s", "z", "z", "o", "o", "tab", "left", "right", "shift+tab", "5", "2",
+)  # fmt: skip
 """Live's keys, and the way to the list of runs and back; each draws something."""
 _CROSS, _CROSSED, _UNCROSS = "left", re.compile(rb"step \d"), "escape"
 """A key of Live, what it shows in however narrow a chart and no line of the log holds, and how it goes."""
