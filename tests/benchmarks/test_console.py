@@ -59,7 +59,7 @@ class TestSession:
 
         assert seen.loaded_s - seen.first_chart_s > 0.2
         assert seen.first_chart_s > 0.2
-        assert 0 < seen.first_chart_cpu_s < seen.load_cpu_s + 0.1
+        assert 0 <= seen.first_chart_cpu_s < seen.load_cpu_s + 0.1  # less than a tick of the clock is 0
         assert len(seen.keys_ms) == 3
         assert seen.peak_mb > 1
 
