@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from console.fleet.model import InstanceState
-
 if TYPE_CHECKING:
+    from console.fleet.model import InstanceState
     from console.runs.event_lines import AnyEvent
 
 
@@ -34,8 +33,8 @@ class Transition:
 
     t: float
     label: str
-    before: InstanceState | None
-    after: InstanceState
+    before: "InstanceState | None"
+    after: "InstanceState"
     cause: str
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ups import plateau
 from ups.tasks import TASK_SPECS
 from ups.yaml_config import KeyedError, Section, load_section, nearest, validate_section, walk
 
@@ -398,9 +399,9 @@ class GateAction(NextConfig):
 class Plateau(Section):
     """When a validation curve has levelled off."""
 
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(plateau.DEFAULT.epochs, ge=1)
     """The last so many epochs."""
-    improvement: Share = 0.02
+    improvement: Share = plateau.DEFAULT.improvement
     """Their best is lower than the best before by less than this share of it."""
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -170,6 +170,11 @@ class EventReader:
 
     def read_lines(self, *, limit_bytes: int) -> list[bytes]:
         """The same as they stand in the file, about so many bytes of them at most."""
+        content = self.read_bytes(limit_bytes=limit_bytes)
+        return content.split(b"\n") if content else []
+
+    def read_bytes(self, *, limit_bytes: int) -> bytes:
+        """The same in one piece, which ends with a line."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -177,10 +182,45 @@ class EventReader:
                 if len(content) == limit_bytes and b"\n" not in content:
                     content += file.readline()  # one line longer than the limit must not stop us
         except FileNotFoundError:
-            return []
+            return b""
         end = content.rfind(b"\n") + 1
         self.offset += end
-        return content[:end].split(b"\n")
+        return content[:end]
+
+
+_BLOCK_BYTES = 1 << 20
+
+
+def lines_holding(path: Path, words: Sequence[bytes]) -> Iterator[bytes]:
+    """The first line of a file and those that hold any of these words, in order; none where it is missing.
+
+    Read block by block: a line that holds none costs nothing, so that a few events are found among millions.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file.readline()
+            rest = b""
+            while block := file.read(_BLOCK_BYTES):
+                content = rest + block
+                end = content.rfind(b"\n") + 1
+                yield from _lines_of(content, end, words)
+                rest = content[end:]
+            yield from _lines_of(rest, len(rest), words)
+    except FileNotFoundError:
+        return
+
+
+def _lines_of(content: bytes, end: int, words: Sequence[bytes]) -> Iterator[bytes]:
+    """The lines of the first `end` bytes, which are whole ones, that hold any of the words."""
+    nexts = {word: content.find(word, 0, end) for word in words}
+    while found := [at for at in nexts.values() if at >= 0]:
+        first = min(found)
+        start = content.rfind(b"\n", 0, first) + 1
+        after = content.find(b"\n", first, end) + 1 or end
+        yield content[start:after]
+        for word, at in nexts.items():
+            if 0 <= at < after:
+                nexts[word] = content.find(word, after, end)
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[Event]:

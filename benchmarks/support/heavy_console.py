@@ -1,6 +1,7 @@
 """The console on runs that are much larger, or grow much faster, than those that people have."""
 
 import math
+import re
 import statistics
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from benchmarks.support.comparison import Row
 from benchmarks.support.terminal import Terminal, console_command
 from benchmarks.support.viewing import Session, percentile
 
-KEYS = ("right", "left", "l", "l", "s", "s", "z", "z", "o", "o", "tab", "down", "up", "shift+tab", "5", "2")
+KEYS = (
+    "right", "left", "l", "l", "s", "s", "z", "z", "o", "o", "tab", "left", "right", "shift+tab", "5", "2",
+)  # fmt: skip
 """Live's keys, and the way to the list of runs and back; each draws something."""
-_SCALE_KEY, _OTHER_SCALE = "l", b"linear"
-"""A key of Live, and what it shows every other time."""
+_CROSS, _CROSSED, _UNCROSS = "left", re.compile(rb"step \d"), "escape"
+"""A key of Live, what it shows in however narrow a chart and no line of the log holds, and how it goes."""
 _FLOOR = [sys.executable, str(Path(__file__).with_name("floor_app.py"))]
 _FRAME = b"\x1b[?2026h"
 """Begins each frame where the terminal knows synchronised output."""
@@ -117,9 +120,9 @@ def flood(scratch: Path, sizes: HeavySizes) -> list[Row]:
         first, began = len(terminal.chunks), terminal.now
         keys: list[float] = []
         while writer.poll() is None:
-            keys.append(session.press_for(_SCALE_KEY, _OTHER_SCALE) or math.inf)
+            keys.append(session.press_for(_CROSS, _CROSSED) or math.inf)
             session.read_for(0.2)
-            terminal.press(_SCALE_KEY)
+            terminal.press(_UNCROSS)
             session.read_for(0.2)
         frames = sum(chunk.data.count(_FRAME) for chunk in terminal.chunks[first:])
         rate = frames / (terminal.now - began)

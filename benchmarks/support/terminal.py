@@ -39,8 +39,12 @@ _QUERY = re.compile(
     rb"|\x1b\](?P<colour>1[0-2]);\?(?P<end>\x07|\x1b\\)"
 )
 _KNOWN_MODES = {b"?25", b"?1000", b"?1003", b"?1006", b"?1049", b"?2004", b"?2026"}
-# Settings of whoever measures that would change what a program draws.
-_FOREIGN = ("TMUX", "TERM_PROGRAM", "NO_COLOR", "LINES", "COLUMNS", "CI", "VTE_VERSION", "FORCE_COLOR")
+# Settings of whoever measures that would change what a program draws, or have it compile its modules anew
+# at every start.
+_FOREIGN = (
+    "TMUX", "TERM_PROGRAM", "NO_COLOR", "LINES", "COLUMNS", "CI", "VTE_VERSION", "FORCE_COLOR",
+    "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
 
 
 def console_command(*arguments: str) -> list[str]:

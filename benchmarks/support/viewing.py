@@ -141,8 +141,8 @@ class Session:
             return None
         return 1000 * (self.terminal.chunks[before].seconds - pressed)
 
-    def press_for(self, key: str, shows: bytes) -> float | None:
-        """Press a key; milliseconds to the first output that holds these bytes, None where it did not come.
+    def press_for(self, key: str, shows: re.Pattern[bytes]) -> float | None:
+        """Press a key; milliseconds to the first output that holds this, None where it did not come.
 
         For a program that draws all the time, key or not.
         """
@@ -152,7 +152,7 @@ class Session:
             self.terminal.read(0.1)
             for chunk in self.terminal.chunks[before:]:
                 before += 1
-                if shows in chunk.data:
+                if shows.search(chunk.data):
                     return 1000 * (chunk.seconds - pressed)
         return None
 

@@ -34,6 +34,8 @@ class Portion:
     log: bytes
     log_grew: bool
     """A log has changed, whether or not its bytes are handed out."""
+    more: bool = False
+    """Events wait that did not fit."""
 
 
 class FilesCursor:
@@ -50,14 +52,16 @@ class FilesCursor:
     def read(self, attempts: Iterable[AttemptFiles], *, limit_bytes: int = PORTION) -> Portion:
         """What is new, in the order of the attempts; about so many bytes of each's events."""
         events: list[AnyEvent] = []
-        log, log_grew = b"", False
+        log, log_grew, more = b"", False, False
         for attempt in attempts:
             reader = self._readers.setdefault(attempt.events, EventLines(attempt.events))
+            before = reader.offset
             events.extend(reader.read(limit_bytes=limit_bytes))
+            more = more or reader.offset - before > limit_bytes // 2
             for path in attempt.logs:
                 content, grew = self._read_log(path) if self._hands_out_log else (b"", self._grew(path))
                 log, log_grew = log + content, log_grew or grew
-        return Portion(events, log, log_grew)
+        return Portion(events, log, log_grew, more)
 
     def offset(self, path: Path) -> int:
         """Bytes of an events or log file that were handed out, or seen."""

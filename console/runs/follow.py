@@ -178,6 +178,8 @@ class Cursor:
         attempts = [AttemptFiles.below(directory.root) for directory in self._handle.attempts()]
         found = self._files.read(attempts)
         batch = FollowBatch(status, found.events, found.log, log_grew=found.log_grew)
+        if found.more:  # the ledger is asked once they are read, not for every portion
+            return batch
         for entry in reversed(self._ledger.of_run(self._handle.run)):
             for row in self._ledger.history(entry.label, after=self._transitions.get(entry.label, 0)):
                 self._transitions[entry.label] = row.id

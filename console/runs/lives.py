@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.fleet.ledger import Entry, Ledger
@@ -10,12 +9,14 @@ from console.fleet.model import InstanceState
 from console.runs.event_lines import last_event
 from console.runs.registry import Registry, RunHandle
 from console.runs.usage import cache_version, read_plain
-from ups.events import EventType, decode_lines
+from ups.events import EventType, decode_lines, lines_holding
 from ups.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from ups.config import Stages
 
+_TELLING = (b'"phase"', b'"done"')
+"""What an event that tells of phases, or of the end, holds."""
 _LOOKED_AT = 60
 """Older runs than the newest so many say nothing."""
 
@@ -89,11 +90,11 @@ def _life(handle: RunHandle, ledger: Ledger) -> Life | None:
     spec = read_plain(attempts[0].spec_path)
     if spec is None:
         return None
-    phases, worked = _phases(attempts[0])
     entries = ledger.of_run(handle.run)
     if len(entries) != 1:
         return None
     (entry,) = entries
+    phases, worked = _phases(attempts[0])
     found = Life(Settings.of(spec), entry.provider, entry.what, phases, between=_rest(worked, phases))
     return found if entry.usd_per_hour == 0 else _rented(found, entry, ledger)
 
@@ -121,7 +122,7 @@ def _phases(directory: RunDirectory) -> tuple[dict[str, float], float]:
     found: dict[str, float] = {}
     begun: dict[str, float] = {}
     first = last = 0.0
-    for event in decode_lines(_telling(directory.events_path)):
+    for event in decode_lines(lines_holding(directory.events_path, _TELLING)):
         first, last = first or event.t, event.t
         phase, state = str(event.fields.get("phase")), event.fields.get("state")
         if event.type == EventType.PHASE and state == "started":
@@ -129,14 +130,3 @@ def _phases(directory: RunDirectory) -> tuple[dict[str, float], float]:
         elif event.type == EventType.PHASE and state == "finished" and phase in begun:
             found[phase] = found.get(phase, 0.0) + event.t - begun.pop(phase)
     return found, last - first
-
-
-def _telling(path: Path) -> Iterator[bytes]:
-    """The lines of an events.jsonl that tell of phases, its first one and its end."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file):
-                if number == 0 or b'"phase"' in line or b'"done"' in line:
-                    yield line
-    except FileNotFoundError:
-        return

@@ -4,10 +4,11 @@ A `RunView` is fed events in order, attempt after attempt, live or from a file: 
 it shows a recorded run exactly as it showed the live one.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from console.runs.event_lines import AnyEvent, MetricLine
 from console.runs.system_track import SystemTrack
@@ -146,15 +147,19 @@ class RunView:
     def apply_all(self, events: Iterable[AnyEvent]) -> None:
         """Take in events in order; metrics in a row are taken together, which is many times faster."""
         waiting: list[MetricLine] = []
-        for event in events:
-            line = event if type(event) is MetricLine else _as_metric(event)
-            if line is not None:
-                waiting.append(line)
+        for kind, alike in itertools.groupby(events, type):
+            if kind is MetricLine:
+                waiting += cast("Iterable[MetricLine]", alike)
                 continue
-            if waiting and event.type in _MOVES_CURVES:
-                self._take_metrics(waiting)
-                waiting = []
-            self._apply(event)
+            for event in alike:
+                line = _as_metric(event)
+                if line is not None:
+                    waiting.append(line)
+                    continue
+                if waiting and event.type in _MOVES_CURVES:
+                    self._take_metrics(waiting)
+                    waiting = []
+                self._apply(event)
         if waiting:
             self._take_metrics(waiting)
 
@@ -246,10 +251,12 @@ class RunView:
         known = self._stage_indices
         for line in lines:
             of_tracks[line.task, line.split].append(line)
-            if line.stage not in known:
-                known[line.stage] = len(self.seen_stages)
-                self.seen_stages.append(line.stage)
-            if line.forecast is not None and (told := forecast.read(line.forecast)) is not None:
+        for stage in dict.fromkeys([line.stage for line in lines]):
+            if stage not in known:
+                known[stage] = len(self.seen_stages)
+                self.seen_stages.append(stage)
+        for line in [line for line in lines if line.forecast is not None]:
+            if (told := forecast.read(line.forecast)) is not None:
                 self.forecasts[line.task] = told
         for key, own in of_tracks.items():
             if key not in self.tracks:

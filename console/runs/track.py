@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from console.runs.event_lines import MetricLine
@@ -22,6 +23,9 @@ CAPACITY = 16_384
 """Rows kept; a chart has at most about 600 columns of dots."""
 _AT_FIRST = 64
 """Rows for which there is room at the start."""
+
+
+_step, _epoch, _time, _stage, _values = map(attrgetter, ("step", "epoch", "t", "stage", "values"))
 
 
 @dataclass(slots=True)
@@ -101,12 +105,17 @@ class Track:
             self._join()
         self._grow_to(self._rows + len(lines))
         added = slice(self._rows, self._rows + len(lines))
-        self._step[added] = [line.step for line in lines]
-        self._epoch[added] = [line.epoch for line in lines]
-        self._time[added] = [line.t for line in lines]
-        self._stage[added] = [stages[line.stage] for line in lines]
+        import numpy as np
+
+        count = len(lines)
+        self._step[added] = np.fromiter(map(_step, lines), np.float64, count)
+        self._epoch[added] = np.fromiter(map(_epoch, lines), np.float64, count)
+        self._time[added] = np.fromiter(map(_time, lines), np.float64, count)
+        of_lines = list(map(_stage, lines))
+        one = of_lines.count(of_lines[0]) == count
+        self._stage[added] = stages[of_lines[0]] if one else [stages[stage] for stage in of_lines]
         self._count[added] = 1
-        told = [line.values for line in lines]
+        told = list(map(_values, lines))
         for name in dict.fromkeys(itertools.chain.from_iterable(told)):
             self._extend_value(name, added, [values.get(name) for values in told])
             newest = next(values[name] for values in reversed(told) if name in values)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ups.config import Plateau
 from ups.evaluation.validation_curves import Point, has_blown_up, has_levelled_off
+from ups.plateau import DEFAULT, PlateauRule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ class Alert(StrEnum):
 
 def judge(
     train: "Series | None", *, train_is_finite: bool, val: "Curve | None", level: float | None,
-    plateaus: Iterable[float] = (), rule: Plateau = Plateau(),  # noqa: B008 (it is frozen)
+    plateaus: Iterable[float] = (), rule: PlateauRule = DEFAULT,
 ) -> Alert | None:  # fmt: skip
     """The worst that can be said of a task.
 
@@ -77,7 +77,7 @@ def judge(
     return None
 
 
-def summary(val: "Curve", rule: Plateau) -> Sequence[Point]:
+def summary(val: "Curve", rule: PlateauRule) -> Sequence[Point]:
     """At most three points that the rules judge as they would judge all of the last stage's.
 
     They are the best up to where the rule looks back to, the best since then, and the last.
@@ -99,7 +99,7 @@ def summary(val: "Curve", rule: Plateau) -> Sequence[Point]:
     return [*points, Point(end, last if math.isfinite(last) else None)]
 
 
-def _still_level(val: "Curve | None", since: float, rule: Plateau) -> bool:
+def _still_level(val: "Curve | None", since: float, rule: PlateauRule) -> bool:
     """Whether the validation has not become better since the box warned of it."""
     import numpy as np
 

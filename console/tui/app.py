@@ -6,6 +6,7 @@ reads files come after it, by name or in workers.
 
 import gc
 import importlib
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -52,6 +53,8 @@ _READING_MONEY = "reading the ledger"
 _POLL_SECONDS = 5.0
 _RECONCILE_SECONDS = 60.0
 _LEAVE_AGAIN_SECONDS = 3.0
+_TURN_SECONDS = 0.0005
+"""A thread that reads gives way after so long: what draws has to ask for its turn many times for one key."""
 _COLLECT_AFTER_SECONDS = 1.0
 """The first screen has its data by then."""
 
@@ -95,6 +98,7 @@ class UpsConsole(LookedApp):
             configured: there are settings to be read.
         """
         super().__init__(operations, look or Look())
+        sys.setswitchinterval(_TURN_SECONDS)
         self._first, self._configured = first, configured
         self.typed_early = ""
         """What the user pressed before the first frame."""
@@ -107,12 +111,16 @@ class UpsConsole(LookedApp):
 
     # --- start ------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self._start)
+    async def on_mount(self) -> None:
+        if self._first is not None:  # what is there is soon read: the first frame has the run
+            await self._start()
+        else:
+            self.call_after_refresh(self._start)
 
     def compose(self) -> ComposeResult:
         """The first frame: the top line; the first screen follows when it is painted."""
-        yield TopBar()
+        if self._first is None:
+            yield TopBar()
 
     async def _start(self) -> None:
         """What waits for the first frame, or for the first key where that comes before it."""

@@ -27,6 +27,8 @@ class LiveRun:
         self.run = run
         self.lock = threading.Lock()
         self.view = RunView(capacity)
+        self.is_seen = threading.Event()
+        """The screen shows something of it."""
         self.status: RunStatus | None = None
         self.transitions: list[Transition] = []
         self.directories: list[Path] = []

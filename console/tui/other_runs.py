@@ -11,7 +11,6 @@ from console.tui.curves import Curves, Line
 from console.tui.live_run import LiveRun
 from console.tui.placing import Bill
 from console.tui.run_curves import RunCurves
-from ups.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from console.api import RunRow
@@ -101,6 +100,8 @@ def bill_of(row: "RunRow") -> Bill:
 
 def read_run(run: str, directories: Iterable[Path], is_cancelled: Callable[[], bool]) -> LiveRun | None:
     """What the mirror holds of a run's curves; None where it was called off."""
+    from ups.rundir import RunDirectory  # late: it reads configs
+
     live = LiveRun(run, _CAPACITY)
     for directory in directories:
         lines = EventLines(RunDirectory(directory).events_path)

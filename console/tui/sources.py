@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _LAUNCH_SECONDS = 0.5
 """Between two looks at a run that has no instance yet."""
 _TELL_SECONDS = 0.08
-"""While much comes at once the screen is told so often."""
+"""While a run grows fast the screen is told so often."""
+_BACKLOG_EVENTS, _BACKLOG_SECONDS = 2000, 0.25
+"""A batch of so many is of what there was already: it is read sooner where less of it is drawn meanwhile."""
 
 
 class RunSource(Protocol):
@@ -75,12 +77,15 @@ def taken_in(
         if is_cancelled():
             return
         if batch.events or batch.log_grew or batch.transitions or batch.status != live.status:
-            live.directories, live.logs = source.directories(), source.logs()
             live.take_in(batch)
             waiting = True
         elif not waiting:
             continue
         idle = not (batch.events or batch.log_grew)
-        if idle or clock() - told_at >= _TELL_SECONDS:
+        pause = _BACKLOG_SECONDS if len(batch.events) >= _BACKLOG_EVENTS else _TELL_SECONDS
+        if idle or clock() - told_at >= pause:
+            live.directories, live.logs = source.directories(), source.logs()
             told_at, waiting = clock(), False
             yield
+    if waiting:
+        live.directories, live.logs = source.directories(), source.logs()

@@ -1,6 +1,7 @@
 """The console benchmark: both runs hold the same, sessions are timed by what is on the screen."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ class TestSession:
 
         assert seen.loaded_s - seen.first_chart_s > 0.2
         assert seen.first_chart_s > 0.2
-        assert 0 < seen.first_chart_cpu_s < seen.load_cpu_s + 0.1
+        assert 0 <= seen.first_chart_cpu_s < seen.load_cpu_s + 0.1  # less than a tick of the clock is 0
         assert len(seen.keys_ms) == 3
         assert seen.peak_mb > 1
 
@@ -71,8 +72,8 @@ class TestSession:
         with Terminal(PAINTER) as terminal:
             session = Session(terminal)
             terminal.wait_for("100k")
-            assert session.press_for("n", b"x") is not None
-            assert session.press_for("n", b"y") is None
+            assert session.press_for("n", re.compile(b"x")) is not None
+            assert session.press_for("n", re.compile(b"y")) is None
 
     def test_a_run_is_appended_to_at_each_rate(self, tmp_path: Path) -> None:
         told: list[tuple[float, float]] = []

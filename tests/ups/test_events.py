@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ups.events import EventReader, EventType, EventWriter, decode, encode, finite
+import ups.events
+from ups.events import EventReader, EventType, EventWriter, decode, encode, finite, lines_holding
 
 _RESERVED = {"seq", "t", "type"}
 _NAMES = st.text(min_size=1, max_size=8).filter(lambda name: name not in _RESERVED)
@@ -151,3 +152,19 @@ class TestReading:
     )  # fmt: skip
     def test_what_is_no_event_is_none(self, line: bytes) -> None:
         assert decode(line) is None
+
+
+class TestLinesHolding:
+    @pytest.mark.parametrize("block", [1, 5, 16, 1 << 20])
+    def test_they_are_those_that_a_look_at_each_finds_however_the_file_is_cut(
+        self, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ups.events, "_BLOCK_BYTES", block)
+        path = tmp_path / "events.jsonl"
+        lines = [b"first\n", b"ab\n", b"\n", b"xx ab cd ab\n", b"a\n", b"b cd\n", b"cd\n", b"torn ab"]
+        path.write_bytes(b"".join(lines))
+        found = list(lines_holding(path, [b"ab", b"cd"]))
+        assert found == [line for line in lines if line == b"first\n" or b"ab" in line or b"cd" in line]
+
+    def test_a_file_that_is_not_there_has_none(self, tmp_path: Path) -> None:
+        assert list(lines_holding(tmp_path / "none", [b"a"])) == []

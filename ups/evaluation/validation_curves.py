@@ -4,13 +4,15 @@ A plateau is judged on them; a run that was resumed has them in several files.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ups.events import Event, EventType, decode
+from ups.events import Event, EventType, decode_lines, lines_holding
 
 if TYPE_CHECKING:
     from ups.config import Plateau
+    from ups.plateau import PlateauRule
 
 BLOWN_UP = 2.0
 """A validation that ends at so many times its best has blown up."""
@@ -45,21 +47,15 @@ def read(paths: Iterable[Path]) -> dict[str, list[Point]]:
 
 
 def _validations(path: Path) -> Iterator[Event]:
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if b'"val"' not in line:  # most are not: they need no decoding
-                    continue
-                event = decode(line)
-                if event is None or event.type != EventType.METRIC:
-                    continue
-                if (event.fields.get("split"), event.fields.get("stage")) == ("val", "operator"):
-                    yield event
-    except OSError:
-        return
+    with suppress(OSError):
+        for event in decode_lines(lines_holding(path, [b'"val"'])):
+            if event.type != EventType.METRIC:
+                continue
+            if (event.fields.get("split"), event.fields.get("stage")) == ("val", "operator"):
+                yield event
 
 
-def has_levelled_off(curve: Sequence[Point], rule: "Plateau") -> bool | None:
+def has_levelled_off(curve: Sequence[Point], rule: "Plateau | PlateauRule") -> bool | None:
     """Whether the last epochs brought no more; None where the curve is too short to tell."""
     if not curve:
         return None

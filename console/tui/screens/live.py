@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _FLEET_AGE_S = 60.0
 """What the providers said may be so old."""
 _TICK_SECONDS = 1.0
+_SEEN_SECONDS = 0.1
+"""A reader waits so long at most until what it read first is on the screen: they share one interpreter."""
 _STRIP_SECONDS = 2.0
 """Between two looks at the runs beside the one that is shown."""
 
@@ -88,12 +90,22 @@ class LiveScreen(ScreenWithCharts):
         yield TextPanel(heading="live", id="welcome")
 
     def on_mount(self) -> None:
-        self._show_panes(empty=True)
-        self.query_one("#welcome", TextPanel).show([[("reading the runs", "muted")]])
+        if not self.knows_its_run:
+            self._show_panes(empty=True)
+            self.query_one("#welcome", TextPanel).show([[("reading the runs", "muted")]])
         self.set_interval(_TICK_SECONDS, self._tick)
         self.set_interval(_STRIP_SECONDS, self._look_beside)
 
     # --- which run ---------------------------------------------------------------------------
+
+    @property
+    def is_whole(self) -> bool:
+        return super().is_whole and bool(self.query(LogView))  # what lies deepest goes first
+
+    @property
+    def knows_its_run(self) -> bool:
+        """Whether there is one to begin with, so that nothing need be said until the runs are read."""
+        return self.ups.selected_run is not None
 
     def refresh_data(self) -> None:
         self.operate("reading the runs", lambda ops: ops.runs(), RunsRead, group="runs")
@@ -178,6 +190,7 @@ class LiveScreen(ScreenWithCharts):
         def follow() -> RunChanged:
             for _ in taken_in(live, source, lambda: worker.is_cancelled):
                 self.post_message(RunChanged(live.run))
+                live.is_seen.wait(_SEEN_SECONDS)
             return RunChanged(live.run)
 
         message = attempt(f"following {live.run}", follow)
@@ -225,6 +238,8 @@ class LiveScreen(ScreenWithCharts):
         self.query_one(LogView).look()
         self._show_head()
         self._want_rollout()
+        # A chart that is new has its place after one refresh, and its curve after the next.
+        self.call_after_refresh(self.call_after_refresh, live.is_seen.set)
 
     def _show_head(self) -> None:
         live = self.live

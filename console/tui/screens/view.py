@@ -27,7 +27,12 @@ class ViewScreen(LiveScreen):
     def refresh_data(self) -> None:
         """Nothing but its files is read."""
         if self.live is None:
+            self.is_bare = not any(path.exists() for path in self.source.logs())
             self.begin(self.source)
+
+    @property
+    def knows_its_run(self) -> bool:
+        return True
 
     @on(RunChanged)
     def _make_room(self, message: RunChanged) -> None:

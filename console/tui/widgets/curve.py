@@ -46,6 +46,11 @@ class CurvePanel(Panel, can_focus=True):
     class Crossed(Message):
         """The crosshair was moved: it is the same in all charts."""
 
+        def __init__(self, panel: "CurvePanel") -> None:
+            super().__init__()
+            self.panel = panel
+            """Shows it already."""
+
     class Wheeled(Message):
         """The wheel was turned over the chart."""
 
@@ -91,7 +96,7 @@ class CurvePanel(Panel, can_focus=True):
         if position is not None:
             self.view.window.reveal(position)
         self.repaint()
-        self.post_message(self.Crossed())
+        self.post_message(self.Crossed(self))
 
     def action_uncross(self) -> None:
         self._cross_at(None)

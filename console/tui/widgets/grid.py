@@ -34,6 +34,8 @@ class CurveGrid(Container):
         """Of the slots, from the first on."""
         self._zoomed: str | None = None
         self._filter: re.Pattern[str] | None = None
+        self._drawn: CurvePanel | None = None
+        """The chart that was drawn already, while the others wait for their frame."""
         self._page = 0
 
     # --- what is shown -----------------------------------------------------------------------
@@ -135,15 +137,32 @@ class CurveGrid(Container):
             if names is None or name in names:
                 panel.changed()
 
-    def repaint(self, but: CurvePanel | None = None) -> None:
-        """Draw the charts in sight now, all but one that has been drawn."""
+    def repaint(self) -> None:
+        """Draw the charts in sight: the one in focus now, the others once that one is on the screen.
+
+        So the answer to a key is seen as soon as one chart is drawn, however many there are.
+        """
+        shown = self._slots[: self._used]
+        first = next((panel for panel in shown if panel.has_focus), None) or next(iter(shown), None)
+        if first is not None:
+            first.repaint()
+            self._repaint_others(first)
+
+    def _repaint_others(self, drawn: CurvePanel) -> None:
+        """Draw all but one with the next frame."""
+        if self._drawn is None:
+            self.call_after_refresh(self._repaint_rest)
+        self._drawn = drawn
+
+    def _repaint_rest(self) -> None:
+        drawn, self._drawn = self._drawn, None
         for panel in self._slots[: self._used]:
-            if panel is not but:
+            if panel is not drawn:
                 panel.repaint()
 
     @on(CurvePanel.Crossed)
     def _crossed(self, message: CurvePanel.Crossed) -> None:
-        self.repaint()
+        self._repaint_others(message.panel)
 
     # --- layout ------------------------------------------------------------------------------
 

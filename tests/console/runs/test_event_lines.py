@@ -63,3 +63,27 @@ def test_what_is_torn_comes_when_it_is_whole(tmp_path: Path) -> None:
     path.write_bytes(first + second)
     [metric] = reader.read()
     assert metric.fields["values"] == {"loss": 0.5}
+
+
+def test_each_line_of_a_file_is_read_as_it_is_by_itself(tmp_path: Path) -> None:
+    """Whatever stands beside it: blocks are decoded at once where all of their lines allow it."""
+    metrics = [
+        encode(i, float(i), "metric", {"values": {"loss": 0.5}, "step": i, "new": [i]}) for i in range(900)
+    ]
+    odd = [
+        b"\n",
+        b"{torn\n",
+        encode(901, 1.0, "phase", {"phase": "train"}),
+        b'{"type":"metric","seq":1}\n',
+        b"\r\n",
+    ]
+    long = [encode(902, 1.0, "note", {"text": "x" * 100_000}), encode(903, 1.0, "metric", {"values": {}})]
+    path = tmp_path / "events.jsonl"
+    for lines in (metrics, [*metrics, *odd, *metrics], [*long, *metrics[:3]], odd, [*metrics, long[0]]):
+        path.write_bytes(b"".join(lines))
+        expected = [event for line in lines if (event := decode(line)) is not None]
+        for limit in (1 << 22, 5000):
+            reader, found = EventLines(path), []
+            while events := reader.read(limit_bytes=limit):
+                found += events
+            assert [event.to_json() for event in found] == [event.to_json() for event in expected]

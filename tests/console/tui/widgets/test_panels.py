@@ -125,6 +125,31 @@ async def test_charts_share_the_width_and_one_can_be_zoomed() -> None:
         await until(pilot, lambda: "burgers1d" in cells(app)[0][:20])
 
 
+async def test_a_key_is_answered_by_the_chart_in_focus_and_all_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid, tasks = CurveGrid(), ("darcy2d", "burgers1d", "advection1d")
+    drawn: list[str] = []
+    app = Stage(grid)
+    async with app.run_test(size=(180, 40)) as pilot:
+        grid.set_curves([filled(task) for task in tasks])
+        await until_seen(pilot, "advection1d")
+        grid.panels["burgers1d"].focus()
+        await pilot.pause()
+        draw = CurvePanel.draw
+        monkeypatch.setattr(
+            CurvePanel, "draw", lambda panel, *size: drawn.append(panel.curves.name) or draw(panel, *size)
+        )
+        grid.view.log_y = False
+        grid.repaint()
+        grid.repaint()
+        assert set(drawn) == {"burgers1d"}
+        await until(pilot, lambda: seen(app).count("linear") == 3)
+        assert sorted(drawn) == ["advection1d", "burgers1d", "burgers1d", "darcy2d"]
+        await pilot.press("left")
+        await until(pilot, lambda: seen(app).count("train 0.0224 ema") == 3)
+
+
 @pytest.mark.parametrize("task", ["darcy2d", "advection1d"])
 async def test_a_rollout_shows_prediction_truth_and_error(task: str, tmp_path: Path) -> None:
     nrmse = write_rollout(tmp_path / "r.npz", task, 90)
