@@ -71,7 +71,7 @@ class UpsConsole(LookedApp):
         Binding("4", "show('data')", "Data", show=False, id="app.data"),
         Binding("5", "show('history')", "History", show=False, id="app.history"),
         Binding("u", "take_back", "Take a teardown back", show=False, id="app.take_back"),
-        Binding("tab", "app.focus_next", "Next pane", show=False, id="app.next_pane"),
+        Binding("tab", "app.focus_next", "Pane", id="app.next_pane"),
         Binding("shift+tab", "app.focus_previous", "Previous pane", show=False, id="app.previous_pane"),
         Binding("question_mark", "help", "Help", id="app.help"),
         Binding("q", "leave", "Quit", id="app.quit"),
@@ -259,6 +259,10 @@ class UpsConsole(LookedApp):
         front = self.screen_stack[-1] if self.screen_stack else None
         if isinstance(front, ConsoleScreen):
             front.refresh_data()
+
+    def possible(self, action: str) -> bool:
+        """There is another pane where there are two."""
+        return action != "app.focus_next" or len(self.screen.focus_chain) > 1
 
     # --- leaving --------------------------------------------------------------------------------
 

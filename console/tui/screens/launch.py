@@ -264,6 +264,8 @@ class LaunchScreen(ConsoleScreen):
 
     def possible(self, action: str) -> bool:
         """Data is made where it is missing; there is a why where something was passed over."""
+        if action == "launch":  # while it is being checked it stays where it is
+            return self._checked is None or self._checked[1].ok
         if action == "make":
             return bool(self._to_make())
         return any(m.passed_over or m.problem for m in self.markets) if action == "why" else True
@@ -348,7 +350,8 @@ class LaunchScreen(ConsoleScreen):
             return
         request, preflight = self._checked
         if not preflight.ok:
-            self.ups.notice("something must be mended first", "see the ✗ lines above", "bad")
+            mend = "m makes the data" if self._to_make() else "see the ✗ lines above"
+            self.ups.notice("something must be mended first", mend, "bad")
             return
         if preflight.usd_per_hour and not self._is_confirmed(request, preflight.usd_per_hour):
             self._ask_to_rent(request, preflight)
