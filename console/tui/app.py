@@ -71,8 +71,16 @@ class UpsConsole(LookedApp):
         Binding("4", "show('data')", "Data", show=False, id="app.data"),
         Binding("5", "show('history')", "History", show=False, id="app.history"),
         Binding("u", "take_back", "Take a teardown back", show=False, id="app.take_back"),
-        Binding("tab", "app.focus_next", "Pane", id="app.next_pane"),
-        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False, id="app.previous_pane"),
+        # With priority, as Textual's screens have keys of their own for it, which nobody is shown.
+        Binding("tab", "app.focus_next", "Pane", priority=True, id="app.next_pane"),
+        Binding(
+            "shift+tab",
+            "app.focus_previous",
+            "Previous pane",
+            show=False,
+            priority=True,
+            id="app.previous_pane",
+        ),
         Binding("question_mark", "help", "Help", id="app.help"),
         Binding("q", "leave", "Quit", id="app.quit"),
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit_too", priority=True),
