@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
@@ -74,8 +75,11 @@ class LiveScreen(ScreenWithCharts):
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
 
+    def compose(self) -> ComposeResult:
+        yield RunStrip(id="strip")  # before the top line and the foot, which so lie over its ends
+        yield from super().compose()
+
     def body(self) -> Iterable[Widget]:
-        yield RunStrip(id="strip")
         yield Line(id="headline")
         yield PhaseBar()
         yield SystemBar()

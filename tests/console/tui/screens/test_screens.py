@@ -17,6 +17,7 @@ from console.tui.app import UpsConsole
 from console.tui.messages import ConfigsRead, DataRead, FleetRead, RunsRead
 from console.tui.screens.launch import LaunchScreen
 from console.tui.screens.live import LiveScreen
+from console.tui.widgets.foot import TeardownBar
 from console.tui.widgets.top import TopBar
 from tests.console.recorded import CONFIGS, record
 from tests.console.tui.conftest import (
@@ -554,6 +555,12 @@ async def test_the_runs_of_a_sweep_stand_beside_the_one_that_is_shown(home: Home
     async with console(home).run_test(size=SIZE) as pilot:
         await pilot.press("2")
         screen = await until_seen(pilot, "sweep s1124-beef", "1124-aaa1 succeeded", "lr 0.002", "0.400")
+        first, *_, last = screen.splitlines()
+        assert first.startswith(" ups  1 Launch")  # nothing lies over the top line, nor over the keys
+        assert "╭" not in first
+        assert "╰" not in last
+        pilot.app.screen.query_one(TeardownBar).show([[("one", "text")], [("two", "text")]])
+        await until(pilot, lambda: [line[:4] for line in cells(pilot.app)[-3:-1]] == ["▌one", "▌two"])
         shown = "1124-aaa1" if "▸ 1124-aaa1" in screen else "1124-aaa2"
         other = "1124-aaa2" if shown == "1124-aaa1" else "1124-aaa1"
         await pilot.click("#strip", offset=(5, 1 if other == "1124-aaa1" else 4))
