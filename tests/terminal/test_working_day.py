@@ -139,7 +139,7 @@ def test_a_working_day(newcomer: Laptop, tmux: Terminal) -> None:
 
     # The second one goes from Fleet; then the day is over.
     person.press("3", "3 Fleet")
-    person.press("x", "x destroy")
+    person.press("x", "x teardown")
     person.sees("u takes it back")
     person.sees("● 0 running")
     person.press("q", "q quit")

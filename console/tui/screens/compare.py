@@ -45,7 +45,7 @@ class CompareScreen(ConsoleScreen):
     def body(self) -> Iterable[Widget]:
         yield Horizontal(
             Differences("config: what differs", id="differs"),
-            Results("results: test nRMSE, else best validation", id="results"),
+            Results("test nRMSE, else best validation", id="results"),
             id="upper",
         )
         yield ComparedChart(self.runs, id="chart")
