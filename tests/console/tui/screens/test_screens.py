@@ -559,6 +559,7 @@ async def test_the_runs_of_a_sweep_stand_beside_the_one_that_is_shown(home: Home
         assert first.startswith(" ups  1 Launch")  # nothing lies over the top line, nor over the keys
         assert "╭" not in first
         assert "╰" not in last
+        assert "╰ [ ] another run" in screen
         pilot.app.screen.query_one(TeardownBar).show([[("one", "text")], [("two", "text")]])
         await until(pilot, lambda: [line[:4] for line in cells(pilot.app)[-3:-1]] == ["▌one", "▌two"])
         shown = "1124-aaa1" if "▸ 1124-aaa1" in screen else "1124-aaa2"
