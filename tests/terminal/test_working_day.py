@@ -144,5 +144,6 @@ def test_a_working_day(newcomer: Laptop, tmux: Terminal) -> None:
     person.sees("● 0 running")
     person.press("q", "q quit")
     assert tmux.wait_closed(30.0) is not None
-    assert of_this_home(newcomer.home) == []
+    _, alive = psutil.wait_procs(of_this_home(newcomer.home), timeout=PATIENCE)  # tmux's server goes last
+    assert alive == []
     assert {row["state"] for row in newcomer.json("fleet")} == {"destroyed"}
