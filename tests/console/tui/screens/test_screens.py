@@ -59,6 +59,15 @@ async def test_an_empty_store_offers_to_make_reference_data(home: Home) -> None:
         await until_seen(pilot, "something must be mended first")
 
 
+async def test_what_cannot_be_launched_yet_is_not_offered_and_enter_says_what_to_do(home: Home) -> None:
+    app = console(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_seen(pilot, "2 to mend first")
+        await until(pilot, lambda: cells(app)[-1].startswith(" m make data"))
+        await pilot.press("enter")
+        await until_seen(pilot, "something must be mended first", "m makes the data")
+
+
 async def test_making_data_shows_progress_and_then_what_is_there(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
