@@ -96,8 +96,6 @@ class Charts(Vertical):
         self.grid.set_curves([overlay(charts)] if self.overlaid else charts)
         self._order()
         self._measure()
-        if self.screen.focused is None and self.grid.panels:
-            next(iter(self.grid.panels.values())).focus()
 
     def tell(self, awaited: Row, notice: Row) -> None:
         """Say why there is no chart yet, and what else is to be known of the run."""
