@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from textual import on
 from textual.app import App, ComposeResult
+from textual.screen import Screen
 from textual.widget import Widget
 
 from console.tui.curves import Curves
@@ -15,6 +16,7 @@ from console.tui.theme import THEMES, task_variable, variable_defaults
 from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, data_wait_row, phase_row
 from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.grid import CurveGrid
+from console.tui.widgets.panel import Painter
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.table import CheckList, Column, Table, TableRow
 from tests.console.tui.conftest import cells, seen, until, until_seen, write_rollout
@@ -53,6 +55,20 @@ def filled(task: str = "darcy2d", points: int = 200) -> Curves:
     curves.train.extend(x, 1 / np.sqrt(x))
     curves.val.extend(x[::20], 1.2 / np.sqrt(x[::20]))
     return curves
+
+
+async def test_what_changes_while_another_screen_is_in_front_is_there_when_it_goes() -> None:
+    table = Table([Column("name")])
+    app = Stage(table)
+    async with app.run_test(size=(30, 6)) as pilot:
+        table.set_rows([TableRow("a", ["before"])])
+        await until_seen(pilot, "before")
+        app.push_screen(Screen())
+        table.set_rows([TableRow("a", ["after"])])
+        await until(pilot, lambda: "before" not in seen(app))
+        await pilot.pause(Painter.INTERVAL * 2)
+        app.pop_screen()
+        await until_seen(pilot, "after")
 
 
 async def test_a_chart_names_its_task_and_its_last_values() -> None:
