@@ -365,9 +365,9 @@ class LiveScreen(ScreenWithCharts):
             ("log", self.zoomed != "rollout"),
             ("machine", whole and self.shows_machine),
         ):
-            widget = self.query_one(f"#{pane}")
-            if widget.display != (shown and not empty):
-                widget.display = shown and not empty
+            for widget in self.query(f"#{pane}"):  # the innermost may come after the screen
+                if widget.display != (shown and not empty):
+                    widget.display = shown and not empty
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
