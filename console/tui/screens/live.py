@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
@@ -52,7 +53,6 @@ class LiveScreen(ScreenWithCharts):
     """One run, as it happens or as it happened."""
 
     NAME = "Live"
-    WITHOUT_LOG: ClassVar[str] = "no log yet"
     CSS_PATH = "live.tcss"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,22 +75,23 @@ class LiveScreen(ScreenWithCharts):
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
 
+    def compose(self) -> ComposeResult:
+        yield RunStrip(id="strip")  # before the top line and the foot, which so lie over its ends
+        yield from super().compose()
+
     def body(self) -> Iterable[Widget]:
+        yield Line(id="headline")
+        yield PhaseBar()
+        yield SystemBar()
         charts = Charts(id="curves")
-        run = Vertical(
-            Line(id="headline"),
-            PhaseBar(),
-            SystemBar(),
-            charts,
-            Horizontal(
-                RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
-                LogView(empty=self.WITHOUT_LOG, id="log"),
-                id="lower",
-            ),
-            Machine(charts.view, id="machine"),
-            TextPanel(heading="live", id="welcome"),
+        yield charts
+        yield Horizontal(
+            RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
+            LogView(empty="no log yet", id="log"),
+            id="lower",
         )
-        yield Horizontal(RunStrip(id="strip"), run)
+        yield Machine(charts.view, id="machine")
+        yield TextPanel(heading="live", id="welcome")
 
     def on_mount(self) -> None:
         self._show_panes(empty=True)
@@ -365,9 +366,9 @@ class LiveScreen(ScreenWithCharts):
             ("log", self.zoomed != "rollout"),
             ("machine", whole and self.shows_machine),
         ):
-            for widget in self.query(f"#{pane}"):  # the innermost may come after the screen
-                if widget.display != (shown and not empty):
-                    widget.display = shown and not empty
+            widget = self.query_one(f"#{pane}")
+            if widget.display != (shown and not empty):
+                widget.display = shown and not empty
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
