@@ -162,6 +162,9 @@ class LiveScreen(ScreenWithCharts):
 
     def begin(self, source: RunSource) -> None:
         """Show a run from its first event."""
+        if not (self.query(LogView) and self.query(RolloutView)):
+            self.call_after_refresh(self.begin, source)
+            return
         live = self.live = LiveRun(source.run)
         self.rollouts = RolloutChoice(live)
         self.zoomed = ""
@@ -366,9 +369,9 @@ class LiveScreen(ScreenWithCharts):
             ("log", self.zoomed != "rollout"),
             ("machine", whole and self.shows_machine),
         ):
-            widget = self.query_one(f"#{pane}")
-            if widget.display != (shown and not empty):
-                widget.display = shown and not empty
+            for widget in self.query(f"#{pane}"):  # the innermost may come after the screen
+                if widget.display != (shown and not empty):
+                    widget.display = shown and not empty
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
