@@ -162,7 +162,7 @@ class LiveScreen(ScreenWithCharts):
 
     def begin(self, source: RunSource) -> None:
         """Show a run from its first event."""
-        if not (self.query(LogView) and self.query(RolloutView)):
+        if not (self.query("#log") and self.query("#rollout")):
             self.call_after_refresh(self.begin, source)
             return
         live = self.live = LiveRun(source.run)
