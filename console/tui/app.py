@@ -74,8 +74,16 @@ class UpsConsole(LookedApp):
         Binding("4", "show('data')", "Data", show=False, id="app.data"),
         Binding("5", "show('history')", "History", show=False, id="app.history"),
         Binding("u", "take_back", "Take a teardown back", show=False, id="app.take_back"),
-        Binding("tab", "app.focus_next", "Next pane", show=False, id="app.next_pane"),
-        Binding("shift+tab", "app.focus_previous", "Previous pane", show=False, id="app.previous_pane"),
+        # With priority, as Textual's screens have keys of their own for it, which nobody is shown.
+        Binding("tab", "app.focus_next", "Pane", priority=True, id="app.next_pane"),
+        Binding(
+            "shift+tab",
+            "app.focus_previous",
+            "Previous pane",
+            show=False,
+            priority=True,
+            id="app.previous_pane",
+        ),
         Binding("question_mark", "help", "Help", id="app.help"),
         Binding("q", "leave", "Quit", id="app.quit"),
         Binding("ctrl+q", "leave", "Quit", show=False, id="app.quit_too", priority=True),
@@ -267,6 +275,10 @@ class UpsConsole(LookedApp):
         front = self.screen_stack[-1] if self.screen_stack else None
         if isinstance(front, ConsoleScreen):
             front.refresh_data()
+
+    def possible(self, action: str) -> bool:
+        """There is another pane where there are two."""
+        return action != "app.focus_next" or len(self.screen.focus_chain) > 1
 
     # --- leaving --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 
 from console.tui.drawing.text import Row, fit
@@ -37,6 +38,12 @@ class HelpScreen(ModalScreen[None]):
         panel.focus()
 
 
+def _is_there(screen: Screen[Any], node: DOMNode, entry: Binding) -> bool:
+    """Whether a screen has not put away a key of the kind of screen that it is a special case of."""
+    action, _, arguments = entry.action.partition("(")
+    return node is not screen or screen.check_action(action, (arguments.rstrip(")"),)) is not False
+
+
 def key_rows(screen: Screen[Any]) -> list[Row]:
     """The keys of a screen, of its panes and of the app, grouped by where they work."""
     groups: dict[str, dict[str, tuple[str, str]]] = {}
@@ -46,7 +53,7 @@ def key_rows(screen: Screen[Any]) -> list[Row]:
         bindings.apply_keymap(screen.app._keymap)
         for binding in bindings.key_to_bindings.values():
             for entry in binding:
-                if entry.id is not None and not entry.system:
+                if entry.id is not None and not entry.system and _is_there(screen, node, entry):
                     group = entry.id.split(".")[0]
                     known = groups.setdefault(group, {})
                     key = node.app.get_key_display(entry)

@@ -40,10 +40,10 @@ class HistoryScreen(ConsoleScreen):
         Binding("enter", "open", "Open on Live", id="history.open"),
         Binding("c", "compare", "Compare", id="history.compare"),
         Binding("P", "replay", "Replay", id="history.replay"),
-        Binding("w", "why", "Why", id="history.why"),
-        Binding("C", "resume", "Continue", id="history.resume"),
         # Before the table's own g, which goes to the first row as Home does.
         Binding("g", "write_next", "Next config", priority=True, id="history.next"),
+        Binding("w", "why", "Why", id="history.why"),
+        Binding("C", "resume", "Continue", id="history.resume"),
         Binding("R", "write_report", "Report", id="history.report"),
         Binding("r", "reread", "Read again", show=False, id="history.reread"),
     ]

@@ -74,6 +74,8 @@ class LaunchScreen(ConsoleScreen):
         """Cap of the run; None: a multiple of what is expected."""
         self.order = ORDERS[0]
         self._checked: tuple[LaunchRequest, Preflight] | None = None
+        self._awaited: LaunchRequest | None = None
+        """What shall be launched once it is checked: enter came before that."""
         self._settling: Timer | None = None
         self._asked: tuple[LaunchRequest, float, float] | None = None
         """What enter again would rent, its price by the hour, and when that was asked."""
@@ -102,6 +104,9 @@ class LaunchScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         self.query_one("#configs").focus()
+
+    def on_screen_suspend(self) -> None:
+        self._awaited = None
 
     def refresh_data(self) -> None:
         self.operate("reading the configs", lambda ops: ops.configs(), ConfigsRead, group="configs")
@@ -242,6 +247,8 @@ class LaunchScreen(ConsoleScreen):
         if message.request == self.request():
             self._checked = (message.request, message.preflight)
             self.query_one(PreflightPanel).show(message.preflight)
+            if self._awaited == message.request:
+                self.action_launch()
 
     def _invitation(self) -> Row:
         """The first step, where the ticked tasks have no data that could be used."""
@@ -264,6 +271,8 @@ class LaunchScreen(ConsoleScreen):
 
     def possible(self, action: str) -> bool:
         """Data is made where it is missing; there is a why where something was passed over."""
+        if action == "launch":  # while it is being checked it stays where it is
+            return self._checked is None or self._checked[1].ok
         if action == "make":
             return bool(self._to_make())
         return any(m.passed_over or m.problem for m in self.markets) if action == "why" else True
@@ -344,11 +353,19 @@ class LaunchScreen(ConsoleScreen):
             self.ups.launching.failure = ""
             self.ups.show_launch()
         if self._checked is None:
-            self.ups.notice("still checking: enter again in a moment")
+            self._awaited = self.request()
+            if self._awaited is None:
+                self.ups.notice("still reading: enter again in a moment")
+            else:
+                self.ups.notice(
+                    "still checking: it is launched when that has gone well", "another choice forgets it"
+                )
             return
+        self._awaited = None
         request, preflight = self._checked
         if not preflight.ok:
-            self.ups.notice("something must be mended first", "see the ✗ lines above", "bad")
+            mend = "m makes the data" if self._to_make() else "see the ✗ lines above"
+            self.ups.notice("something must be mended first", mend, "bad")
             return
         if preflight.usd_per_hour and not self._is_confirmed(request, preflight.usd_per_hour):
             self._ask_to_rent(request, preflight)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
@@ -29,11 +30,12 @@ from console.tui.screens.live_charts import CHART_KEYS, ScreenWithCharts
 from console.tui.sources import FollowedRun, RunSource, taken_in
 from console.tui.widgets.bars import PhaseBar, SystemBar, data_wait_row
 from console.tui.widgets.charts import Charts
+from console.tui.widgets.charts_line import notice_row
 from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.log import LogView
 from console.tui.widgets.machine import Machine
 from console.tui.widgets.rollout import RolloutView
-from console.tui.widgets.run_header import headline, money_row, phases
+from console.tui.widgets.run_header import awaited_row, headline, money_row, phases
 from console.tui.widgets.run_strip import RunStrip, neighbours
 from console.tui.widgets.text import Line, TextPanel
 
@@ -57,6 +59,7 @@ class LiveScreen(ScreenWithCharts):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),
+        Binding("e", "trouble", "What went wrong", id="live.trouble"),
         Binding("z", "zoom", "Zoom", id="live.zoom"),
         *CHART_KEYS,
         Binding("r", "rollout", "Rollout", id="live.rollout"),
@@ -74,8 +77,11 @@ class LiveScreen(ScreenWithCharts):
         self._compared: list[str] = []
         """Runs and sweeps that the strip was asked for last."""
 
+    def compose(self) -> ComposeResult:
+        yield RunStrip(id="strip")  # before the top line and the foot, which so lie over its ends
+        yield from super().compose()
+
     def body(self) -> Iterable[Widget]:
-        yield RunStrip(id="strip")
         yield Line(id="headline")
         yield PhaseBar()
         yield SystemBar()
@@ -168,6 +174,9 @@ class LiveScreen(ScreenWithCharts):
 
     def begin(self, source: RunSource) -> None:
         """Show a run from its first event."""
+        if not (self.query("#log") and self.query("#rollout")):
+            self.call_after_refresh(self.begin, source)
+            return
         live = self.live = LiveRun(source.run)
         self.rollouts = RolloutChoice(live)
         self.zoomed = ""
@@ -254,7 +263,10 @@ class LiveScreen(ScreenWithCharts):
             bar = self.query_one(SystemBar)
             system = live.view.system
             tail = [*data_wait_row(live.view.data_wait), *self.money(live, instance)]
+            notice = notice_row(live.view.notices)
+            awaited = awaited_row(live.view, str(live.status or ""))
         bar.show(system, tail, list(live.cpu))
+        self.query_one(Charts).tell(awaited, notice)
 
     def place(self) -> str:
         """Which of how many runs it is; the end of the headline."""
@@ -314,9 +326,11 @@ class LiveScreen(ScreenWithCharts):
             return False
         if action == "tear_down":
             return self._may_live(live.run)
+        if action == "trouble":
+            return bool(live.view.notices)
         if action == "rollout":
             return bool(live.view.rollouts)
-        if action in ("log_y", "smooth", "overlay"):
+        if action in ("charts", "axis", "overlay"):
             return self.query_one(Charts).grid.total > 0
         return True
 
@@ -326,6 +340,24 @@ class LiveScreen(ScreenWithCharts):
             return True
         return run in self.instances and self.instances[run].state in LIVING
 
+    def action_trouble(self) -> None:
+        """Go to where the log tells of the newest error, or where there is none of the newest warning."""
+        live = self.live
+        notices = list(live.view.notices) if live is not None else []
+        if not notices:
+            self.ups.notice("nothing went wrong in this run, as far as it has told")
+            return
+        notice = next((notice for notice in reversed(notices) if notice.severe), notices[-1])
+        self.shows_machine = False
+        if self.zoomed != "log":
+            self.zoomed = ""
+        self._show_panes()
+        log = self.query_one(LogView)
+        log.show_text(next(iter(notice.message.splitlines()), ""))
+        log.focus()
+        if notice.hint:
+            self.ups.notice(notice.message, notice.hint, "bad" if notice.severe else "warn")
+
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
         charts = self.query_one(Charts)
@@ -334,7 +366,7 @@ class LiveScreen(ScreenWithCharts):
             charts.zoom_out()
         elif self.focused is self.query_one(RolloutView):
             self.zoomed = "rollout"
-        elif self.focused is self.query_one(LogView):
+        elif self.focused is self.query_one(LogView) or not charts.grid.total:
             self.zoomed = "log"
         else:
             self.zoomed = "curves"
@@ -352,9 +384,9 @@ class LiveScreen(ScreenWithCharts):
             ("log", self.zoomed != "rollout"),
             ("machine", whole and self.shows_machine),
         ):
-            widget = self.query_one(f"#{pane}")
-            if widget.display != (shown and not empty):
-                widget.display = shown and not empty
+            for widget in self.query(f"#{pane}"):  # the innermost may come after the screen
+                if widget.display != (shown and not empty):
+                    widget.display = shown and not empty
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:

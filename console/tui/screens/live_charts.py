@@ -27,12 +27,12 @@ CHART_KEYS: list[BindingType] = [
     Binding(
         "greater_than_sign,shift+right", "charts('right')", "Later part of x", show=False, id="live.right"
     ),
-    Binding("a", "axis", "Axis", id="live.axis"),
+    Binding("a", "axis", "X axis", id="live.axis"),
     Binding("l", "charts('log_y')", "Log-y", id="live.log_y"),
     Binding("s", "charts('smooth')", "Smooth", id="live.smooth"),
     Binding("o", "overlay", "Overlay", id="live.overlay"),
-    Binding("c", "beside", "Runs", id="live.beside"),
-    Binding("m", "machine", "Box", id="live.machine"),
+    Binding("c", "beside", "Other runs", id="live.beside"),
+    Binding("m", "machine", "Machine", id="live.machine"),
 ]
 
 
@@ -65,6 +65,10 @@ class ScreenWithCharts(ConsoleScreen):
         self.zoomed = ""
         self.query_one(Charts).action_overlay()
         self._show_panes()
+
+    @on(Charts.NoneMatched)
+    def _none_matched(self, message: Charts.NoneMatched) -> None:
+        self.ups.notice(f"no chart is called /{message.text}", "all are shown")
 
     # --- the axis ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.message import Message
 
 from console.tui.chart_view import ChartView
 from console.tui.curves import reach_of
@@ -38,12 +39,23 @@ class Charts(Vertical):
         Binding("N,pageup", "turn(-1)", "Page before", show=False, id="charts.previous"),
     ]
 
+    class NoneMatched(Message):
+        """No chart has a name like what was typed: all are shown."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = ChartView()
         self.curves: RunCurves | None = None
         self.others: Sequence[OtherRun] = ()
         self.overlaid = False
+        self.awaited: Row = []
+        """What stands where there is no chart yet."""
+        self.notice: Row = []
+        """What else is to be known of the run."""
         self.grid = CurveGrid(self.view)
         self.line = ChartsLine()
 
@@ -84,8 +96,12 @@ class Charts(Vertical):
         self.grid.set_curves([overlay(charts)] if self.overlaid else charts)
         self._order()
         self._measure()
-        if self.screen.focused is None and self.grid.panels:
-            next(iter(self.grid.panels.values())).focus()
+
+    def tell(self, awaited: Row, notice: Row) -> None:
+        """Say why there is no chart yet, and what else is to be known of the run."""
+        if (awaited, notice) != (self.awaited, self.notice):
+            self.awaited, self.notice = awaited, notice
+            self._tell()
 
     def lay(self, others: Sequence[OtherRun]) -> None:
         """Lay other runs over this one."""
@@ -116,7 +132,8 @@ class Charts(Vertical):
         if self.curves is not None:
             alerts = [chart.alert for chart in self.curves.charts.values()]
         counted = count_row(shown, self.grid.total, page, pages, zoomed=self.grid.zoomed is not None)
-        self.line.show(joined([window_row(self.view), counted, alert_row(alerts), self._beside()]))
+        said = [window_row(self.view), counted, alert_row(alerts), self._beside(), self.notice]
+        self.line.show(joined(said if self.grid.total else [self.awaited, self.notice]))
 
     def _beside(self) -> Row:
         return (
@@ -224,6 +241,11 @@ class Charts(Vertical):
 
     @on(ChartsLine.Typed)
     def _typed(self) -> None:
+        if self.line.text and not self.grid.matching:
+            # With no chart in sight there would be none to have the focus, and no key to filter again.
+            self.post_message(self.NoneMatched(self.line.text))
+            self.line.drop()
+            self.grid.filter(None)
         panel = next(iter(self.grid.panels.values()), None)
         if panel is not None:
             panel.focus()

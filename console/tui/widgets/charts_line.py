@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.message import Message
@@ -11,6 +11,9 @@ from console.tui.alerts import Alert
 from console.tui.chart_view import ChartView
 from console.tui.drawing.text import Row
 from console.tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from console.runs.series import Notice
 
 
 class ChartsLine(Panel, can_focus=True):
@@ -72,6 +75,11 @@ class ChartsLine(Panel, can_focus=True):
             self.post_message(self.Filtered(self.pattern))
         if event.key in ("escape", "enter"):
             self._end()
+        self.repaint()
+
+    def drop(self) -> None:
+        """Forget the filter."""
+        self.text = ""
         self.repaint()
 
     def on_blur(self) -> None:
@@ -141,6 +149,21 @@ def alert_row(alerts: Sequence[Alert | None]) -> Row:
         if count := sum(found is alert for found in alerts):
             row += _apart(row, [(f"▲ {count} {alert.words}", f"{alert.ink}")])
     return row
+
+
+def notice_row(notices: "Sequence[Notice]") -> Row:
+    """The newest error of a run, or how many warnings it has, with the key that goes to their place."""
+    severe = [notice for notice in notices if notice.severe]
+    if severe:
+        return [("e", "key"), (" its place  ", "muted"), (f"✗ {_first_line(severe[-1].message)}", "bad")]
+    if notices:
+        said = f"! {len(notices)} warning{'s' * (len(notices) != 1)}"
+        return [("e", "key"), (" shows ", "muted"), (said, "warn")]
+    return []
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "")
 
 
 def joined(parts: Sequence[Row]) -> Row:

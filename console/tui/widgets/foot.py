@@ -99,6 +99,8 @@ class KeyBar(Panel):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.keys: Sequence[tuple[str, str]] = ()
+        self._always = 0
+        """So many of them, the last ones, are always in sight: those of the app."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.gather())
@@ -115,13 +117,14 @@ class KeyBar(Panel):
         ]
         pressed = [(self.app.get_key_display(a.binding), a.binding.description) for a in _ranked(shown)]
         keys = list(dict.fromkeys(pressed))
-        if keys != self.keys:
-            self.keys = keys
+        always = sum(isinstance(active.node, App) for active in shown)
+        if (keys, always) != (self.keys, self._always):
+            self.keys, self._always = keys, always
             self.changed()
 
     def draw(self, width: int, height: int) -> list[Row]:
         row: Row = [(" ", "text")]
-        last = self.keys[-2:]  # help and quit are always in sight
+        last = self.keys[len(self.keys) - self._always :]
         room = width - sum(len(key) + len(label) + 4 for key, label in last)
         for key, label in self.keys:
             if (key, label) in last or row_width(row) + len(key) + len(label) + 4 <= room:

@@ -101,6 +101,7 @@ class LogView(Panel, can_focus=True):
 
     def show_text(self, text: str) -> None:
         """Go to the last line that holds a text, an event's message for example."""
+        self.reader.window.to_end()
         self.reader.search(text, (holding(text),), -1)
         self._done()
 

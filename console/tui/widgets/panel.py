@@ -142,6 +142,8 @@ class Panel(Widget):
         """Draw now and refresh the lines that differ."""
         if not self.is_attached or not self.size or not self.screen.is_active:
             self._rows = None
+            if self.is_attached:
+                self.refresh()  # else what was drawn before would come back with the screen
             return
         before, drawn_for = self._rows, self._drawn_for
         self._render_rows()

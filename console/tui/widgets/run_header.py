@@ -69,6 +69,15 @@ def _outlook(view: "RunView") -> Row:
     return [(f" · {told.text()}", _OUTLOOK_INKS[told.outlook])]
 
 
+def awaited_row(view: "RunView", status: str) -> Row:
+    """Why there is no curve yet."""
+    if status in ("", "reading"):
+        return [("reading its events", "muted")]
+    if view.done or status not in ("pending", "running"):
+        return [("it ended before the first step of training: the log says why", "warn")]
+    return [("the first curve comes with the first steps of training", "muted")]
+
+
 def phases(live: "LiveRun") -> list[PhaseView]:
     """Where the run's phases stand."""
     ended = live.status is not None and live.status.ended

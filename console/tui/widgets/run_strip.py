@@ -47,6 +47,9 @@ class RunStrip(Panel):
         sweep = self.comparison.sweep if self.comparison is not None else ""
         return [(f"sweep {sweep}" if sweep else "runs", "title")]
 
+    def footnote(self) -> Row:
+        return [("[ ]", "key"), (" another run", "muted")]
+
     def draw(self, width: int, height: int) -> list[Row]:
         runs = self.comparison.runs if self.comparison is not None else ()
         rows: list[Row] = []

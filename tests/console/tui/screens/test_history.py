@@ -4,6 +4,7 @@ import math
 import shutil
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from console.home import Home
@@ -111,6 +112,46 @@ async def test_marked_runs_are_compared(home: Home) -> None:
         await until_seen(pilot, "runs", "2 marked")
         await pilot.press("escape")
         await until(pilot, lambda: "marked" not in seen(app))
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(70, True), (120, True), (300, False)])
+async def test_runs_that_do_not_fit_side_by_side_are_counted_and_a_key_away(
+    home: Home, width: int, hidden: bool
+) -> None:
+    for number in range(6):
+        config = patched(load_train_config(CONFIGS / "local_2task.yaml"),
+                         {"stages.operator.optimizer.lr": 0.001 + number / 1000})  # fmt: skip
+        record(home, f"1124-aaa{number}", "local_2task", 0.06 - number / 100, config=config)
+    app = console(home)
+    async with app.run_test(size=(width, 40)) as pilot:
+        await pilot.press("5")
+        await until_seen(pilot, "1124-aaa0", "1124-aaa5")
+        await pilot.press(*["space"] * 6, "c")
+        await until_seen(pilot, "0.001", "→ 0.002", "mean")
+        if not hidden:
+            await until_seen(pilot, "→ 0.006", "★ 0.0100")
+            assert "more run" not in seen(app)
+            return
+        assert "→ 0.006" not in seen(app)
+        await until_seen(pilot, "<> other runs", "more runs")
+        await pilot.press(*["greater_than_sign"] * 7)  # not beyond the last one
+        await until_seen(pilot, "→ 0.006", "★ 0.0100", "1124-aaa0")
+        await pilot.press("less_than_sign")
+        await until_seen(pilot, "→ 0.005")
+
+
+async def test_keys_that_a_replay_has_put_away_are_not_in_its_help(home: Home) -> None:
+    record_run(home, "1124-aaaa", done="succeeded")
+    app = console(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("5")
+        await until_seen(pilot, "report of 1124-aaaa")
+        await pilot.press("P")
+        await until_seen(pilot, "REPLAY 60×")
+        await pilot.press("question_mark")
+        page = await until_seen(pilot, "on Replay", "Faster")
+        assert "Teardown" not in page
+        assert "Older run" not in page
 
 
 async def test_a_finished_run_is_played_again(home: Home) -> None:

@@ -164,8 +164,12 @@ async def test_five_hundred_tasks_are_paged_and_filtered(home: Home) -> None:
         assert "task_400" not in seen(app)
         await pilot.press("z", "slash", "escape")
         await until(pilot, lambda: "500 shown" not in seen(app) and "page 1 of 84" in seen(app))
-        await pilot.press("slash", *"nothing(", "enter")
+        await pilot.press("slash", *"nothing(")
         await until_seen(pilot, "0 of 500 shown")
+        await pilot.press("enter")
+        await until_seen(pilot, "no chart is called /nothing(", "page 1 of 84")
+        await pilot.press("slash", *"_499")
+        await until_seen(pilot, "1 of 500 shown")  # a filter can be typed again
 
 
 async def test_a_filter_that_is_typed_in_one_go_presses_no_keys(home: Home) -> None:

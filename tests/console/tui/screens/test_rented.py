@@ -1,5 +1,6 @@
 """Renting from the Launch screen, and what the Fleet screen says of rented machines."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,23 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from console.api import Check, FollowBatch, Level, Market, ProviderProblem, RunStatus, VolumeRow
+from console.api import (
+    Check,
+    FollowBatch,
+    LaunchRequest,
+    Level,
+    Market,
+    Preflight,
+    ProviderProblem,
+    RunStatus,
+    VolumeRow,
+)
 from console.errors import ProviderError
 from console.fleet.model import InstanceKind, InstanceState, Offer
 from console.home import Home
 from console.tui.app import UpsConsole
 from console.tui.launching import LaunchLeftError, until_left
+from console.tui.screens.launch import LaunchScreen
 from tests.console.tui.conftest import (
     FakeOperations,
     cells,
@@ -59,6 +71,42 @@ async def test_the_cursor_begins_on_this_machine_which_is_free(home: Home) -> No
         await pilot.press("enter")
         await until(pilot, lambda: bool(operations.launched))
         assert operations.launched[0].rent.provider == "local"
+
+
+async def test_enter_before_the_checks_are_done_launches_after_them_unless_something_else_is_chosen(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = fake(home)
+    check, may_go_on = operations.preflight, threading.Event()
+
+    def slowly(request: LaunchRequest) -> Preflight:
+        assert may_go_on.wait(20)
+        return check(request)
+
+    monkeypatch.setattr(operations, "preflight", slowly)
+    operations.launch_goes_on.set()
+    async with UpsConsole(operations).run_test(size=SIZE) as pilot:
+        await until_seen(pilot, "0.37", "L40S")
+        await choose_config(pilot)
+        await pilot.press("enter")
+        await until_seen(pilot, "launched when that has gone well")
+        await pilot.press("down")  # another config: what was asked for is forgotten
+        may_go_on.set()
+        await until_seen(pilot, "launches, free")
+        assert not operations.launched
+        may_go_on.clear()
+        await pilot.press("up", "enter")
+        await until_seen(pilot, "launched when that has gone well")
+        may_go_on.set()
+        await until(pilot, lambda: bool(operations.launched))
+        assert operations.launched[0].config.stem == "local_2task"
+
+
+async def choose_config(pilot: Pilot[None]) -> None:
+    """Wait until the configs and the store are read."""
+    screen = pilot.app.screen
+    assert isinstance(screen, LaunchScreen)
+    await until(pilot, lambda: screen.request() is not None and bool(screen.datasets))
 
 
 async def test_renting_shows_everything_before_paying_and_asks_again_with_the_price(home: Home) -> None:

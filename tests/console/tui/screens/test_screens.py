@@ -17,6 +17,7 @@ from console.tui.app import UpsConsole
 from console.tui.messages import ConfigsRead, DataRead, FleetRead, RunsRead
 from console.tui.screens.launch import LaunchScreen
 from console.tui.screens.live import LiveScreen
+from console.tui.widgets.foot import TeardownBar
 from console.tui.widgets.top import TopBar
 from tests.console.recorded import CONFIGS, record
 from tests.console.tui.conftest import (
@@ -32,7 +33,7 @@ from tests.console.tui.conftest import (
 from ups.config import load_train_config
 from ups.config_patch import patched
 from ups.errors import StoreError
-from ups.events import EventWriter
+from ups.events import EventType, EventWriter
 from ups.tasks import TASK_SPECS
 
 SIZE = (120, 40)
@@ -56,6 +57,15 @@ async def test_an_empty_store_offers_to_make_reference_data(home: Home) -> None:
         await until_seen(pilot, "2 to mend first")
         await pilot.press("enter")
         await until_seen(pilot, "something must be mended first")
+
+
+async def test_what_cannot_be_launched_yet_is_not_offered_and_enter_says_what_to_do(home: Home) -> None:
+    app = console(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await until_seen(pilot, "2 to mend first")
+        await until(pilot, lambda: cells(app)[-1].startswith(" m make data"))
+        await pilot.press("enter")
+        await until_seen(pilot, "something must be mended first", "m makes the data")
 
 
 async def test_making_data_shows_progress_and_then_what_is_there(
@@ -172,6 +182,36 @@ async def test_the_focused_pane_fills_the_screen(home: Home) -> None:
         await pilot.press("z")
         await until_seen(pilot, "epoch 10 went well")
         assert "val 0.0" not in seen(app)
+
+
+async def test_an_error_is_one_key_from_its_place_in_the_log(home: Home) -> None:
+    directory = record_run(home, "1124-aaaa", done="failed")
+    told = "darcy2d: the loss is no number"
+    with EventWriter(directory.events_path) as writer:
+        writer.write(EventType.WARNING, code="plateau", message="advection1d has levelled off", hint="")
+        writer.write(EventType.ERROR, code="diverged", message=told, hint="a smaller learning rate may do")
+    lines = [f"10:0{n // 60}:{n % 60:02d}  step {n}" for n in range(300)]
+    lines[120] = f"10:02:00  error: {told}"
+    directory.log_path.write_text("\n".join(lines) + "\n")
+    app = console(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await until_seen(pilot, f"✗ {told}", "e what went wrong", "step 299")
+        await pilot.press("e")
+        await until_seen(pilot, "▸10:02:00  error: darcy2d", "a smaller learning rate may do")
+        await pilot.press("f")
+        await until_seen(pilot, "step 299", "following")
+
+
+async def test_without_trouble_there_is_no_key_for_it(home: Home) -> None:
+    record_run(home, "1124-aaaa", done="succeeded")
+    app = console(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await until_seen(pilot, "z zoom", "darcy2d  log")
+        assert "went wrong" not in seen(app)
+        await pilot.press("e")
+        await until_seen(pilot, "nothing went wrong")
 
 
 async def test_new_events_arrive_while_one_looks(home: Home) -> None:
@@ -485,7 +525,8 @@ async def test_opening_settles_what_other_consoles_left_undone(
 def test_binding_ids_are_unique_and_stable() -> None:
     ids = [binding.id for binding in LiveScreen.BINDINGS]  # type: ignore[union-attr]
     assert ids == [
-        "live.teardown", "live.zoom", "live.magnify", "live.shrink", "live.all", "live.left", "live.right",
+        "live.teardown", "live.trouble", "live.zoom", "live.magnify", "live.shrink", "live.all", "live.left",
+        "live.right",
         "live.axis", "live.log_y", "live.smooth", "live.overlay", "live.beside", "live.machine",
         "live.rollout", "live.older", "live.newer",
     ]  # fmt: skip
@@ -523,6 +564,13 @@ async def test_the_runs_of_a_sweep_stand_beside_the_one_that_is_shown(home: Home
     async with console(home).run_test(size=SIZE) as pilot:
         await pilot.press("2")
         screen = await until_seen(pilot, "sweep s1124-beef", "1124-aaa1 succeeded", "lr 0.002", "0.400")
+        first, *_, last = screen.splitlines()
+        assert first.startswith(" ups  1 Launch")  # nothing lies over the top line, nor over the keys
+        assert "╭" not in first
+        assert "╰" not in last
+        assert "╰ [ ] another run" in screen
+        pilot.app.screen.query_one(TeardownBar).show([[("one", "text")], [("two", "text")]])
+        await until(pilot, lambda: [line[:4] for line in cells(pilot.app)[-3:-1]] == ["▌one", "▌two"])
         shown = "1124-aaa1" if "▸ 1124-aaa1" in screen else "1124-aaa2"
         other = "1124-aaa2" if shown == "1124-aaa1" else "1124-aaa1"
         await pilot.click("#strip", offset=(5, 1 if other == "1124-aaa1" else 4))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from textual import on
 from textual.app import App, ComposeResult
+from textual.screen import Screen
 from textual.widget import Widget
 
 from console.tui.curves import Curves
@@ -15,6 +16,7 @@ from console.tui.theme import THEMES, task_variable, variable_defaults
 from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, data_wait_row, phase_row
 from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.grid import CurveGrid
+from console.tui.widgets.panel import Painter
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.table import CheckList, Column, Table, TableRow
 from tests.console.tui.conftest import cells, seen, until, until_seen, write_rollout
@@ -53,6 +55,20 @@ def filled(task: str = "darcy2d", points: int = 200) -> Curves:
     curves.train.extend(x, 1 / np.sqrt(x))
     curves.val.extend(x[::20], 1.2 / np.sqrt(x[::20]))
     return curves
+
+
+async def test_what_changes_while_another_screen_is_in_front_is_there_when_it_goes() -> None:
+    table = Table([Column("name")])
+    app = Stage(table)
+    async with app.run_test(size=(30, 6)) as pilot:
+        table.set_rows([TableRow("a", ["before"])])
+        await until_seen(pilot, "before")
+        app.push_screen(Screen())
+        table.set_rows([TableRow("a", ["after"])])
+        await until(pilot, lambda: "before" not in seen(app))
+        await pilot.pause(Painter.INTERVAL * 2)
+        app.pop_screen()
+        await until_seen(pilot, "after")
 
 
 async def test_a_chart_names_its_task_and_its_last_values() -> None:
@@ -148,6 +164,19 @@ async def test_a_key_is_answered_by_the_chart_in_focus_and_all_follow(
         assert sorted(drawn) == ["advection1d", "burgers1d", "burgers1d", "darcy2d"]
         await pilot.press("left")
         await until(pilot, lambda: seen(app).count("train 0.0224 ema") == 3)
+
+
+async def test_the_first_chart_has_the_focus_also_where_its_data_came_before_its_place() -> None:
+    grid = CurveGrid()
+    grid.display = False
+    app = Stage(grid)
+    async with app.run_test(size=(120, 30)) as pilot:
+        grid.set_curves([filled(task) for task in ("advection1d", "darcy2d")])
+        await pilot.pause()
+        assert app.screen.focused is None
+        grid.display = True
+        await until_seen(pilot, "advection1d", "darcy2d")
+        assert app.screen.focused is grid.panels["advection1d"]
 
 
 @pytest.mark.parametrize("task", ["darcy2d", "advection1d"])
