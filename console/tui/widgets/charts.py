@@ -84,8 +84,6 @@ class Charts(Vertical):
         self.grid.set_curves([overlay(charts)] if self.overlaid else charts)
         self._order()
         self._measure()
-        if self.screen.focused is None and self.grid.panels:
-            next(iter(self.grid.panels.values())).focus()
 
     def lay(self, others: Sequence[OtherRun]) -> None:
         """Lay other runs over this one."""

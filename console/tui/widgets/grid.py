@@ -117,7 +117,7 @@ class CurveGrid(Container):
         if self._zoomed is not None:
             self.zoom(None)
             return
-        chosen = next((name for name, panel in self.panels.items() if panel.has_focus), None)
+        chosen = next((name for name, panel in self.panels.items() if panel is self.screen.focused), None)
         self.zoom(chosen or next(iter(self.panels), None))
 
     @on(CurvePanel.Zoom)
@@ -152,7 +152,7 @@ class CurveGrid(Container):
 
     @property
     def _has_focus(self) -> bool:
-        return any(panel.has_focus for panel in self._slots)
+        return self.screen.focused in self._slots
 
     def _layout(self, charts: int) -> Multiples:
         if self._zoomed is not None:
@@ -160,10 +160,14 @@ class CurveGrid(Container):
         return multiples(charts, self.size.width, self.size.height)
 
     def _arrange(self) -> None:
-        """Give each chart of the page a panel; the focus stays with its chart."""
+        """Give each chart of the page a panel.
+
+        The focus stays with its chart; where nothing has it the first chart takes it with its place on the
+        screen, which may come later than its data: without a chart in focus `/` would filter none.
+        """
         if not self.is_attached or not self.size:
             return
-        focused = next((p.curves.name for p in self._slots[: self._used] if p.has_focus), None)
+        focused = next((p.curves.name for p in self._slots[: self._used] if p is self.screen.focused), None)
         had_focus = self._has_focus
         matching = self.matching
         layout = self._layout(len(matching))
@@ -173,7 +177,9 @@ class CurveGrid(Container):
         if self.styles.grid_size_columns != layout.columns:
             self.styles.grid_size_columns = layout.columns
         chosen = self.panels.get(focused or "") or next(iter(self.panels.values()), None)
-        if had_focus and chosen is not None and not chosen.has_focus:
+        if chosen is not None and self.screen.focused is None:
+            self.screen.set_focus(chosen)
+        elif had_focus and chosen is not None and chosen is not self.screen.focused:
             chosen.focus()
 
     def _give_slots(self, shown: Sequence[Curves]) -> None:

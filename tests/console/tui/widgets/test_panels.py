@@ -125,6 +125,19 @@ async def test_charts_share_the_width_and_one_can_be_zoomed() -> None:
         await until(pilot, lambda: "burgers1d" in cells(app)[0][:20])
 
 
+async def test_the_first_chart_has_the_focus_also_where_its_data_came_before_its_place() -> None:
+    grid = CurveGrid()
+    grid.display = False
+    app = Stage(grid)
+    async with app.run_test(size=(120, 30)) as pilot:
+        grid.set_curves([filled(task) for task in ("advection1d", "darcy2d")])
+        await pilot.pause()
+        assert app.screen.focused is None
+        grid.display = True
+        await until_seen(pilot, "advection1d", "darcy2d")
+        assert app.screen.focused is grid.panels["advection1d"]
+
+
 @pytest.mark.parametrize("task", ["darcy2d", "advection1d"])
 async def test_a_rollout_shows_prediction_truth_and_error(task: str, tmp_path: Path) -> None:
     nrmse = write_rollout(tmp_path / "r.npz", task, 90)
