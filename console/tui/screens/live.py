@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
@@ -51,6 +51,7 @@ class LiveScreen(ScreenWithCharts):
     """One run, as it happens or as it happened."""
 
     NAME = "Live"
+    WITHOUT_LOG: ClassVar[str] = "no log yet"
     CSS_PATH = "live.tcss"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -73,19 +74,21 @@ class LiveScreen(ScreenWithCharts):
         """Runs and sweeps that the strip was asked for last."""
 
     def body(self) -> Iterable[Widget]:
-        yield RunStrip(id="strip")
-        yield Line(id="headline")
-        yield PhaseBar()
-        yield SystemBar()
         charts = Charts(id="curves")
-        yield charts
-        yield Horizontal(
-            RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
-            LogView(empty="no log yet", id="log"),
-            id="lower",
+        run = Vertical(
+            Line(id="headline"),
+            PhaseBar(),
+            SystemBar(),
+            charts,
+            Horizontal(
+                RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
+                LogView(empty=self.WITHOUT_LOG, id="log"),
+                id="lower",
+            ),
+            Machine(charts.view, id="machine"),
+            TextPanel(heading="live", id="welcome"),
         )
-        yield Machine(charts.view, id="machine")
-        yield TextPanel(heading="live", id="welcome")
+        yield Horizontal(RunStrip(id="strip"), run)
 
     def on_mount(self) -> None:
         self._show_panes(empty=True)
