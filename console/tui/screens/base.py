@@ -40,7 +40,7 @@ class TooSmall(Panel):
 
     def draw(self, width: int, height: int) -> list[Row]:
         needs, here = f"needs {LEAST_WIDTH}×{LEAST_HEIGHT}", f"here are {width}×{height}"
-        wholes = (
+        wholes: tuple[tuple[Row, ...], ...] = (
             (
                 [(f"ups-console {needs}; {here}.", "warn")],
                 [("Enlarge the terminal: nothing is lost.", "muted")],
