@@ -148,6 +148,7 @@ class LiveScreen(ScreenWithCharts):
             if 0 <= index < len(names):
                 self.ups.selected_run = names[index]
                 self._follow_selected()
+                self._look_beside()
                 return
         self.ups.notice("no further run", "5 lists all")
 

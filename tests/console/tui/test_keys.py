@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from console.api import LaunchRequest
@@ -459,6 +460,46 @@ async def test_escape_leaves_a_run_that_was_opened(home: Home) -> None:
         pilot.app.push_screen(OpenedScreen(source))
         await until_seen(pilot, "read only", "val 0.")
         await walk(pilot, [Step("view.close", "escape", hides("read only"))])
+
+
+async def test_the_mouse_moves_ticks_reads_zooms_and_scrolls(home: Home) -> None:
+    async with console(home) as pilot:
+        app = pilot.app
+        assert isinstance(app, UpsConsole)
+        assert isinstance(app.operations, KeyOperations)
+
+        async def click(where: str, x: int, y: int, effect: Effect, times: int = 1) -> None:
+            has_come = effect(app)
+            assert not has_come()
+            await pilot.click(where, offset=(x, y), times=times)
+            await until(pilot, has_come)
+
+        async def wheel(where: str, turn: type[events.MouseEvent], effect: Effect) -> None:
+            has_come = effect(app)
+            await pilot._post_mouse_events([turn], where, offset=(8, 3))
+            await until(pilot, has_come)
+
+        await click("#tasks", 4, 3, grows(ticked))  # its box
+        await click("#tasks", 20, 3, falls(ticked))  # the row, which the cursor is on
+        assert not app.operations.launched, "who ticks does not launch"
+        await click("#configs", 8, 2, becomes(lambda _: app.screen.query_one("#configs", Table).cursor, 1))
+        await wheel("#configs", events.MouseScrollDown, becomes(cursor, 3))
+        await wheel("#configs", events.MouseScrollUp, becomes(cursor, 1))
+        top_line = seen(app).splitlines()[0]
+        await click("TopBar", top_line.index("3 Fleet") + 3, 0, is_on("Fleet"))
+        await walk(pilot, way("2", effect=shows("epoch 3  55 %")))
+        await click("CurvePanel", 30, 5, changes(lambda app: charts(app).view.cross))
+        await wheel("CurvePanel", events.MouseScrollUp, shows("0 shows all"))
+        await click("CurvePanel", 30, 5, shows("chart 1 of 2"), times=2)
+        await click("CurvePanel", 30, 5, hides("chart 1 of 2"), times=2)
+        await wheel("#log", events.MouseScrollUp, becomes(follows, value=False))
+        await wheel("#log", events.MouseScrollDown, becomes(follows, value=True))
+        await walk(pilot, way("5", effect=shows(f"report of {RUNNING}")))
+        header = seen(app).splitlines()[2]
+        await click("#runs", header.index("run ") + 1, 1, shows("run ▲"))
+        await click("#runs", 5, 3, changes(cursor))
+        chosen = sorted_table(app).cursor_key
+        await click("#runs", 5, 3, shows(f"· {chosen} ·"))  # once more opens it
 
 
 @pytest.mark.parametrize(("name", "key"), LEAVES)
