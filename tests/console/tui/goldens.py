@@ -106,5 +106,14 @@ async def check(pilot: Pilot[Any], name: str, *texts: str, renew: bool) -> None:
     )
 
 
+async def settled(pilot: Pilot[Any]) -> None:
+    """Wait until nothing is read and nothing changes, as before a page that holds what is beneath it."""
+    before, looks, deadline = "", 0, time.monotonic() + _PATIENCE_S
+    while looks < _SETTLED_LOOKS // 2 + 1 and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK_S)
+        now = seen(pilot.app)
+        before, looks = now, looks + 1 if now == before and not _busy(pilot.app) else 0
+
+
 def _busy(app: App[Any]) -> bool:
     return any(worker.is_running and worker.group not in _FOLLOWING for worker in app.workers)

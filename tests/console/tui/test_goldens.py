@@ -16,7 +16,7 @@ from console.tui.screens.view import OpenedScreen
 from tests.console.tui.conftest import FakeOperations, until, until_seen
 from tests.console.tui.golden_home import BEST, NOW, RUNNING, GoldenOperations, make_home
 from tests.console.tui.golden_home import standing_clock as standing_clock
-from tests.console.tui.goldens import check
+from tests.console.tui.goldens import check, settled
 
 pytestmark = pytest.mark.usefixtures("standing_clock")
 
@@ -49,11 +49,16 @@ async def test_every_screen_is_as_it_was(home: Home, size: tuple[int, int], rene
             await check(pilot, f"{name}-{at}", *texts, renew=renew)
 
         await looks("launch", "expected", "enter launches, free")
+        await settled(pilot)
         await pilot.press("question_mark")
         await looks("launch-help", "on Launch")
-        await pilot.press("escape", "w")
+        await pilot.press("escape")
+        await settled(pilot)
+        await pilot.press("w")
         await looks("launch-why", "reliability 91 %")
-        await pilot.press("escape", "slash")
+        await pilot.press("escape")
+        await settled(pilot)
+        await pilot.press("slash")
         await looks("launch-gpu", "GPU and its fallbacks")
         await pilot.press("escape", "2")
         await looks("live", RUNNING, "val 0.", "|error|", "$0.11")
@@ -61,10 +66,13 @@ async def test_every_screen_is_as_it_was(home: Home, size: tuple[int, int], rene
         await looks("live-zoomed", "ema", "chart 1 of 2")
         await pilot.press("z", "escape", "o", "m")
         await looks("live-machine", "all tasks", "gpu memory")
-        await pilot.press("o", "m", "question_mark")
+        await pilot.press("o", "m")
+        await settled(pilot)
+        await pilot.press("question_mark")
         await looks("live-help", "on Live")
         await pilot.press("escape", "3")
         await looks("fleet", "18290", "vol-7")
+        await settled(pilot)
         await pilot.press("X")
         await looks("fleet-word", "type destroy")
         await pilot.press("escape", "4")
@@ -73,6 +81,7 @@ async def test_every_screen_is_as_it_was(home: Home, size: tuple[int, int], rene
         await looks("history", "report of", BEST, "0.0183")
         await pilot.press("down", "space", "space", "up", "up")
         await until_seen(pilot, f"report of {BEST}")
+        await settled(pilot)
         await pilot.press("w")
         await looks("history-why", f"why {BEST}")
         await pilot.press("escape", "c")
