@@ -30,6 +30,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Goldens are renewed by the test that compares them."""
+    parser.addoption("--update-goldens", action="store_true", help="write the console's screens down anew")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose program or package is missing, or fail it where `UPS_REQUIRE_PROGRAMS` is set."""
     programs = [marker.args[0] for marker in item.iter_markers("needs_program")]

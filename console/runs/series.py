@@ -162,6 +162,7 @@ class RunView:
                 self._apply(event)
         if waiting:
             self._take_metrics(waiting)
+            self._note(event, 0)  # what came after them was taken in before them
 
     def apply(self, event: AnyEvent) -> None:
         """Take in the next event; unknown types only move the clock."""

@@ -54,7 +54,7 @@ class RolloutChoice:
         steps = self._steps(key[0])
         if key != self.shown or key[1] not in steps:
             return None
-        return f"{steps.index(key[1]) + 1} of {len(steps)} · ↑↓ others"
+        return f"{steps.index(key[1]) + 1} of {len(steps)}{' · ↑↓ others' if len(steps) > 1 else ''}"
 
     def move(self, by: int) -> bool:
         """Want the one so many steps later of the same task; False where none is shown."""

@@ -163,10 +163,8 @@ def clock(t: float) -> str:
 
 
 def day(t: float, now: float) -> str:
-    """`today`, `yesterday` or the date of a Unix time."""
+    """`today`, or the date of a Unix time."""
     then, today = time.localtime(t), time.localtime(now)
     if then[:3] == today[:3]:
         return "today"
-    if then[:3] == time.localtime(now - 86_400)[:3]:
-        return "yesterday"
     return time.strftime("%b %d", then)

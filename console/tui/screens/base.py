@@ -39,8 +39,19 @@ class TooSmall(Panel):
     """
 
     def draw(self, width: int, height: int) -> list[Row]:
-        said: Row = [(f"ups-console needs {LEAST_WIDTH}×{LEAST_HEIGHT}; here are {width}×{height}.", "warn")]
-        rows = wrap_row(said, width) + wrap_row([("Enlarge the terminal: nothing is lost.", "muted")], width)
+        needs, here = f"needs {LEAST_WIDTH}×{LEAST_HEIGHT}", f"here are {width}×{height}"
+        wholes: tuple[tuple[Row, ...], ...] = (
+            (
+                [(f"ups-console {needs}; {here}.", "warn")],
+                [("Enlarge the terminal: nothing is lost.", "muted")],
+            ),
+            ([(needs, "warn")], [(here, "warn")], [("nothing is lost", "muted")]),
+            ([(needs, "warn")],),
+        )  # the first that fits; nothing fits where nothing can be read anyhow
+        for whole in wholes:
+            rows = [line for row in whole for line in wrap_row(row, width)]
+            if len(rows) <= height:
+                break
         centred: list[Row] = [
             [(" " * max(0, (width - row_width(row)) // 2), "text"), *row] for row in rows[:height]
         ]

@@ -1,11 +1,13 @@
 """Fleet: what am I paying for, and why?"""
 
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual import on
+from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
@@ -221,8 +223,11 @@ class FleetScreen(ConsoleScreen):
 
     @on(ShellReady)
     def _open_shell(self, message: ShellReady) -> None:
-        with self.app.suspend():
-            subprocess.run(message.argv, check=False)
+        try:
+            with self.app.suspend():
+                subprocess.run(message.argv, check=False)
+        except SuspendNotSupported:  # in a browser there is no terminal to lend
+            self.ups.notice("no shell can be opened from here; in a terminal", shlex.join(message.argv))
         self.refresh()
 
     def _living_row(self) -> InstanceRow | None:

@@ -55,6 +55,7 @@ class LiveScreen(ScreenWithCharts):
     """One run, as it happens or as it happened."""
 
     NAME = "Live"
+    WITHOUT_LOG: ClassVar[str] = "no log yet"
     CSS_PATH = "live.tcss"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -89,7 +90,7 @@ class LiveScreen(ScreenWithCharts):
         yield charts
         yield Horizontal(
             RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
-            LogView(empty="no log yet", id="log"),
+            LogView(empty=self.WITHOUT_LOG, id="log"),
             id="lower",
         )
         yield Machine(charts.view, id="machine")
@@ -163,6 +164,7 @@ class LiveScreen(ScreenWithCharts):
             if 0 <= index < len(names):
                 self.ups.selected_run = names[index]
                 self._follow_selected()
+                self._look_beside()
                 return
         self.ups.notice("no further run", "5 lists all")
 

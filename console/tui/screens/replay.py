@@ -29,6 +29,7 @@ def speed_name(speed: float) -> str:
 class ReplayScreen(ViewScreen):
     """Live over a recording; the keys of its clock come before those of the charts."""
 
+    WITHOUT_LOG = "none: its lines have no times, enter on History shows them"
     FIRST: ClassVar[frozenset[str]] = frozenset({"pause", "seek", "restart", "close"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Back", show=False, priority=True, id="replay.close"),

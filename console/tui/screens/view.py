@@ -61,6 +61,10 @@ class ViewScreen(LiveScreen):
             return False
         return super().check_action(action, parameters)
 
+    def possible(self, action: str) -> bool:
+        """No other run is laid over it."""
+        return action != "beside" and super().possible(action)
+
     @property
     def is_typing(self) -> bool:
         """Whether the keys go into a line of text, such as a search."""

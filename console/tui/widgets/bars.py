@@ -146,30 +146,42 @@ class SystemBar(Panel):
             self.changed()
 
     def draw(self, width: int, height: int) -> list[Row]:
-        row: Row = [(" ", "text"), *system_row(self.fields, self.cpu)]
-        room = width - row_width(row) - row_width(self.tail) - 1
-        return [[*row, (" " * max(1, room), "text"), *self.tail]]
+        parts, tail = system_parts(self.fields, self.cpu), list(self.tail)
+        first = row_width(parts[0]) + 2 if parts else 1
+        while len(tail) > 2 and row_width(tail) + first > width:
+            del tail[-2]  # its first and its last span say the most
+        row: Row = [(" ", "text")]
+        for part in parts:
+            if row_width(row) + row_width(part) + row_width(tail) + 1 > width:
+                break
+            row += part
+        return [[*row, (" " * max(1, width - row_width(row) - row_width(tail) - 1), "text"), *tail]]
 
 
-def system_row(fields: Mapping[str, Any], cpu_history: Sequence[float] = ()) -> Row:
-    """GPU first where there is one, else the processor; fields that are missing are not shown."""
-    row: Row = []
-    for gpu in fields.get("gpu") or ():
-        row += _gpu(gpu)
+def system_parts(fields: Mapping[str, Any], cpu_history: Sequence[float] = ()) -> list[Row]:
+    """What may be left out from the end where there is no room; what is missing is no part.
+
+    GPUs come first where there are any, then the processor.
+    """
+    parts = [part for gpu in fields.get("gpu") or () for part in _gpu(gpu)]
     cpu = _share(fields.get("cpu"))
     if cpu is not None:
-        row += [("cpu ", "muted"), (sparkline(cpu_history or [cpu], 8), "accent"), (f" {cpu:.0%}", "text")]
+        parts.append([
+            ("cpu ", "muted"), (sparkline(cpu_history or [cpu], 8), "accent"), (f" {cpu:.0%}", "text")
+        ])  # fmt: skip
     ram = _share(fields.get("ram"))
     if ram is not None:
-        row += [
-            ("   ram ", "muted"),
-            (meter(ram, 5), "accent"),
-            (f" {ram:.0%}", "warn" if ram > 0.92 else "text"),
-        ]
+        parts.append(
+            [
+                ("   ram ", "muted"),
+                (meter(ram, 5), "accent"),
+                (f" {ram:.0%}", "warn" if ram > 0.92 else "text"),
+            ]
+        )
     free = fields.get("disk_free")
     if isinstance(free, (int, float)):
-        row += [("   disk ", "muted"), (f"{size(free)} free", "bad" if free < 2e9 else "text")]
-    return row
+        parts.append([("   disk ", "muted"), (f"{size(free)} free", "bad" if free < 2e9 else "text")])
+    return parts
 
 
 def data_wait_row(share: float | None) -> Row:
@@ -179,17 +191,19 @@ def data_wait_row(share: float | None) -> Row:
     return [(f"waits for data {share:.0%}   ", "warn")]
 
 
-def _gpu(gpu: Mapping[str, Any]) -> Row:
-    row: Row = [("gpu ", "muted")]
+def _gpu(gpu: Mapping[str, Any]) -> list[Row]:
     util = _share(gpu.get("util"))
+    head: Row = [("gpu ", "muted")]
     if util is not None:
-        row += [(meter(util), "accent"), (f" {util:.0%} ", "text")]
+        head += [(meter(util), "accent"), (f" {util:.0%} ", "text")]
+    parts: list[Row] = [head]
     used, total = gpu.get("mem_used"), gpu.get("mem_total")
     if isinstance(used, (int, float)) and isinstance(total, (int, float)) and total:
-        row.append((f"{size(used)} of {size(total)} ", "text"))
+        parts.append([(f"{size(used)} of {size(total)} ", "text")])
     if isinstance(gpu.get("temp"), (int, float)):
-        row.append((f"{gpu['temp']:.0f} °C", "warn" if gpu["temp"] > 85 else "text"))
-    return [*row, ("   ", "text")]
+        parts.append([(f"{gpu['temp']:.0f} °C", "warn" if gpu["temp"] > 85 else "text")])
+    parts[-1].append(("   ", "text"))
+    return parts
 
 
 def _share(value: object) -> float | None:

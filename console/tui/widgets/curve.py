@@ -98,6 +98,10 @@ class CurvePanel(Panel, can_focus=True):
         self.repaint()
         self.post_message(self.Crossed(self))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a crosshair escape is for whoever has a use for it."""
+        return action != "uncross" or self.view.cross is not None
+
     def action_uncross(self) -> None:
         self._cross_at(None)
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol, cast
 
 from textual import events
 from textual.app import App
-from textual.binding import ActiveBinding
+from textual.binding import ActiveBinding, Binding
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -84,7 +84,8 @@ def _ranked(shown: Sequence[ActiveBinding]) -> list[ActiveBinding]:
 
 def _declared(active: ActiveBinding) -> int:
     """The place of a binding among those of its screen, whose first ones matter most."""
-    ids = [each.id for bound in active.node._bindings.key_to_bindings.values() for each in bound]
+    kinds = (vars(kind).get("BINDINGS", ()) for kind in type(active.node).__mro__)  # its own come first
+    ids = [each.id for bindings in kinds for each in Binding.make_bindings(bindings)]
     return ids.index(active.binding.id) if active.binding.id in ids else len(ids)
 
 

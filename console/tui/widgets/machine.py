@@ -42,7 +42,7 @@ FIGURES = (
     Figure("util", "gpu", top=100),
     Figure("memory", "gpu memory", "GB", 1e9),
     Figure("power", "gpu power", "W"),
-    Figure("temp", "gpu temperature", "°C"),
+    Figure("temp", "gpu heat", "°C"),
     Figure("cpu", "cpu", top=100),
     Figure("ram", "ram", top=100),
     Figure("net_recv", "network in", "MB/s", 1e6),
@@ -58,6 +58,8 @@ class FigurePanel(Panel):
         super().__init__()
         self.figure = figure
         self.view = view
+        self.left_out = 0
+        """Figures after this one that have no room."""
         self.times: Array | None = None
         self.lines: Mapping[int, tuple[Array, Array, Array]] = {}
 
@@ -73,6 +75,13 @@ class FigurePanel(Panel):
 
     def title(self) -> Row:
         return [(self.figure.title, "title"), (f" {self.figure.unit}", "muted")]
+
+    @property
+    def title_least(self) -> int:
+        return 1  # rather the figure than its unit
+
+    def footnote(self) -> Row:
+        return [(f"{self.left_out} more need room", "muted")] if self.left_out else []
 
     def summary(self) -> Row:
         row: Row = []
@@ -141,7 +150,6 @@ class Machine(Container):
                 panel = self._panels[figure.name] = FigurePanel(figure, self.view)
                 self.mount(panel)
             if figure.name in self._panels:
-                self._panels[figure.name].display = bool(lines)
                 self._panels[figure.name].show(times, lines)
         self._arrange()
 
@@ -154,10 +162,15 @@ class Machine(Container):
         self._arrange()
 
     def _arrange(self) -> None:
-        shown = sum(panel.display for panel in self._panels.values())
+        """Show the figures that are known, the first ones where not all have room."""
+        known = [panel for figure in FIGURES if (panel := self._panels.get(figure.name)) and panel.lines]
         down = max(1, self.size.height // _LEAST_HEIGHT)
         fits = max(1, self.size.width // _LEAST_WIDTH)
-        rows = min(down, -(-shown // fits)) or 1
-        columns = max(1, -(-shown // rows))
+        shown = known[: down * fits]
+        for panel in self._panels.values():
+            panel.display = panel in shown
+            panel.left_out = len(known) - len(shown) if panel is shown[-1] else 0
+        rows = min(down, -(-len(shown) // fits)) or 1
+        columns = max(1, -(-len(shown) // rows))
         if self.styles.grid_size_columns != columns:
             self.styles.grid_size_columns = columns

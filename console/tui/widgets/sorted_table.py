@@ -99,6 +99,10 @@ class SortedTable(Table):
             self._widest_cells[index] = max(super()._widest(index, column), len(column.title) + room)
         return self._widest_cells[index]
 
+    def possible(self, action: str) -> bool:
+        """Nothing is sorted, filtered or marked where there is nothing."""
+        return bool(self.records) or action not in ("sort", "reverse", "filter", "mark")
+
     # --- keys and mouse ----------------------------------------------------------------------
 
     def action_sort(self, by: int) -> None:

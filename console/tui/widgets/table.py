@@ -12,6 +12,8 @@ from textual.message import Message
 from console.tui.drawing.text import Ink, Row, Span, clip, fit
 from console.tui.widgets.panel import Panel
 
+_BOX_END = 6
+"""Cells from the left to behind the box."""
 Cell = str | Span | Row
 """Text, text with an ink, or several spans."""
 
@@ -134,8 +136,17 @@ class Table(Panel, can_focus=True):
         if 0 <= index < len(self.items):
             again = index == self.cursor
             self._move(index)
-            if again and self.cursor_key is not None:
-                self.post_message(self.Selected(self, self.cursor_key))
+            self.row_clicked(event.x - int(self.FRAMED), again=again)
+
+    def row_clicked(self, x: int, *, again: bool) -> None:
+        """The row under the cursor was clicked on.
+
+        Args:
+            x: cells from the left edge of the inside.
+            again: the cursor was on it before.
+        """
+        if again and self.cursor_key is not None:
+            self.post_message(self.Selected(self, self.cursor_key))
 
     def _move(self, index: int) -> None:
         index = max(0, min(len(self.items) - 1, index))
@@ -271,6 +282,11 @@ class CheckList(Table):
     def ticked_in_order(self) -> list[str]:
         """Ticked keys in the order of the rows."""
         return [row.key for row in self.items if row.key in self.ticked]
+
+    def row_clicked(self, x: int, *, again: bool) -> None:
+        """A click on the box ticks, and so does another one on the row: nothing begins by it."""
+        if again or 0 <= x < _BOX_END:
+            self.action_tick()
 
     def action_tick(self) -> None:
         if self.cursor_key is not None:

@@ -3,6 +3,8 @@
 import time
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
+
 from console.tui.drawing.text import Row, ago, row_width, usd
 from console.tui.widgets.panel import Panel
 
@@ -26,17 +28,27 @@ class TopBar(Panel):
         self.money: Money | None = None
         self.stale_since: float | None = None
         """When the figures could last be read, where they cannot be read now."""
+        self._drawn: Row = []
+        """The screens, as they were drawn last."""
 
     def show(self, money: "Money | None", stale_since: float | None) -> None:
         """Show new figures; None until they were read once."""
         self.money, self.stale_since = money, stale_since
         self.changed()
 
+    async def on_click(self, event: events.Click) -> None:
+        """Show the screen whose number or name was clicked on."""
+        for place, name in enumerate(SCREEN_NAMES):
+            end = 1 + 2 * (place + 1)  # a number and a name for each, behind the console's own
+            if row_width(self._drawn[: end - 2]) <= event.x < row_width(self._drawn[:end]):
+                await self.run_action(f"app.show('{name.lower()}')")
+
     def draw(self, width: int, height: int) -> list[Row]:
         right = self._figures(short=width < 100)
         row = self._screens(named=True)
         if row_width(row) + row_width(right) + 2 > width:
             row = self._screens(named=False)
+        self._drawn = row
         room = width - row_width(row) - row_width(right) - 1
         return [[*row, (" " * max(1, room), "text"), *right]]
 

@@ -80,6 +80,12 @@ def test_unknown_events_only_move_the_clock() -> None:
     assert (view.last_seq, view.last_t) == (3, 5.0)
 
 
+def test_the_clock_stands_at_the_last_event_also_where_metrics_came_before_it() -> None:
+    view = RunView()
+    view.apply_all([metric(0, 0, 0.5), metric(1, 10, 0.4), event(900, EventType.HEARTBEAT)])
+    assert (view.last_t, view.last_seq) == (1900.0, 900)
+
+
 def test_metrics_of_other_forms_are_taken_for_what_they_say() -> None:
     view = RunView()
     view.apply(event(0, EventType.METRIC, task=7, values={"loss": 1, "note": "text", "lr": None}))
