@@ -101,8 +101,8 @@ class Publisher:
         They are published as they are now, whatever training removes meanwhile; earlier ones go once they
         are safe. Only one process may do this at a time.
         """
-        with self._held() as checkpoints:
-            uploaded = self._upload_all([*checkpoints, *self._beside()], lambda done, total: None)
+        with self._held() as (beside, checkpoints):
+            uploaded = self._upload_all([*checkpoints, *beside], lambda done, total: None)
             self._delete_superseded(checkpoints)
         return uploaded
 
@@ -116,32 +116,27 @@ class Publisher:
         return uploaded
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[list[_Result]]:
-        """The files of the current checkpoints under second names, under which nobody removes them."""
+    def _held(self) -> Iterator[tuple[list[_Result], list[_Result]]]:
+        """What is beside the current checkpoints, and their files, under second names: nobody removes those.
+
+        What is beside them is held first: what it says that a stage has reached is then among them.
+        """
         folder = self._directory.root / _HELD
         shutil.rmtree(folder, ignore_errors=True)
         try:
+            folder.mkdir()
+            beside = [_linked(result, folder / result.file.name) for result in self._beside()]
             held = []
             for path in current_checkpoints(self._directory):
                 with contextlib.suppress(FileNotFoundError):  # removed by now: a newer one is there
-                    held += self._linked(path, folder / path.name)
-            yield held
+                    (folder / path.name).mkdir()
+                    held += [
+                        _linked(result, folder / path.name / result.file.name)
+                        for result in self._named([path])
+                    ]
+            yield beside, held
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _linked(self, checkpoint: Path, folder: Path) -> list[_Result]:
-        folder.mkdir(parents=True)
-        linked = []
-        for result in self._named([checkpoint]):
-            link = folder / result.file.name
-            try:
-                link.hardlink_to(result.file)
-            except FileNotFoundError:
-                raise
-            except OSError:  # a file system without links: where this one is removed, the next one is tried
-                link = result.file
-            linked.append(_Result(link, result.name))
-        return linked
 
     def _named(self, paths: Iterable[Path]) -> list[_Result]:
         """All files of some results; what vouches for the others comes behind them."""
@@ -231,3 +226,14 @@ class Publisher:
 
 def _vouches(file: Path) -> bool:
     return file.name == _VOUCHES
+
+
+def _linked(result: _Result, link: Path) -> _Result:
+    """The same file under a second name; raises FileNotFoundError where it is gone."""
+    try:
+        link.hardlink_to(result.file)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without links: where this one is removed, the next one is tried
+        return result
+    return _Result(link, result.name)

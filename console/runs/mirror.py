@@ -17,10 +17,11 @@ from console.runs.transport import Piece, Span, Transport
 from ups.errors import StoreError, UpsError
 from ups.events import Event, EventType, decode
 from ups.rundir import RunDirectory
+from ups.store import file_sha256
 
 _BESIDE_CHECKPOINTS = ("datasets.json", "stages.json")
 """A new attempt goes on with the same data, and with what the stages before have reached."""
-_REWRITTEN = ("report.json", "stages.json")
+_REWRITTEN = ("report.json",)
 _TAIL = 4096
 _CHUNK = 8 * 1024 * 1024
 _SLICE_S = 0.4
@@ -45,10 +46,10 @@ class Mirror:
         """May be replaced: an instance that comes back may have another address."""
         self._remote = remote
         self.local = local
-        self._checkpoints: dict[bool, str] = {}
-        """The best checkpoint (True), and the last one where that is not the best."""
-        self._settled: set[str] = set()
-        """Checkpoints that are here whole, or not there any more."""
+        self._announced: dict[str, str] = {}
+        """Checkpoint → the sha256 of its state.json that its last event told."""
+        self._behind = False
+        """Whether there are other checkpoints on the box than here."""
         self._begun: dict[str, int] = {}
         """Files that are half here, and their sizes there."""
         self._clock = clock
@@ -131,34 +132,52 @@ class Mirror:
         if event.type == EventType.ROLLOUT and isinstance(path, str):
             self._fetch(path)
         elif event.type == EventType.CHECKPOINT and isinstance(path, str):
-            for name in _BESIDE_CHECKPOINTS:
-                self._fetch(name)
-            best = bool(event.fields.get("best"))
-            self._checkpoints = {True: path} if best else {**self._checkpoints, False: path}
-            self._settled.discard(path)
+            self._announced[_inside(path)] = str(event.fields.get("sha256"))
+            self._behind = True
         elif event.type == EventType.DONE or event.type == EventType.PUBLISHED:
             self._fetch("report.json")
 
     def _fetch_checkpoints(self) -> None:
-        """The newest checkpoint and the best one; older ones are pruned here as on the box."""
-        wanted = set(self._checkpoints.values())
-        for path in wanted - self._settled:
-            if self._fetch(path):
-                self._settled.add(path)
-        if wanted and self.local.checkpoints.is_dir():
-            for entry in self.local.checkpoints.iterdir():
-                if not any(_below(path, f"checkpoints/{entry.name}") for path in wanted):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        """All that the box keeps: the last one and each stage's best, without which a stage cannot begin.
+
+        What was pruned there goes here only once all of them have come.
+        """
+        if not self._behind:
+            return
+        # Read before the checkpoints: what it says that a stage has reached is then among them.
+        beside = {name: self.transport.read(f"{self._remote}/{name}", 0) for name in _BESIDE_CHECKPOINTS}
+        files = [
+            file
+            for file in self.transport.list(f"{self._remote}/checkpoints")
+            if not file.path.startswith(".")
+        ]
+        kept = {PurePosixPath(file.path).parts[0] for file in files}
+        for name in kept:
+            self._forget_earlier(name)
+        whole = [self._fetch_file(_inside(f"checkpoints/{file.path}"), file.bytes) for file in files]
+        if not files or not all(whole):
+            return
+        for name, content in beside.items():
+            if content:
+                _replace(self.local.root / name, content)
+        for entry in self.local.checkpoints.iterdir():
+            if entry.name not in kept:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        self._behind = False
+
+    def _forget_earlier(self, name: str) -> None:
+        """Remove a checkpoint in whose place, after a restart, another one of that name has been written."""
+        path = self.local.checkpoints / name
+        told, state = self._announced.get(f"checkpoints/{name}"), path / "state.json"
+        if told is not None and state.exists() and file_sha256(state) != told:
+            shutil.rmtree(path)
 
     def _fetch(self, path: str) -> bool:
         """A file or a whole directory below the run directory; missing ones were pruned meanwhile.
 
         Returns whether all that is there is here.
         """
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts:
-            raise StoreError(f"an event names a path outside of its run: {path!r}")
-        size = self.transport.size(f"{self._remote}/{path}")
+        size = self.transport.size(f"{self._remote}/{_inside(path)}")
         if size is not None:
             return self._fetch_file(path, size)
         files = self.transport.list(f"{self._remote}/{path}")
@@ -235,8 +254,12 @@ def _lines_with(content: bytes, word: re.Pattern[bytes]) -> Iterator[tuple[int, 
         yield content.rfind(b"\n", 0, found.start()) + 1, last
 
 
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder + "/")
+def _inside(path: str) -> str:
+    """The path itself; raises StoreError where it leads out of the run directory."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise StoreError(f"an event names a path outside of its run: {path!r}")
+    return path
 
 
 def _length(path: Path) -> int:
@@ -253,6 +276,16 @@ def _read(path: Path, offset: int, limit: int = -1) -> bytes:
             return file.read(limit)
     except FileNotFoundError:
         return b""
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Give a file another content, whole or not at all."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _append(path: Path, content: bytes) -> None:

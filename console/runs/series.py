@@ -147,11 +147,14 @@ class RunView:
     def apply_all(self, events: Iterable[AnyEvent]) -> None:
         """Take in events in order; metrics in a row are taken together, which is many times faster."""
         waiting: list[MetricLine] = []
+        last: AnyEvent | None = None
         for kind, alike in itertools.groupby(events, type):
             if kind is MetricLine:
                 waiting += cast("Iterable[MetricLine]", alike)
+                last = waiting[-1]
                 continue
             for event in alike:
+                last = event
                 line = _as_metric(event)
                 if line is not None:
                     waiting.append(line)
@@ -160,9 +163,9 @@ class RunView:
                     self._take_metrics(waiting)
                     waiting = []
                 self._apply(event)
-        if waiting:
+        if waiting and last is not None:
             self._take_metrics(waiting)
-            self._note(event, 0)  # what came after them was taken in before them
+            self._note(last, 0)  # what came after them was taken in before them
 
     def apply(self, event: AnyEvent) -> None:
         """Take in the next event; unknown types only move the clock."""

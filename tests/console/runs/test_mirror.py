@@ -1,4 +1,6 @@
+import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from console.errors import UnreachableError
 from console.runs.mirror import Mirror
 from console.runs.transport import LocalTransport
 from ups.errors import StoreError
@@ -57,6 +60,7 @@ def test_files_that_events_name_are_fetched_whole(tmp_path: Path) -> None:
         writer.write(EventType.ROLLOUT, task="advection1d", step=10, path="rollouts/advection1d-10.npz")
         writer.write(EventType.CHECKPOINT, path="checkpoints/epoch-1", best=True)
         mirror.pull()
+        shutil.rmtree(remote / "checkpoints" / "epoch-1")
         writer.write(EventType.CHECKPOINT, path="checkpoints/epoch-2", best=True)
         mirror.pull()
     local = tmp_path / "mirror"
@@ -80,6 +84,62 @@ def test_what_the_stages_have_reached_comes_with_the_checkpoints_that_go_on_from
             writer.write(EventType.CHECKPOINT, path=f"checkpoints/{name}", best=True)
             mirror.pull()
             assert (tmp_path / "mirror" / "stages.json").read_text() == content
+
+
+def test_all_checkpoints_that_the_box_keeps_are_kept(tmp_path: Path) -> None:
+    """A stage begins with the best ones of those before it, whichever is the best of all."""
+    remote, mirror = make(tmp_path)
+    with EventWriter(remote / "events.jsonl") as writer:
+        for name, best in (("operator-0002", True), ("diff_residual-0001", True), ("control-0001", False)):
+            (remote / "checkpoints" / name).mkdir(parents=True)
+            (remote / "checkpoints" / name / "state.json").write_text(name)
+            writer.write(EventType.CHECKPOINT, path=f"checkpoints/{name}", best=best)
+            mirror.pull()
+    assert {path.name for path in (tmp_path / "mirror" / "checkpoints").iterdir()} == {
+        "operator-0002", "diff_residual-0001", "control-0001",
+    }  # fmt: skip
+
+
+def test_a_checkpoint_that_was_written_again_replaces_the_one_of_its_name(tmp_path: Path) -> None:
+    remote, mirror = make(tmp_path)
+    folder = remote / "checkpoints" / "operator-0001"
+    folder.mkdir(parents=True)
+    with EventWriter(remote / "events.jsonl") as writer:
+        for weights, state in ((b"first", b"vouches for first"), (b"again", b"vouches for again")):
+            (folder / "model.safetensors").write_bytes(weights)
+            (folder / "state.json").write_bytes(state)
+            sha256 = hashlib.sha256(state).hexdigest()
+            writer.write(EventType.CHECKPOINT, path="checkpoints/operator-0001", best=True, sha256=sha256)
+            mirror.pull()
+            copy = tmp_path / "mirror" / "checkpoints" / "operator-0001"
+            assert (copy / "model.safetensors").read_bytes() == weights
+            assert (copy / "state.json").read_bytes() == state
+
+
+def test_what_a_stage_has_reached_never_comes_without_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote, mirror = make(tmp_path)
+    for name in ("operator-0001", "control-0001"):
+        (remote / "checkpoints" / name).mkdir(parents=True)
+        (remote / "checkpoints" / name / "state.json").write_text("{}")
+    (remote / "stages.json").write_text('{"operator": {}, "control": {}}')
+    with EventWriter(remote / "events.jsonl") as writer:
+        writer.write(EventType.CHECKPOINT, path="checkpoints/operator-0001", best=True)
+    read = mirror.transport.read
+
+    def lost(path: str, offset: int = 0, limit: int = -1) -> bytes:
+        if "control-0001" in path:
+            raise UnreachableError("the box is gone")
+        return read(path, offset, limit)
+
+    monkeypatch.setattr(mirror.transport, "read", lost)
+    with pytest.raises(UnreachableError):
+        mirror.pull()
+    assert not (tmp_path / "mirror" / "stages.json").exists()
+    monkeypatch.undo()
+    mirror.pull()
+    assert (tmp_path / "mirror" / "stages.json").exists()
 
 
 def test_a_path_outside_of_the_run_is_refused(tmp_path: Path) -> None:
