@@ -349,8 +349,13 @@ HISTORY = [
 ]  # fmt: skip
 
 LEAVES = [("app.quit", "q"), ("app.quit_too", "ctrl+q")]
-ELSEWHERE = {("app.suspend", "ctrl+z"): "terminal/test_session.py"}
-"""Keys that only a real terminal can show → the test that presses them in one."""
+ELSEWHERE = {
+    ("app.suspend", "ctrl+z"): "terminal/test_session.py",
+    ("live.trouble", "e"): "console/tui/screens/test_screens.py",
+    ("compare.later", "greater_than_sign"): "console/tui/screens/test_history.py",
+    ("compare.earlier", "less_than_sign"): "console/tui/screens/test_history.py",
+}
+"""Keys that need a real terminal, a run that failed or many runs → the test that presses them there."""
 
 TOURS = {"launch": LAUNCH, "live": LIVE, "rollout": ROLLOUT, "log": LOG, "fleet": FLEET, "data": DATA,
          "history": HISTORY}  # fmt: skip
