@@ -196,11 +196,17 @@ class Publisher:
 
     def _delete_superseded(self, checkpoints: Iterable[_Result]) -> None:
         """Checkpoints that were current once go after the newer ones are safe."""
+        folder = f"{self._prefix}checkpoints/"
         current = {self._prefix + result.name for result in checkpoints}
-        old = [key for key in self._state if key.startswith(f"{self._prefix}checkpoints/")]
-        for key in sorted(set(old) - current, key=lambda key: not key.endswith(f"/{_VOUCHES}")):
+        there = {
+            found.key for found in self._store.list(folder)
+        }  # a killed process noted not all that it sent
+        for key in sorted(there - current, key=lambda key: not key.endswith(f"/{_VOUCHES}")):
             self._store.delete(key)
-            del self._state[key]
+        self._state = {
+            key: sha256 for key, sha256 in self._state.items()
+            if key in current or not key.startswith(folder)
+        }  # fmt: skip
         self._write_state()
 
     def _record(self, name: str, sha256: str, announce: bool) -> None:

@@ -114,6 +114,16 @@ def test_a_superseded_checkpoint_goes_once_the_new_one_is_there(
     assert names == {"checkpoints/operator-0004/model.safetensors", "checkpoints/operator-0004/state.json"}
 
 
+def test_what_a_killed_process_sent_without_noting_it_goes_as_well(
+    run: RunDirectory, store: DirectoryStore
+) -> None:
+    stale = f"{PREFIX}checkpoints/operator-0001/model.safetensors"
+    store.write_bytes(stale, b"sent, and then its process was killed")
+    publish(run, store)
+    assert store.find(stale) is None
+    assert store.find(f"{PREFIX}checkpoints/operator-0002/model.safetensors") is not None
+
+
 def test_a_line_that_is_being_written_is_left_out(run: RunDirectory, store: DirectoryStore) -> None:
     with run.events_path.open("a") as file:
         file.write('{"seq":1,"t":')
