@@ -2,6 +2,7 @@
 
     theme = "ups-light"
     ascii = true
+    pictures = "blocks"
 
     [keys]
     live.teardown = "X"
@@ -17,13 +18,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ups.errors import ConfigError, StoreError
 
 _HEADER = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?$")
 _ASSIGNMENT = re.compile(r"""\s*(?P<name>[\w.\-"' ]+?)\s*=""")
 _THEME = re.compile(r"\s*theme\s*=")
+
+
+Pictures = Literal["auto", "blocks", "kitty"]
+"""As the terminal can, of half-blocks, or by kitty's protocol whatever the terminal says of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Look:
     """Who asks for it."""
     ascii: bool = False
     """Draw with ASCII alone."""
+    pictures: Pictures = "auto"
     keys: tuple[KeyChange, ...] = ()
     config: Path | None = None
     """Where the theme that is chosen later is remembered."""
@@ -78,6 +84,10 @@ def read_look(path: Path) -> Look:
         raise ConfigError(f"{path}: theme must be the name of a theme, not {theme!r}")
     if not isinstance(ascii_only, bool):
         raise ConfigError(f"{path}: ascii must be true or false, not {ascii_only!r}")
+    pictures = content.get("pictures", "auto")
+    if pictures not in get_args(Pictures):
+        known = ", ".join(get_args(Pictures))
+        raise ConfigError(f"{path}: pictures must be one of {known}, not {pictures!r}")
     if "keymap" in content:
         raise ConfigError(f"{path}: the table of keys is called [keys], not [keymap]")
     keys = content.get("keys", {})
@@ -85,7 +95,7 @@ def read_look(path: Path) -> Look:
         raise ConfigError(f"{path}: keys must be a table, [keys]")
     lines = dict(_lines(text))
     where = f"{path}:{lines['theme']}" if "theme" in lines else str(path)
-    return Look(theme or None, where, ascii_only, tuple(_changes(keys, path, lines)), path)
+    return Look(theme or None, where, ascii_only, pictures, tuple(_changes(keys, path, lines)), path)
 
 
 def _changes(keys: Mapping[str, Any], path: Path, lines: Mapping[str, int]) -> Iterator[KeyChange]:

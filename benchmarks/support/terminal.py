@@ -42,8 +42,8 @@ _KNOWN_MODES = {b"?25", b"?1000", b"?1003", b"?1006", b"?1049", b"?2004", b"?202
 # Settings of whoever measures that would change what a program draws, or have it compile its modules anew
 # at every start.
 _FOREIGN = (
-    "TMUX", "TERM_PROGRAM", "NO_COLOR", "LINES", "COLUMNS", "CI", "VTE_VERSION", "FORCE_COLOR",
-    "PYTHONDONTWRITEBYTECODE",
+    "TMUX", "TERM_PROGRAM", "KITTY_WINDOW_ID", "NO_COLOR", "LINES", "COLUMNS", "CI", "VTE_VERSION",
+    "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
 
 

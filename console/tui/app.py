@@ -239,8 +239,8 @@ class UpsConsole(LookedApp):
         for alert in self._heard.news(message.alerts):
             ink = "good" if alert.kind == "end" else "bad"
             self.notice(alert.title, alert.text, ink)
-            if message.terms.terminal and self._driver is not None:
-                self._driver.write(call(alert.title))
+            if message.terms.terminal:
+                self.send_to_terminal(call(alert.title))
         self.operations.announcer.begin(message.alerts, self._webhook_failed)
 
     def _tell(self, message: Any) -> None:

@@ -1,5 +1,6 @@
 """How the app looks and is steered: its theme, ASCII alone, the user's keys, the palette, suspension."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from textual.filter import LineFilter
 
     from console.operations import Operations
+    from console.tui.drawing.kitty import KittyPictures
+    from console.tui.drawing.picture import Paint
 
 
 def _commands() -> "type[Provider]":
@@ -48,6 +51,7 @@ class LookedApp(BackgroundApp):
         # Before the first style is computed: a change of theme later costs a second of them.
         self.set_reactive(App.theme, self._theme_named(look.theme or THEMES[0].name, look.theme_from))
         self.stylesheet.set_variables(self.get_css_variables())
+        self._kitty: KittyPictures | None = None
         self._line_filters: Sequence[LineFilter] = ()
         if look.ascii:
             from console.tui.ascii import AsciiFilter
@@ -60,6 +64,38 @@ class LookedApp(BackgroundApp):
 
     def get_line_filters(self) -> "Sequence[LineFilter]":
         return [*super().get_line_filters(), *self._line_filters]
+
+    # --- pictures ----------------------------------------------------------------------------
+
+    def picture_painter(self) -> "Paint":
+        """What draws pictures in this terminal."""
+        if self._kitty is None and self._shows_pixels():
+            from console.tui.drawing.kitty import KittyPictures
+
+            self._kitty = KittyPictures(self.send_to_terminal)
+        if self._kitty is not None:
+            return self._kitty.paint
+        from console.tui.drawing.picture import half_blocks
+
+        return half_blocks
+
+    def _shows_pixels(self) -> bool:
+        from console.tui.graphics import shows_pixels
+
+        if self.look.ascii or self.look.pictures == "blocks":
+            return False
+        if self.look.pictures == "kitty":
+            return True
+        return not (self.is_headless or self.is_web) and shows_pixels(os.environ)
+
+    def send_to_terminal(self, sequence: str) -> None:
+        """Write to the terminal what Textual has no words for."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+
+    def on_unmount(self) -> None:
+        if self._kitty is not None:
+            self._kitty.remove_all()
 
     # --- theme ------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ one goes in equal steps of OKLab from its light middle to a dark blue and a dark
 """
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from console.tui.drawing.text import Row
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+
+Paint = Callable[["Array", int, int, float, float, "Array"], list[Row]]
+"""Draws a field in columns × rows cells, between two values, with a colour table: `half_blocks`, for one."""
 
 _FIELD = ("#1b0c41", "#33397a", "#2a6a8c", "#1d9a89", "#5cc562", "#c4dd3d", "#fdf5a0")
 FIELD_MAPS = ("field", "diverging", "grey")
@@ -121,6 +125,15 @@ def picture_size(shape: tuple[int, int], width: int, height: int) -> tuple[int, 
     return columns, rows
 
 
+def coloured(field: "Array", rows: int, columns: int, low: float, high: float, table: "Array") -> "Array":
+    """24-bit colours [rows, columns] of a field [H, W]; clipped to low … high, NaN is the lowest."""
+    import numpy as np
+
+    pixels = resample(field, rows, columns)
+    share = (pixels - low) / (high - low) if high > low else np.zeros_like(pixels)
+    return np.asarray(table[np.nan_to_num(np.clip(share, 0, 1) * (len(table) - 1)).astype(np.intp)])
+
+
 def half_blocks(
     field: "Array", columns: int, rows: int, low: float, high: float, table: "Array"
 ) -> list[Row]:
@@ -128,12 +141,7 @@ def half_blocks(
 
     The first axis of the field runs down, the second to the right.
     """
-    import numpy as np
-
-    pixels = resample(field, 2 * rows, columns)
-    share = (pixels - low) / (high - low) if high > low else np.zeros_like(pixels)
-    index = np.nan_to_num(np.clip(share, 0, 1) * (len(table) - 1)).astype(np.intp)
-    colours = table[index].tolist()
+    colours = coloured(field, 2 * rows, columns, low, high, table).tolist()
     drawn: list[Row] = []
     for row in range(rows):
         line: Row = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.tui.drawing.braille import Raster
-from console.tui.drawing.picture import colour_table, half_blocks, picture_size
+from console.tui.drawing.picture import Paint, colour_table, half_blocks, picture_size
 from console.tui.drawing.scatter import bounds, scatter
 from console.tui.drawing.text import Row, fit, number
 
@@ -150,7 +150,13 @@ def colour_range(scale: Scales, colours: str) -> tuple[float, float]:
 
 
 def draw_frame(
-    rollout: Rollout, frame: int, channel: int, width: int, height: int, colours: str = "field"
+    rollout: Rollout,
+    frame: int,
+    channel: int,
+    width: int,
+    height: int,
+    colours: str = "field",
+    paint: Paint = half_blocks,
 ) -> list[Row]:
     """One frame in `width` × `height` cells: pictures for planes and points, braille lines for 1-D.
 
@@ -161,10 +167,11 @@ def draw_frame(
         width: cells.
         height: cells.
         colours: the map of prediction and truth, one of `FIELD_MAPS`.
+        paint: draws a picture.
     """
     if is_lines(rollout):
         return _draw_lines(rollout, frame, channel, width, height)
-    return _draw_planes(rollout, frame, channel, width, height, colours)
+    return _draw_planes(rollout, frame, channel, width, height, colours, paint)
 
 
 def plane(values: "Array") -> "Array":
@@ -194,7 +201,7 @@ def _pictured(rollout: Rollout, frame: int, channel: int) -> tuple["Array", "Arr
 
 
 def _draw_planes(
-    rollout: Rollout, frame: int, channel: int, width: int, height: int, colours: str
+    rollout: Rollout, frame: int, channel: int, width: int, height: int, colours: str, paint: Paint
 ) -> list[Row]:
     scale = scales(rollout, channel)
     pred, true, error = _pictured(rollout, frame, channel)
@@ -204,9 +211,9 @@ def _draw_planes(
     low, high = colour_range(scale, colours)
     span = scale.high - scale.low
     pictures = [
-        half_blocks(pred, columns, rows, low, high, field),
-        half_blocks(true, columns, rows, low, high, field),
-        half_blocks(error * scale.factor, columns, rows, 0, span, heat),
+        paint(pred, columns, rows, low, high, field),
+        paint(true, columns, rows, low, high, field),
+        paint(error * scale.factor, columns, rows, 0, span, heat),
     ]
     cell = max(columns, min(each, 12))
     names = ("prediction", "truth", _error_name(scale.factor))

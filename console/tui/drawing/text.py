@@ -2,7 +2,7 @@
 
 A *row* is what every drawing here produces: a list of (text, ink) spans. An ink is a name that the
 widget turns into a style of the current theme (`muted`, `good`, `task:darcy2d` …) or a pair of
-24-bit colours (foreground, background) for pictures. So drawings know neither Textual nor colours.
+24-bit colours (foreground, background or `PANEL`) for pictures. So drawings know neither Textual nor colours.
 """
 
 import math
@@ -13,6 +13,8 @@ from rich.cells import cell_len, set_cell_size
 
 Ink = str | tuple[int, int]
 Span = tuple[str, Ink]
+PANEL = -1
+"""The background of the panel, in place of a colour."""
 Row = list[Span]
 
 
@@ -53,13 +55,16 @@ def visible(text: str) -> str:
 
 
 def fit_row(row: Row, width: int, ink: Ink = "text") -> Row:
-    """A row cut or padded to exactly `width` cells; control characters in it are written out."""
+    """A row cut or padded to exactly `width` cells; control characters in it are written out.
+
+    Cells of a picture, which have colours of their own, hold no foreign text and stay as they are.
+    """
     fitted: Row = []
     left = width
     for text, span_ink in row:
         if left <= 0:
             break
-        text = clip(visible(text), left)
+        text = clip(visible(text) if isinstance(span_ink, str) else text, left)
         fitted.append((text, span_ink))
         left -= cell_len(text)
     if left > 0:

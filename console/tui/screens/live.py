@@ -89,7 +89,11 @@ class LiveScreen(ScreenWithCharts):
         charts = Charts(id="curves")
         yield charts
         yield Horizontal(
-            RolloutView(empty="no rollout yet: the first epoch ends with one", id="rollout"),
+            RolloutView(
+                empty="no rollout yet: the first epoch ends with one",
+                painter=self.ups.picture_painter,
+                id="rollout",
+            ),
             LogView(empty=self.WITHOUT_LOG, id="log"),
             id="lower",
         )

@@ -20,7 +20,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
-from console.tui.drawing.text import Ink, Row, drop_spans, fit_row, row_width
+from console.tui.drawing.text import PANEL, Ink, Row, drop_spans, fit_row, row_width
 from console.tui.theme import task_variable, variable_defaults
 
 INKS: dict[str, tuple[str, float, bool]] = {
@@ -220,7 +220,8 @@ class Panel(Widget):
 
     def _mix(self, ink: Ink) -> Style:
         if isinstance(ink, tuple):
-            return Style(color=_rich_colour(ink[0]), bgcolor=_rich_colour(ink[1]))
+            behind = self.rich_style.bgcolor if ink[1] == PANEL else _rich_colour(ink[1])
+            return Style(color=_rich_colour(ink[0]), bgcolor=behind)
         style = self.rich_style
         for part in ink.split():
             style += self._part(part)

@@ -1,5 +1,6 @@
 """A rollout, frame by frame: what the model predicts, what is true, where it errs."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -10,6 +11,7 @@ from console.tui.drawing.text import Row, clip, count, drop_spans, number
 from console.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    from console.tui.drawing.picture import Paint
     from console.tui.drawing.rollout import Rollout
 
 SPEEDS = (1, 2, 4, 6, 12, 24)
@@ -45,8 +47,21 @@ class RolloutView(Panel, can_focus=True):
         def control(self) -> "RolloutView":
             return self.view
 
-    def __init__(self, *, empty: str = "no rollout yet", id: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        empty: str = "no rollout yet",
+        painter: "Callable[[], Paint] | None" = None,
+        id: str | None = None,
+    ) -> None:
+        """
+        Args:
+            empty: what is said while there is none.
+            painter: gives what draws pictures; None: half-blocks.
+            id: of the widget.
+        """
         super().__init__(id=id)
+        self._painter = painter
         self.rollout: Rollout | None = None
         self.frame = 0
         self.channel = 0
@@ -157,9 +172,11 @@ class RolloutView(Panel, can_focus=True):
             return [[(" " + clip(self.empty, width - 1), "muted")]]
         if width < 24 or height < 4:
             return [[(" too small for a picture", "muted")]]
+        from console.tui.drawing.picture import half_blocks
         from console.tui.drawing.rollout import draw_frame
 
-        rows = draw_frame(rollout, self.frame, self.channel, width, height - 1, self.colours)
+        paint = self._painter() if self._painter is not None else half_blocks
+        rows = draw_frame(rollout, self.frame, self.channel, width, height - 1, self.colours, paint)
         rows += [[] for _ in range(height - 1 - len(rows))]
         return [*rows[: height - 1], self._frames(width)]
 

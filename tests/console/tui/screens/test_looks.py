@@ -67,6 +67,34 @@ async def test_charts_and_pictures_are_still_there_in_ascii(home: Home) -> None:
         told(operations)
 
 
+# --- pictures ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("asked", "sent"), [("auto", False), ("blocks", False), ("kitty", True)])
+async def test_pictures_are_drawn_as_config_toml_asks(
+    home: Home, asked: str, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM_PROGRAM", "ghostty")  # which a console without a terminal does not believe
+    operations = recorded(home)
+    home.config.write_text(f'pictures = "{asked}"\n')
+    async with UpsConsole(operations, read_look(home.config)).run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await until_seen(pilot, "nRMSE here")
+        if "darcy2d  step" not in seen(pilot.app):
+            await pilot.press("r")
+        await until_seen(pilot, "darcy2d  step")
+        assert ("\U0010eeee" in seen(pilot.app)) == sent
+        told(operations)
+
+
+def test_pictures_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('pictures = "sixel"\n')
+    with pytest.raises(ConfigError, match="pictures must be one of auto, blocks, kitty, not 'sixel'"):
+        read_look(path)
+
+
 # --- themes -----------------------------------------------------------------------------------
 
 
