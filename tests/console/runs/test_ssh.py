@@ -17,6 +17,7 @@ from console.runs import ssh_packets
 from console.runs.transport import Completed, LocalTransport, Piece, Span, Transport
 from tests.console.runs.sshd import LABEL, Door
 from tests.console.runs.sshd import door as door
+from tests.patience import PATIENCE_S
 from tests.simulators.sshd import new_key
 from ups.errors import StoreError
 
@@ -78,9 +79,9 @@ def test_many_files_are_followed_in_one_round_trip(both: tuple[Transport, Path])
 def test_a_command_gets_its_input_and_gives_its_output_errors_and_code(both: tuple[Transport, Path]) -> None:
     transport, box = both
     script = 'cat; echo "$UPS_INSTANCE" >&2; pwd >&2; exit 3'
-    done = transport.run(["sh", "-c", script, "it's $HOME"], input=b"in\0put\n", timeout_s=10)
+    done = transport.run(["sh", "-c", script, "it's $HOME"], input=b"in\0put\n", timeout_s=PATIENCE_S)
     assert done == Completed(3, b"in\0put\n", f"{LABEL}\n{box}\n".encode())
-    assert transport.run(["no-such-program"], timeout_s=10).code == 127
+    assert transport.run(["no-such-program"], timeout_s=PATIENCE_S).code == 127
 
 
 def test_a_command_that_takes_too_long_is_ended(both: tuple[Transport, Path]) -> None:
@@ -127,22 +128,22 @@ def test_output_and_errors_larger_than_every_window_do_not_block_each_other(door
     script = "head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2; head -c 1000 /dev/zero"
     both_ways = "head -c 20000000 /dev/zero >&2 & cat; wait"
     transport = door.transport()
-    done = transport.run(["sh", "-c", script], timeout_s=60)
+    done = transport.run(["sh", "-c", script], timeout_s=PATIENCE_S)
     assert (done.code, len(done.out), len(done.err)) == (0, 20_001_000, 20_000_000)
     content = random.Random(1).randbytes(20_000_000)
-    done = transport.run(["sh", "-c", both_ways], input=content, timeout_s=60)
+    done = transport.run(["sh", "-c", both_ways], input=content, timeout_s=PATIENCE_S)
     assert (done.code, done.out == content, len(done.err)) == (0, True, 20_000_000)
 
 
 def test_input_that_nobody_reads_ends_with_the_command(door: Door) -> None:
-    done = door.transport().run(["sh", "-c", "exit 4"], input=b"x" * 30_000_000, timeout_s=20)
+    done = door.transport().run(["sh", "-c", "exit 4"], input=b"x" * 30_000_000, timeout_s=PATIENCE_S)
     assert done.code == 4
 
 
 def test_many_threads_share_a_connection_without_exceeding_its_sessions(door: Door) -> None:
     transport = door.transport()
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        found = list(pool.map(lambda n: transport.run(["echo", str(n)], timeout_s=20).out, range(48)))
+        found = list(pool.map(lambda n: transport.run(["echo", str(n)], timeout_s=PATIENCE_S).out, range(48)))
     assert found == [f"{n}\n".encode() for n in range(48)]
     assert door.server.log.count("Accepted publickey") == 1
 
@@ -190,7 +191,7 @@ def test_a_box_that_freezes_while_much_is_sent_is_noticed(door: Door) -> None:
         wait_until((door.box / "began").exists)
         door.server.freeze()
         with pytest.raises(UnreachableError):
-            asked.result(timeout=10)
+            asked.result(timeout=30)
     door.server.resume()
 
 
@@ -266,7 +267,7 @@ def test_words_of_the_login_shell_are_no_output(door: Door, tmp_path: Path) -> N
     door.server.start()
     transport.put(b"x", "file")
     assert transport.read("file") == b"x"
-    assert transport.run(["echo", "y"], timeout_s=10).out == b"y\n"
+    assert transport.run(["echo", "y"], timeout_s=PATIENCE_S).out == b"y\n"
 
 
 def test_a_large_file_goes_on_where_a_cut_has_left_it(door: Door, tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def persistent(what):
     raise AssertionError("never got through")
 
 
-def wait_until(condition, timeout_s: float = 10.0) -> None:
+def wait_until(condition, timeout_s: float = PATIENCE_S) -> None:
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until
