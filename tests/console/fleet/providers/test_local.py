@@ -114,6 +114,25 @@ def test_a_run_that_dies_at_once_is_gone_not_forgotten(tmp_path: Path) -> None:
     assert transport.size("runs/r/run.pid")
 
 
+def test_a_process_that_nobody_reaps_is_ended_all_the_same() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as careless:
+        assert careless.stdout is not None
+        child = psutil.Process(int(careless.stdout.readline()))
+        began = time.monotonic()
+        try:
+            processes.end([child], patience_s=60)
+            assert child.status() == psutil.STATUS_ZOMBIE
+        finally:
+            careless.kill()
+    assert time.monotonic() - began < 60
+
+
 def test_a_process_with_a_pid_that_was_used_before_is_ended_too() -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, MARKER: "reused"}
