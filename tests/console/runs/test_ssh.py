@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -166,6 +167,29 @@ def test_a_command_that_was_cut_is_not_sent_twice(door: Door) -> None:
         with pytest.raises(UnreachableError):
             asked.result()
     assert transport.read("count") == b"x\n"
+
+
+def test_a_session_that_is_refused_without_a_reason_cuts_nobody_off(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that are refused at the same time paramiko tells only one why."""
+    import paramiko
+
+    transport = door.transport()
+    transport.put(b"x", "file")
+    link = transport._connection._link
+    assert link is not None
+    open_session, refusals = link.transport.open_session, [paramiko.SSHException("Unable to open channel.")]
+
+    def refuse_once(**options: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return open_session(**options)
+
+    monkeypatch.setattr(link.transport, "open_session", refuse_once)
+    assert transport.read("file") == b"x"
+    assert not refusals
+    assert door.server.log.count("Accepted publickey") == 1
 
 
 def test_a_frozen_box_is_noticed_and_found_again(door: Door) -> None:
