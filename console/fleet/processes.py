@@ -88,10 +88,34 @@ def end(processes: Iterable[psutil.Process], *, patience_s: float) -> None:
     processes = list(processes)
     for process in processes:
         _signal(process, signal.SIGTERM)
-    _, left = psutil.wait_procs(processes, timeout=patience_s)
+    left = wait_until_dead(processes, timeout_s=patience_s)
     for process in left:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=5)
+    wait_until_dead(left, timeout_s=5)
+
+
+def wait_until_dead(processes: Iterable[psutil.Process], *, timeout_s: float) -> list[psutil.Process]:
+    """Those that still live after the time.
+
+    A zombie is dead: in a container whose first process does not reap, it stays for ever.
+    """
+    until = time.monotonic() + timeout_s
+    left = list(processes)
+    while left := [process for process in left if _lives(process)]:
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.02)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            return True
+        process.wait(0)  # reaps a child of our own
+    except psutil.Error:
+        pass
+    return False
 
 
 def wait_until_none(key: str, value: str, *, timeout_s: float) -> bool:

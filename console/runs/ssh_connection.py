@@ -153,6 +153,10 @@ class SshConnection:
                     ) from error
                 time.sleep(_REFUSED_PAUSE_S)
             except (paramiko.SSHException, EOFError, OSError) as error:
+                # Of two that are refused at the same time paramiko tells only one why.
+                if link.lives and time.monotonic() <= until:
+                    time.sleep(_REFUSED_PAUSE_S)
+                    continue
                 # Cut while nobody looked: once more, on a new connection. A silent box has been waited for.
                 link.close()
                 if is_second or link.was_silent:

@@ -18,6 +18,7 @@ from console.home import Home
 from console.operations import Operations
 from tests.console.test_main_job import curve
 from tests.laptop import Event, Laptop, is_checkpoint_of
+from tests.patience import PATIENCE_S
 
 
 def kill(box: Path) -> None:
@@ -97,4 +98,4 @@ def test_what_several_instances_cost_is_said_before(laptop: Laptop) -> None:
     assert any(check["text"].startswith("local: 3 × ") for check in answer["checks"])
     assert sum(step["title"] == "instance" for step in answer["steps"]) == 3
     refused = laptop.start("launch", str(laptop.config), "--instances", "2", "--keep")
-    assert refused.wait(60) == 2
+    assert refused.wait(PATIENCE_S) == 2

@@ -16,6 +16,7 @@ import psutil
 from console.fleet.ledger import Entry, Ledger
 from console.fleet.processes import marked
 from tests.laptop import Event, Laptop
+from tests.patience import PATIENCE_S
 from tests.simulators.box import RentedBox
 from tests.simulators.cloud import Cloud
 from tests.simulators.vast import Instance
@@ -70,7 +71,7 @@ class Rented(Laptop):
         return ["launch", str(self.config), "--provider", "vast", "--budget", "5", "--no-smoke",
                 "--set", override]  # fmt: skip
 
-    def until(self, is_so: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    def until(self, is_so: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
         end = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"

@@ -22,6 +22,7 @@ from tests.faults.chaos import (
     moments,
     told_checkpoints,
 )
+from tests.patience import PATIENCE_S
 from tests.remote.test_bucket_hydration import copied
 from tests.remote.test_configs import shortened
 from tests.simulators.files import FileServer, md5
@@ -137,7 +138,7 @@ def test_a_killed_training_comes_to_the_same(
         assert _weights(box.run) == weights
         assert told_checkpoints(events) == undisturbed.told
         assert_published(box.run, store, f"runs/{name}/attempt-1/", tmp_path)
-        assert box.start().wait(timeout=60) == 0
+        assert box.start().wait(timeout=PATIENCE_S) == 0
         assert box.events == events
     finally:
         box.close()
@@ -219,7 +220,7 @@ def test_a_killed_preprocessing_makes_the_same_bytes(
         assert (
             store.read_bytes(f"runs/killed-{seed}/attempt-1/events.jsonl") == box.run.events_path.read_bytes()
         )
-        assert box.start().wait(timeout=60) == 0
+        assert box.start().wait(timeout=PATIENCE_S) == 0
         assert box.events == events
     finally:
         box.close()

@@ -14,6 +14,7 @@ import pytest
 from console.fleet.model import InstanceState
 from console.runs.series import RunView
 from tests.faults.rented import Rented
+from tests.patience import PATIENCE_S
 from ups import events as protocol
 
 pytestmark = [pytest.mark.needs_program("sshd"), pytest.mark.needs_module("vastai")]
@@ -76,7 +77,7 @@ def test_a_machine_that_never_starts_is_left_for_the_next_one(laptop: Rented) ->
     laptop.until(laptop.vast.alive, "the first machine is rented")
     stuck = laptop.only()
     laptop.vast.world.stuck_loading = False
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 0, said
     assert "the provider says: loading" in said
     first, second = sorted(laptop.rows(), key=lambda row: row.created)
@@ -102,13 +103,13 @@ def test_lists_that_lie_and_a_destroy_that_lies_never_make_an_instance_destroyed
     for kind in ("empty", "malformed", "null"):
         laptop.vast.faults.on("list", kind)
         child = laptop.start("destroy", "--all", "--yes")
-        _, said = child.communicate(timeout=60)
+        _, said = child.communicate(timeout=PATIENCE_S)
         assert child.returncode in (5, 9), (kind, said)
         laptop.vast.faults.off("list")
         assert InstanceState.DESTROYED not in {entry.state for entry in laptop.entries()}
         laptop.assert_sound()
     child = laptop.start("destroy", "--all", "--yes")
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 9
     assert "was told to go" in said
     assert len(laptop.vast.alive()) == 1
@@ -149,7 +150,7 @@ def _unauthorised(laptop: Rented) -> Iterator[None]:
     for call in ("list", "get", "destroy", "search"):
         laptop.vast.faults.on(call, "401")
     yield
-    said = laptop.start("fleet").communicate(timeout=30)[1]
+    said = laptop.start("fleet").communicate(timeout=PATIENCE_S)[1]
     assert "VAST_API_KEY" in said or "key" in said
     laptop.vast.faults.off()
 
@@ -181,7 +182,7 @@ def test_what_cuts_the_laptop_off_costs_no_event(laptop: Rented, fault: object) 
     run = laptop.json("runs")[0]["run"]
     laptop.run("stop", run)
     ended = time.time()
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in said
     assert laptop.mirrored()[0] == laptop.run_on_box(row)
     assert laptop.mirrored()[0][-1]["type"] == "done"
@@ -349,7 +350,7 @@ def _name(stage: object) -> str:
 
 def test_a_box_whose_disk_is_full_is_given_back_with_the_reason(small_disk: Rented) -> None:
     child = small_disk.begin("--detach")
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=PATIENCE_S)
     ended = time.time()
     assert child.returncode != 0
     assert "disk" in said

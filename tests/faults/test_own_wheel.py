@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.faults.rented import Rented
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.needs_program("sshd"), pytest.mark.needs_module("vastai")]
 
@@ -53,7 +54,7 @@ def test_a_resumed_run_has_its_own_wheel_and_a_lost_one_is_said(laptop: Rented, 
     shutil.rmtree(laptop.home / "cache")
     creates = len(laptop.vast.sent("create"))
     child = laptop.start("resume", run, "--detach", "--json")
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=PATIENCE_S)
     error = json.loads(said.splitlines()[-1])["error"]
     assert (child.returncode, error["code"]) == (4, "not_found")
     assert "is lost" in error["message"]

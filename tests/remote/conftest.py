@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.ups.converted import write_darcy
 from ups.catalog import dataset_key, manifest_key
 from ups.config import TrainConfig
@@ -179,7 +180,7 @@ def start(*arguments: str, log: Path | None = None, **environment: str) -> subpr
     )  # fmt: skip
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = PATIENCE_S) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"

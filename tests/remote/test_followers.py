@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from remote.environment import record_process
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import CONFIG, MakeRun, start, wait_for
 from tests.remote.test_pipeline import assert_whole, done_of, events_of, kinds_of, phases_of
 from tests.ups.training.gang import launched, torchrun
@@ -99,7 +100,7 @@ def test_asked_to_stop_by_its_launcher_the_run_stops_after_an_epoch(make_run: Ma
     with launched("-m", "remote", "run", str(run.root), processes=2) as launcher:
         wait_for(lambda: "checkpoint" in kinds_of(run), seconds=120)
         os.kill(json.loads((run.root / "run.pid").read_text())["pid"], signal.SIGTERM)
-        launcher.communicate(timeout=60)
+        launcher.communicate(timeout=PATIENCE_S)
     assert done_of(run)["status"] == "stopped"
 
 

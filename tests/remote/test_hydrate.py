@@ -20,6 +20,7 @@ from remote.failures import StopRequested
 from remote.files import sole_fetcher
 from remote.hydrate import JUDGED, Datasets, Hydrator, groups
 from remote.verified import VerifiedFiles
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import MakeRun, pins_of, wait_for, write_dataset
 from ups.catalog import dataset_key, manifest_key
 from ups.data.outline import Outline
@@ -231,7 +232,7 @@ class TestFetching:
                 for split, sha256 in pins_of(store)["advection1d"].items():
                     key = dataset_key("advection1d", split)
                     bucket.download(key, first.root.parent / "data" / f"{sha256}.h5", sha256=sha256)
-            found = done.result(timeout=30)
+            found = done.result(timeout=PATIENCE_S)
         assert others.downloads == []
         assert Hydrator(second.read_spec(), others, second).ready() == found
 

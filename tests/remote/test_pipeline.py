@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import CONFIG, MakeRun, start, wait_for, write_dataset
 from ups.catalog import dataset_key, manifest_key
 from ups.config import TrainConfig
@@ -20,7 +21,7 @@ from ups.stores.directory import DirectoryStore
 def drive(run: RunDirectory, point: str = "never", behaviour: str = "", **environment: str) -> int:
     """One process of the run, with instant learning, to its end."""
     process = drive_on(run, point, behaviour, **environment)
-    return process.wait(timeout=60)
+    return process.wait(timeout=PATIENCE_S)
 
 
 def drive_on(
@@ -279,7 +280,7 @@ class TestStopping:
         wait_for(lambda: "checkpoint" in kinds_of(run))
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # the watchdog and the console may both ask
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         assert_whole(run, store)
         assert done_of(run)["status"] == "stopped"
         assert "evaluate started" not in phases_of(run)
@@ -295,7 +296,7 @@ class TestStopping:
         time.sleep(2.1)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 128 + signal.SIGTERM
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
 
     def test_a_hang_up_changes_nothing(self, make_run: MakeRun) -> None:
         run = make_run()
@@ -305,7 +306,7 @@ class TestStopping:
         time.sleep(0.2)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
     def test_two_processes_never_execute_one_run(self, make_run: MakeRun) -> None:
         run = make_run()
@@ -314,7 +315,7 @@ class TestStopping:
         assert drive(run) == 2
         assert "is being executed by another process" in run.log_path.read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 class TestRealLearning:
@@ -322,13 +323,13 @@ class TestRealLearning:
         self, make_run: MakeRun
     ) -> None:
         run = make_run()
-        assert start("-m", "remote", "run", str(run.root), log=run.log_path).wait(timeout=60) == 0
+        assert start("-m", "remote", "run", str(run.root), log=run.log_path).wait(timeout=PATIENCE_S) == 0
         lines = run.events_path.read_text().splitlines(keepends=True)
         told = [number for number, line in enumerate(lines) if '"type":"checkpoint"' in line]
         run.events_path.write_text("".join(lines[: told[-1]]))  # killed right before it
         (run.root / "trained.json").unlink()
         run.report_path.unlink()
-        assert start("-m", "remote", "run", str(run.root), log=run.log_path).wait(timeout=60) == 0
+        assert start("-m", "remote", "run", str(run.root), log=run.log_path).wait(timeout=PATIENCE_S) == 0
         again = [event.fields for event in events_of(run) if event.type == "checkpoint"]
         before = json.loads(lines[told[-1]])
         assert [fields["epoch"] for fields in again] == [1, 2]
@@ -340,16 +341,16 @@ class TestRealLearning:
 
         def interrupted(number: signal.Signals, after: str) -> None:
             process = start("-m", "remote", "run", str(run.root), log=run.log_path)
-            wait_for(lambda: after in kinds_of(run) or process.poll() is not None, seconds=60)
+            wait_for(lambda: after in kinds_of(run) or process.poll() is not None, seconds=PATIENCE_S)
             process.send_signal(number)
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_S)
 
         interrupted(signal.SIGTERM, "checkpoint")
         assert done_of(run)["status"] == "stopped"
         interrupted(signal.SIGKILL, "resumed")
         assert kinds_of(run)[-1] != "done"
         process = start("-m", "remote", "run", str(run.root), log=run.log_path)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         assert [event.seq for event in events_of(run)] == list(range(len(events_of(run))))
         assert done_of(run)["status"] == "succeeded"
         figures = done_of(run)["summary"]["tasks"]["advection1d"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from remote.precompute import Building, build
+from tests.patience import PATIENCE_S
 from tests.remote.caching import FarStore
 from tests.remote.conftest import write_dataset
 from ups import catalog
@@ -89,7 +90,7 @@ class TestBuilding:
         helper = threading.Thread(target=rank, args=(1,))
         helper.start()
         rank(0)
-        helper.join(timeout=60)
+        helper.join(timeout=PATIENCE_S)
         assert not helper.is_alive()
         assert contents(together) == contents(alone)
         assert latents.complete(together, VERSION, recipe) is not None

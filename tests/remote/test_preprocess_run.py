@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remote.__main__ import main
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import start, wait_for
 from tests.simulators.files import FileServer, md5
 from tests.ups.data import raws
@@ -161,7 +162,7 @@ def test_asked_to_stop_it_stops_and_leaves_nothing_half_done(
     process = drive(run)
     wait_for(lambda: server.served > 0)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     assert events_of(run)[-1].fields["status"] == "stopped"
     assert contents(store) == {}
 
@@ -177,4 +178,4 @@ def test_a_file_that_is_not_there_fails_the_run_with_its_name(make_run: MakeRun,
 
 def _kill(process: "subprocess.Popen[str]") -> None:
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=PATIENCE_S)

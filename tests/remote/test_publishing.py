@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from remote.publishing import Publishing
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import MakeRun, wait_for
 from ups.rundir import RunDirectory
 from ups.stores.directory import DirectoryStore
@@ -130,5 +131,5 @@ def test_it_ends_where_its_run_was_killed(run: RunDirectory) -> None:
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.close()
-    assert child.wait(30) == 1
+    assert child.wait(PATIENCE_S) == 1
     child.stdout.close()

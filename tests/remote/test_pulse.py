@@ -10,6 +10,7 @@ import pytest
 from torch.distributed import TCPStore
 
 from remote.pulse import Pulse
+from tests.patience import PATIENCE_S
 from ups.ranks import Ranks
 
 SILENCE_S = 0.6
@@ -60,7 +61,7 @@ def test_one_that_has_left_is_not_missed(connect: Connect) -> None:
 def test_one_that_never_spoke_is_given_up(connect: Connect) -> None:
     here = Lost()
     with pulse(0, connect, here):
-        assert here.told.wait(20)
+        assert here.told.wait(PATIENCE_S)
     assert here.machines == [1]
 
 
@@ -69,7 +70,7 @@ def test_only_the_first_process_of_a_machine_has_a_pulse(connect: Connect) -> No
     with ExitStack() as stack:
         stack.enter_context(pulse(1, connect, other, local_rank=1))
         stack.enter_context(pulse(0, connect, here))
-        assert here.told.wait(20)
+        assert here.told.wait(PATIENCE_S)
     assert (here.machines, other.machines) == ([1], [])
 
 
@@ -79,5 +80,5 @@ def test_a_store_that_does_not_answer_is_the_silence_of_its_machine() -> None:
 
     lost = Lost()
     with pulse(1, refuse, lost):
-        assert lost.told.wait(20)
+        assert lost.told.wait(PATIENCE_S)
     assert lost.machines == [0]

@@ -9,6 +9,7 @@ import psutil
 from safetensors.numpy import load_file
 
 from remote.smoke import reduced
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import CONFIG, MakeRun, start, two_task_config, wait_for
 from tests.remote.test_pipeline import drive
 from ups.config import TrainConfig
@@ -60,7 +61,7 @@ def begin(run: RunDirectory, **environment: str) -> subprocess.Popen[str]:
 
 
 def execute(run: RunDirectory, **environment: str) -> tuple[int, list[Event]]:
-    return begin(run, **environment).wait(timeout=60), EventReader(run.events_path).read()
+    return begin(run, **environment).wait(timeout=PATIENCE_S), EventReader(run.events_path).read()
 
 
 def phases(events: list[Event]) -> list[str]:
@@ -106,7 +107,7 @@ class TestARunWithASmokeTest:
         process = begin(run)
         wait_for(lambda: bool(smoked(run)))
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_S)
         assert smoked(run)[0].startswith("one step of 3 stages, ")
 
     def test_goes_without_once_training_has_begun(self, make_run: MakeRun) -> None:
@@ -126,7 +127,7 @@ class TestARunWithASmokeTest:
         hanging = tmp_path / "hanging"
         wait_for(hanging.exists)
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         events = EventReader(run.events_path).read()
         assert "smoke skipped" in phases(events)
         assert events[-1].fields["status"] == "stopped"
@@ -142,8 +143,8 @@ class TestARunWithASmokeTest:
         wait_for((work / "events.jsonl").exists)  # it is past its imports
         (child,) = psutil.Process(process.pid).children()
         process.kill()
-        process.wait(timeout=10)
-        wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=10)
+        process.wait(timeout=PATIENCE_S)
+        wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=PATIENCE_S)
 
 
 class TestWhatItCatches:

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from remote import tracking
-from remote.tracker import run_id
+from remote.tracker import FINISH_S, run_id
 from remote.tracking import Tracking
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import CONFIG, MakeRun, start, wait_for
 from tests.remote.reported import SUMMARY, TASKS, a_run, write_done, write_epochs
 from tests.remote.test_pipeline import done_of, drive, drive_on, events_of
@@ -81,7 +82,7 @@ def history(found: list[Any], name: str) -> list[Any]:
 def send(directory: RunDirectory) -> dict[str, Any]:
     """What `track --send` answers, or its error."""
     process = start("-m", "remote", "track", str(directory.root), "--send", "--json")
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=PATIENCE_S)
     last: dict[str, Any] = json.loads((said or errors).splitlines()[-1])
     return last
 
@@ -120,7 +121,7 @@ def test_without_a_key_everything_is_kept_in_files(tmp_path: Path, warnings: War
 def test_a_run_that_is_killed_leaves_what_it_has_said(make_run: MakeRun) -> None:
     run = make_run(config=_reporting())
     drive(run, "done-")
-    wait_for(lambda: trackers(run) == [], seconds=15)
+    wait_for(lambda: trackers(run) == [], seconds=PATIENCE_S)
     found = records(offline_file(run.root))
     assert history(found, "system/cpu") or of_kind(found, "run")
     assert drive(run) == 0  # it goes on, and is reported under the same id
@@ -138,7 +139,7 @@ def test_killing_what_reports_a_run_costs_the_run_nothing(make_run: MakeRun) -> 
     tracker.kill()
     wait_for(lambda: any(event.type == "warning" for event in events_of(run)))
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert done_of(run)["status"] == "stopped"
     warning = next(event.fields for event in events_of(run) if event.type == "warning")
     assert "ended by signal 9; it is started again" in warning["message"]
@@ -177,7 +178,7 @@ def test_one_that_hangs_is_left_behind_at_the_end(tmp_path: Path, warnings: Warn
         tracker.suspend()
         started = time.monotonic()
         tracking.finish(0, {})
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < FINISH_S
     assert [message for _, message, _ in warnings] == [
         "W&B has not taken all metrics within 0.5 s of the end"
     ]

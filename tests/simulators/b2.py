@@ -23,6 +23,8 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 from urllib.request import urlopen
 
+from tests.patience import PATIENCE_S
+
 REGION = "us-west-004"
 RIGHTS = ("listFiles", "readFiles", "writeFiles", "deleteFiles")
 _KEYS = "/_keys"
@@ -229,7 +231,7 @@ class B2Server:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=PATIENCE_S)
         self._process.stdout.close()
 
 

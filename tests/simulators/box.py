@@ -114,7 +114,7 @@ class RentedBox:
             for process in found:
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(signal.SIGKILL)
-            psutil.wait_procs(found, timeout=_PATIENCE_S)
+            processes.wait_until_dead(found, timeout_s=_PATIENCE_S)
 
     def close(self) -> None:
         """Leave nothing behind but files."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -50,7 +52,7 @@ class InstanceApi:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def wait(self, count: int = 1, *, timeout_s: float = 20.0) -> list[Received]:
+    def wait(self, count: int = 1, *, timeout_s: float = PATIENCE_S) -> list[Received]:
         """The requests, once there are so many of them."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.received) >= count, timeout_s):

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from console.fleet.model import SshAddress
+from tests.patience import PATIENCE_S
 
 ACCOUNT_KEY = "vast-account-key-0123456789abcdef"
 PAGE = 25
@@ -360,10 +361,10 @@ class World:
             for row in self.instances.values():
                 row.leaves = min(row.leaves or self.clock(), self.clock())
         for thread in list(self._hooks):  # boots first: what they start is ended
-            thread.join(30)
+            thread.join(PATIENCE_S)
         self.pass_time()
         for thread in list(self._hooks):
-            thread.join(30)
+            thread.join(PATIENCE_S)
 
 
 _MARKET = (
@@ -584,7 +585,7 @@ class VastSimulator:
         self._server.shutdown()
         self._server.server_close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE_S)
         self.world.close()
 
     def __enter__(self) -> "VastSimulator":

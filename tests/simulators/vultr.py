@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from console.fleet.model import SshAddress
+from tests.patience import PATIENCE_S
 from tests.simulators.vast import Fault, Faults
 
 Object = dict[str, Any]
@@ -431,10 +432,10 @@ class World:
             for machine in self.machines.values():
                 machine.leaves = min(now if machine.leaves is None else machine.leaves, now)
         for thread in list(self._hooks):  # boots first: what they start is ended
-            thread.join(30)
+            thread.join(PATIENCE_S)
         self.pass_time()
         for thread in list(self._hooks):
-            thread.join(30)
+            thread.join(PATIENCE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,7 +527,7 @@ class VultrSimulator:
         self._server.shutdown()
         self._server.server_close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE_S)
         self.world.close()
 
     def __enter__(self) -> "VultrSimulator":

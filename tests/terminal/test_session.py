@@ -37,9 +37,29 @@ def mirrored_seqs(laptop: Laptop) -> list[int]:
     return [json.loads(line)["seq"] for line in events.read_text().splitlines()]
 
 
-def test_launch_curves_teardown(laptop: Laptop) -> None:
+def test_a_run_outlives_its_console_and_ends_with_its_teardown(laptop: Laptop) -> None:
     with console(laptop) as terminal:
         launch(terminal)
+        assert laptop.processes()
+        terminal.press("x")
+        terminal.wait_for("u takes it back", PATIENCE)
+        terminal.press("u")
+        terminal.read_for(7.0)
+        assert laptop.processes()
+        os.kill(terminal.pid, signal.SIGKILL)
+        terminal.wait_closed()
+    assert laptop.processes(), "leaving the console must not end the run"
+    before = len(mirrored_seqs(laptop))
+    with console(laptop) as terminal:
+        terminal.wait_for("● 1 running", PATIENCE)
+        terminal.press("2")
+        terminal.wait_for(BRAILLE, PATIENCE)
+        until = time.monotonic() + PATIENCE
+        while len(mirrored_seqs(laptop)) <= before + 3 and time.monotonic() < until:
+            terminal.read_for(0.5)
+        seqs = mirrored_seqs(laptop)
+        assert len(seqs) > before
+        assert seqs == list(range(len(seqs)))
         assert laptop.processes()
         terminal.press("x")
         terminal.wait_for("takes it back", PATIENCE)
@@ -49,43 +69,13 @@ def test_launch_curves_teardown(laptop: Laptop) -> None:
         terminal.press("3")
         terminal.wait_for("destroyed", PATIENCE)
         terminal.press("q")
-        terminal.read_for(3.0)
+        assert terminal.wait_closed(PATIENCE) is not None
     assert laptop.processes() == []
     (row,) = laptop.json("fleet")
     assert row["state"] == "destroyed"
     published = laptop.store / "runs" / row["run"] / "attempt-1"
     assert list(published.glob("checkpoints/*"))
     assert mirrored_seqs(laptop) == list(range(len(mirrored_seqs(laptop))))
-
-
-def test_u_takes_a_teardown_back(laptop: Laptop) -> None:
-    with console(laptop) as terminal:
-        launch(terminal)
-        terminal.press("x")
-        terminal.wait_for("u takes it back", PATIENCE)
-        terminal.press("u")
-        terminal.read_for(7.0)
-        assert laptop.processes()
-
-
-def test_a_killed_console_reattaches_without_losing_or_doubling_an_event(laptop: Laptop) -> None:
-    with console(laptop) as terminal:
-        launch(terminal)
-        os.kill(terminal.pid, signal.SIGKILL)
-        terminal.wait_closed()
-        assert laptop.processes()
-    before = len(mirrored_seqs(laptop))
-    with console(laptop) as terminal:
-        terminal.wait_for("● 1 running", PATIENCE)
-        terminal.press("2")
-        terminal.wait_for(BRAILLE, PATIENCE)
-        until = time.monotonic() + PATIENCE
-        while len(mirrored_seqs(laptop)) <= before + 3 and time.monotonic() < until:
-            terminal.read_for(0.5)
-    seqs = mirrored_seqs(laptop)
-    assert len(seqs) > before
-    assert seqs == list(range(len(seqs)))
-    assert laptop.processes(), "leaving the console must not end the run"
 
 
 def test_an_empty_store_offers_reference_data(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from benchmarks.support.terminal import Terminal, console_command
+from console.fleet import processes
 from tests.laptop import Laptop
 
 BRAILLE = r"[⡀-⣿]{3}"
@@ -144,6 +145,6 @@ def test_a_working_day(newcomer: Laptop, tmux: Terminal) -> None:
     person.sees("● 0 running")
     person.press("q", "q quit")
     assert tmux.wait_closed(30.0) is not None
-    _, alive = psutil.wait_procs(of_this_home(newcomer.home), timeout=PATIENCE)  # tmux's server goes last
-    assert alive == []
+    alive = processes.wait_until_dead(of_this_home(newcomer.home), timeout_s=PATIENCE)
+    assert alive == []  # tmux's server went last
     assert {row["state"] for row in newcomer.json("fleet")} == {"destroyed"}

@@ -124,8 +124,11 @@ class ConsoleScreen(Screen[None]):
 
     @property
     def is_whole(self) -> bool:
-        """Whether its widgets are there: when the console is left they go before its last timers."""
-        return bool(self.query(TopBar))
+        """Whether its widgets are there: when the console is left they go before its last timers.
+
+        Those of a screen that is not in front go one by one then, in any order.
+        """
+        return bool(self.query(TopBar)) and self.app.is_running
 
     async def _on_message(self, message: Message) -> None:
         if isinstance(message, Told) and not self.is_whole:

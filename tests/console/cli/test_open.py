@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.support.terminal import Terminal, console_command
 from tests.console.cli.test_cli import error_of, ups
+from tests.patience import PATIENCE_S
 from ups.events import encode
 
 
@@ -116,15 +117,15 @@ def test_an_opened_run_is_shown_and_followed_while_it_grows(tmp_path: Path) -> N
     events.write_bytes(b"".join(metric(n, n, 0.5) for n in range(200)))
     home = tmp_path / "home"
     with Terminal(console_command("open", str(tmp_path)), env={"UPS_HOME": str(home)}) as terminal:
-        terminal.wait_for(r"darcy2d .* train 0\.500", timeout=30)
+        terminal.wait_for(r"darcy2d .* train 0\.500", timeout=PATIENCE_S)
         terminal.wait_for("read only")
         with events.open("ab") as file:
             file.write(b"".join(metric(n, n, 0.125) for n in range(200, 400)))
             file.flush()
-            terminal.wait_for(r"train 0\.12", timeout=30)
+            terminal.wait_for(r"train 0\.12", timeout=PATIENCE_S)
             file.write(encode(400, time.time(), "done", {"status": "succeeded"}))
             file.flush()
-            terminal.wait_for("succeeded", timeout=30)
+            terminal.wait_for("succeeded", timeout=PATIENCE_S)
         assert "teardown" not in terminal.screen.text
         terminal.press("q")
         while terminal.running and terminal.now < 60:

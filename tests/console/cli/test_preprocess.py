@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulators.files import FileServer, md5
 from tests.ups.data import raws
 
@@ -45,13 +46,13 @@ def test_published_files_become_a_dataset_and_ctrl_c_costs_little(server: FileSe
     size = raws.DARCY.stat().st_size
     server.bytes_per_second = size / 4
     interrupted = start(tmp_path)
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while server.served < size / 2:
         assert interrupted.poll() is None
         assert time.monotonic() < until
         time.sleep(0.01)
     interrupted.send_signal(signal.SIGINT)
-    said, errors = interrupted.communicate(timeout=60)
+    said, errors = interrupted.communicate(timeout=PATIENCE_S)
     assert interrupted.returncode == 130, errors
     assert said == ""
     server.bytes_per_second = None

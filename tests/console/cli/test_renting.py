@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.laptop import Laptop
+from tests.patience import PATIENCE_S
 from tests.simulators.vast import VastSimulator
 
 pytestmark = pytest.mark.needs_module("vastai")
@@ -33,7 +34,7 @@ def renter(tmp_path: Path, laptop_store: Path, vast: VastSimulator) -> Laptop:
 def refusal(renter: Laptop, *arguments: str, exit_code: int) -> dict[str, str]:
     """The error of a launch that has to fail."""
     child = renter.start("launch", str(renter.config), "--provider", "vast", *arguments, "--json")
-    output, errors = child.communicate(timeout=60)
+    output, errors = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == exit_code, (output, errors)
     assert "Traceback" not in errors
     return dict(json.loads(errors.splitlines()[-1])["error"])

@@ -168,9 +168,11 @@ class TestTheDeadMan:
         assert KEY not in machine.log()
 
     def test_leaves_a_box_with_a_watchdog_alone(self, machine: Machine, api: InstanceApi) -> None:
-        machine.start(machine.script(api.url, takeover_s=1))
+        machine.box.mkdir(parents=True)
         machine.hand_over(api.url)
         machine.watch()
+        (machine.box / "box.json").unlink()  # alone it would do as well
+        machine.start(machine.script(api.url, takeover_s=1))
         time.sleep(1.6)
         assert not api.received
 
@@ -194,12 +196,13 @@ class TestTheDeadMan:
 
     def test_obeys_a_deadline_that_was_moved_further(self, machine: Machine, api: InstanceApi) -> None:
         machine.die_in(1)
-        machine.start(machine.script(api.url))
+        machine.box.mkdir(parents=True)
         machine.hand_over(api.url)
         (machine.box / "watchdog.py").write_text("")
         record = json.loads((machine.box / "box.json").read_text())
         record["deadline"] += 600
         (machine.box / "box.json").write_text(json.dumps(record))
+        machine.start(machine.script(api.url))
         time.sleep(1.8)
         assert not api.received
 

@@ -11,7 +11,10 @@ from console.runs.ssh_connection import Patience
 from tests.simulators.sshd import Sshd, new_key
 
 LABEL = "ups-0a1b2c3d-0123456789ab-1999999999"
+PATIENT = Patience(connect_s=30.0, ask_s=0.2, silence_s=30.0, stall_s=60.0)
+"""A loaded machine may leave a server without its turn for longer than a second."""
 HURRIED = Patience(connect_s=2.0, ask_s=0.2, silence_s=1.0, stall_s=10.0)
+"""Where the server falls silent."""
 
 
 class Door:
@@ -25,7 +28,7 @@ class Door:
         self.server = Sshd(folder / "sshd", public_keys=[new_key(self.key)])
         self._open: list[SshTransport] = []
 
-    def transport(self, patience: Patience = HURRIED) -> SshTransport:
+    def transport(self, patience: Patience = PATIENT) -> SshTransport:
         made = SshTransport(
             self.server.address,
             key=self.key,

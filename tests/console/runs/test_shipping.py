@@ -23,6 +23,7 @@ from console.runs.shipping import VENV_PYTHON, Interpreter, ShipStep, choose, gu
 from console.runs.ssh import SshTransport
 from console.runs.transport import LocalTransport, Transport
 from console.runs.wheel import RuntimeWheel
+from tests.patience import PATIENCE_S
 from tests.remote.conftest import wait_for
 from tests.simulators.box import Boxes
 from tests.simulators.instance_api import InstanceApi
@@ -56,7 +57,7 @@ def shipped(transport: Transport, runtime: RuntimeWheel, python: str = sys.execu
 
 
 def evaluated(transport: Transport, code: str) -> str:
-    done = transport.run([transport.absolute(VENV_PYTHON), "-c", code], timeout_s=60)
+    done = transport.run([transport.absolute(VENV_PYTHON), "-c", code], timeout_s=PATIENCE_S)
     assert done.code == 0, done.err
     return done.out.decode().strip()
 

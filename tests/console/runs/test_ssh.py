@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,8 +16,9 @@ from console.errors import HostKeyChangedError, LoginError, ProviderError, Unrea
 from console.fleet import processes
 from console.runs import ssh_packets
 from console.runs.transport import Completed, LocalTransport, Piece, Span, Transport
-from tests.console.runs.sshd import LABEL, Door
+from tests.console.runs.sshd import HURRIED, LABEL, Door
 from tests.console.runs.sshd import door as door
+from tests.patience import PATIENCE_S
 from tests.simulators.sshd import new_key
 from ups.errors import StoreError
 
@@ -78,9 +80,9 @@ def test_many_files_are_followed_in_one_round_trip(both: tuple[Transport, Path])
 def test_a_command_gets_its_input_and_gives_its_output_errors_and_code(both: tuple[Transport, Path]) -> None:
     transport, box = both
     script = 'cat; echo "$UPS_INSTANCE" >&2; pwd >&2; exit 3'
-    done = transport.run(["sh", "-c", script, "it's $HOME"], input=b"in\0put\n", timeout_s=10)
+    done = transport.run(["sh", "-c", script, "it's $HOME"], input=b"in\0put\n", timeout_s=PATIENCE_S)
     assert done == Completed(3, b"in\0put\n", f"{LABEL}\n{box}\n".encode())
-    assert transport.run(["no-such-program"], timeout_s=10).code == 127
+    assert transport.run(["no-such-program"], timeout_s=PATIENCE_S).code == 127
 
 
 def test_a_command_that_takes_too_long_is_ended(both: tuple[Transport, Path]) -> None:
@@ -127,22 +129,22 @@ def test_output_and_errors_larger_than_every_window_do_not_block_each_other(door
     script = "head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2; head -c 1000 /dev/zero"
     both_ways = "head -c 20000000 /dev/zero >&2 & cat; wait"
     transport = door.transport()
-    done = transport.run(["sh", "-c", script], timeout_s=60)
+    done = transport.run(["sh", "-c", script], timeout_s=PATIENCE_S)
     assert (done.code, len(done.out), len(done.err)) == (0, 20_001_000, 20_000_000)
     content = random.Random(1).randbytes(20_000_000)
-    done = transport.run(["sh", "-c", both_ways], input=content, timeout_s=60)
+    done = transport.run(["sh", "-c", both_ways], input=content, timeout_s=PATIENCE_S)
     assert (done.code, done.out == content, len(done.err)) == (0, True, 20_000_000)
 
 
 def test_input_that_nobody_reads_ends_with_the_command(door: Door) -> None:
-    done = door.transport().run(["sh", "-c", "exit 4"], input=b"x" * 30_000_000, timeout_s=20)
+    done = door.transport().run(["sh", "-c", "exit 4"], input=b"x" * 30_000_000, timeout_s=PATIENCE_S)
     assert done.code == 4
 
 
 def test_many_threads_share_a_connection_without_exceeding_its_sessions(door: Door) -> None:
     transport = door.transport()
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        found = list(pool.map(lambda n: transport.run(["echo", str(n)], timeout_s=20).out, range(48)))
+        found = list(pool.map(lambda n: transport.run(["echo", str(n)], timeout_s=PATIENCE_S).out, range(48)))
     assert found == [f"{n}\n".encode() for n in range(48)]
     assert door.server.log.count("Accepted publickey") == 1
 
@@ -167,14 +169,37 @@ def test_a_command_that_was_cut_is_not_sent_twice(door: Door) -> None:
     assert transport.read("count") == b"x\n"
 
 
-def test_a_frozen_box_is_noticed_and_found_again(door: Door) -> None:
+def test_a_session_that_is_refused_without_a_reason_cuts_nobody_off(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that are refused at the same time paramiko tells only one why."""
+    import paramiko
+
     transport = door.transport()
+    transport.put(b"x", "file")
+    link = transport._connection._link
+    assert link is not None
+    open_session, refusals = link.transport.open_session, [paramiko.SSHException("Unable to open channel.")]
+
+    def refuse_once(**options: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return open_session(**options)
+
+    monkeypatch.setattr(link.transport, "open_session", refuse_once)
+    assert transport.read("file") == b"x"
+    assert not refusals
+    assert door.server.log.count("Accepted publickey") == 1
+
+
+def test_a_frozen_box_is_noticed_and_found_again(door: Door) -> None:
+    transport = door.transport(HURRIED)
     transport.put(b"x", "file")
     door.server.freeze()
     started = time.monotonic()
     with pytest.raises(UnreachableError):
         transport.read("file")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < HURRIED.stall_s
     with pytest.raises(UnreachableError):  # nor does it let anyone in
         transport.read("file")
     door.server.resume()
@@ -182,7 +207,7 @@ def test_a_frozen_box_is_noticed_and_found_again(door: Door) -> None:
 
 
 def test_a_box_that_freezes_while_much_is_sent_is_noticed(door: Door) -> None:
-    transport = door.transport()
+    transport = door.transport(HURRIED)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(
             transport.run, ["sh", "-c", "touch began; sleep 60"], input=bytes(50_000_000), timeout_s=60
@@ -190,12 +215,12 @@ def test_a_box_that_freezes_while_much_is_sent_is_noticed(door: Door) -> None:
         wait_until((door.box / "began").exists)
         door.server.freeze()
         with pytest.raises(UnreachableError):
-            asked.result(timeout=10)
+            asked.result(timeout=30)
     door.server.resume()
 
 
 def test_a_connection_whose_own_thread_hangs_is_given_up(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    transport = door.transport()
+    transport = door.transport(HURRIED)
     transport.put(b"x", "file")
     released = threading.Event()
     with monkeypatch.context() as patch:
@@ -266,7 +291,7 @@ def test_words_of_the_login_shell_are_no_output(door: Door, tmp_path: Path) -> N
     door.server.start()
     transport.put(b"x", "file")
     assert transport.read("file") == b"x"
-    assert transport.run(["echo", "y"], timeout_s=10).out == b"y\n"
+    assert transport.run(["echo", "y"], timeout_s=PATIENCE_S).out == b"y\n"
 
 
 def test_a_large_file_goes_on_where_a_cut_has_left_it(door: Door, tmp_path: Path) -> None:
@@ -346,7 +371,7 @@ def persistent(what):
     raise AssertionError("never got through")
 
 
-def wait_until(condition, timeout_s: float = 10.0) -> None:
+def wait_until(condition, timeout_s: float = PATIENCE_S) -> None:
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until

@@ -12,6 +12,7 @@ from console.fleet.model import SshAddress
 from console.runs.ssh_client import forward_argv, ssh_argv
 from tests.console.runs.sshd import Door
 from tests.console.runs.sshd import door as door
+from tests.patience import PATIENCE_S
 from tests.simulators.sshd import new_key
 
 pytestmark = [pytest.mark.needs_program("sshd"), pytest.mark.needs_program("ssh")]
@@ -77,7 +78,7 @@ def test_a_port_of_the_box_is_brought_here(door: Door, tmp_path: Path) -> None:
 
 
 def _page(url: str) -> bytes:
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
             with urlopen(url, timeout=5) as answer:

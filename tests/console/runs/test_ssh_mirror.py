@@ -17,6 +17,7 @@ from console.runs.ssh_connection import CutError
 from console.runs.transport import LocalTransport
 from tests.console.runs.sshd import Door
 from tests.console.runs.sshd import door as door
+from tests.patience import PATIENCE_S
 from ups.events import EventReader, EventType, EventWriter
 from ups.rundir import RunDirectory
 
@@ -217,7 +218,7 @@ def test_a_line_longer_than_any_chunk_does_not_stop_the_mirror(
 
 def pull(mirror: Mirror) -> bool:
     """Until it has got through; whether more is waiting."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         try:
             return mirror.pull()

@@ -34,6 +34,7 @@ from console.api import (
 from console.fleet.model import ANY_MACHINE, InstanceKind, InstanceState, Offer, OfferQuery
 from console.home import Home
 from console.operations import Operations
+from tests.patience import PATIENCE_S
 from ups.config import load_train_config
 from ups.events import EventReader, EventType, EventWriter
 from ups.rundir import RunDirectory, RunSpec, render_spec
@@ -53,7 +54,7 @@ def seen(app: App[Any]) -> str:
     return "\n".join(cells(app))
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Wait for something to become true; fail with the screen where it does not."""
     deadline = time.monotonic() + timeout_s
     while not condition():

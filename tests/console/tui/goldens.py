@@ -16,12 +16,15 @@ from textual.pilot import Pilot
 
 from console.tui.theme import variable_defaults
 from tests.console.tui.conftest import seen
+from tests.patience import PATIENCE_S
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 RENEW = "python -m pytest tests/console/tui/test_goldens.py --update-goldens"
 _LETTERS = string.ascii_letters + string.digits
 _NAMED = ("foreground", "muted", "frame", "accent", "success", "warning", "error", "background", "panel")
-_SETTLED_LOOKS, _LOOK_S, _PATIENCE_S = 8, 0.05, 20.0
+_SETTLED_LOOKS, _LOOK_S = 8, 0.05
+_DIFFERENT_LOOKS = 100
+"""A screen that differs may only be late: nothing but a failure waits so long."""
 _FOLLOWING = frozenset({"follow"})
 """Groups of workers that never end while a run is shown."""
 
@@ -82,9 +85,9 @@ async def check(pilot: Pilot[Any], name: str, *texts: str, renew: bool) -> None:
     """
     path = GOLDENS / f"{name}.txt"
     wanted = path.read_text() if path.exists() and not renew else None
-    deadline = time.monotonic() + _PATIENCE_S
-    found, looks = "", 0
-    while looks < _SETTLED_LOOKS and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE_S
+    found, looks, enough = "", 0, _SETTLED_LOOKS if wanted is None else _DIFFERENT_LOOKS
+    while looks < enough and time.monotonic() < deadline:
         await pilot.pause()
         now = dump(pilot.app)
         if now == wanted:
@@ -108,7 +111,7 @@ async def check(pilot: Pilot[Any], name: str, *texts: str, renew: bool) -> None:
 
 async def settled(pilot: Pilot[Any]) -> None:
     """Wait until nothing is read and nothing changes, as before a page that holds what is beneath it."""
-    before, looks, deadline = "", 0, time.monotonic() + _PATIENCE_S
+    before, looks, deadline = "", 0, time.monotonic() + PATIENCE_S
     while looks < _SETTLED_LOOKS // 2 + 1 and time.monotonic() < deadline:
         await asyncio.sleep(_LOOK_S)
         now = seen(pilot.app)

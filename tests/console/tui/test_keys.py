@@ -448,7 +448,7 @@ async def walk(pilot: Pilot[None], steps: Sequence[Step]) -> None:
         else:
             await pilot.press(step.key)
         try:
-            await until(pilot, has_come, timeout_s=8.0)
+            await until(pilot, has_come)
         except pytest.fail.Exception as failure:
             raise AssertionError(f"step {number}: {step.name or 'the way'}, {step.key}: {failure}") from None
 

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.ups.data import raws
 from ups import catalog
 from ups.data import crew
@@ -104,13 +105,13 @@ class TestSeveralProcesses:
         try:
             process = psutil.Process(first.pid)
             workers: list[psutil.Process] = []
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE_S
             while len(workers) < 2 and time.monotonic() < deadline:
                 workers = workers_of(process)
                 time.sleep(0.02)
             assert len(workers) == 2
             first.send_signal(signal.SIGKILL)
-            _, alive = psutil.wait_procs(workers, timeout=60)
+            _, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
             assert not alive
         finally:
             first.kill()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulators.files import Fault, FileServer, md5
 from ups.data.download import Fetching, download
 from ups.data.http import Patience
@@ -157,7 +158,7 @@ def child(
 
 def test_a_full_disk_is_told_and_leaves_nothing_under_the_name(server: FileServer, tmp_path: Path) -> None:
     process = child(server, tmp_path / "f.h5", md5(CONTENT), most_bytes=100_000)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 6
     assert "no space left to write" in said
     assert not (tmp_path / "f.h5").exists()
@@ -178,7 +179,7 @@ def test_twenty_kills_cost_less_than_a_twentieth_of_the_file(tmp_path: Path) -> 
             process.wait()
             assert not (tmp_path / "f.h5").exists()
         process = child(server, tmp_path / "f.h5", md5(content))
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         again = (server.served - len(content)) / len(content)
     print(f"20 kills: {again:.2%} of {len(content) / 1e6:.0f} MB fetched again")
     assert (tmp_path / "f.h5").read_bytes() == content

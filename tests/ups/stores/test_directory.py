@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from ups.errors import ConfigError, NotFoundError, StoreError
 from ups.store import Download, Upload, free_bytes, open_store
 from ups.stores import directory as store_module
@@ -155,7 +156,7 @@ def test_one_writer_waits_for_the_other(store: DirectoryStore) -> None:
     def first() -> None:
         with store.exclusive():
             entered.set()
-            leave.wait(5)
+            leave.wait(PATIENCE_S)
             order.append("first")
 
     def second() -> None:
@@ -164,11 +165,11 @@ def test_one_writer_waits_for_the_other(store: DirectoryStore) -> None:
 
     threads = [threading.Thread(target=first), threading.Thread(target=second)]
     threads[0].start()
-    entered.wait(5)
+    entered.wait(PATIENCE_S)
     threads[1].start()
     leave.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert order == ["first", "second"]
 
 

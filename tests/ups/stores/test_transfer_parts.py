@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from ups.errors import StoreError
 from ups.store import Upload
 from ups.stores.crew import Crew, Job, StoppedError
@@ -48,7 +49,7 @@ class TestCrew:
         done: list[int] = []
 
         def fail() -> Iterable[Job]:
-            begun.wait(5)
+            begun.wait(PATIENCE_S)
             raise StoreError("full")
 
         def long() -> Iterable[Job]:

@@ -46,8 +46,10 @@ def torchrun(*command: str, processes: int = 2, restarts: int = 0, timeout_s: fl
     return process.returncode, printed
 
 
-def run_gang(job: TrainingJob, trouble: str = "", *, processes: int = 2) -> tuple[int, str]:
-    """A job's training by several processes."""
-    job_file = job.run_dir.root / "job.pickle"
-    job_file.write_bytes(pickle.dumps((job.spec, job.run_dir, job.datasets, job.device)))
-    return torchrun("-m", "tests.ups.training.worker", str(job_file), trouble, processes=processes)
+def run_gang(*jobs: TrainingJob, trouble: str = "", processes: int = 2) -> tuple[int, str]:
+    """Trainings by the same several processes, one after another."""
+    job_files = [job.run_dir.root / "job.pickle" for job in jobs]
+    for job, job_file in zip(jobs, job_files, strict=True):
+        job_file.write_bytes(pickle.dumps((job.spec, job.run_dir, job.datasets, job.device)))
+    command = ("-m", "tests.ups.training.worker", trouble, *map(str, job_files))
+    return torchrun(*command, processes=processes)

@@ -1,5 +1,6 @@
 """Several processes compute what one computes, and end together."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +39,8 @@ def assert_same_curves(one: TrainingJob, other: TrainingJob, *, only: tuple[str,
             )
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, datasets: Datasets) -> TrainingJob:
-    job = make_job(tmp_path_factory.mktemp("alone"), datasets, config_of())
-    run_job(job)
-    return job
-
-
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_processes_write_the_curves_of_one(
-    tmp_path: Path, datasets: Datasets, alone: TrainingJob, strategy: str
-) -> None:
-    job = make_job(tmp_path / "run", datasets, config_of(strategy))
-    code, printed = run_gang(job)
-    assert code == 0, printed
-    assert_same_curves(alone, job)
-
-
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_every_stage_and_loss_of_two_processes_is_that_of_one(
-    tmp_path: Path, datasets: Datasets, strategy: str
-) -> None:
+def whole_config(strategy: str = "ddp") -> TrainConfig:
+    """Every stage and every loss."""
     content = config_of(
         strategy, batch=4, use_inverse_losses=True, lambda_inv_enc=0.05, lambda_inv_dec=0.05,
         lambda_spectral=0.05, query_sampling={"enabled": True, "num_queries": 8, "strategy": "stratified"},
@@ -68,27 +50,50 @@ def test_every_stage_and_loss_of_two_processes_is_that_of_one(
     ).model_dump(mode="json")  # fmt: skip
     content["stages"] |= {name: {"epochs": 1} for name in ("diff_residual", "consistency_distill")}
     content["diffusion"] = {"latent_dim": 16, "hidden_dim": 32}
-    config = parse_train_config(content)
-    one, two = make_job(tmp_path / "one", datasets, config), make_job(tmp_path / "two", datasets, config)
-    run_job(one)
-    code, printed = run_gang(two)
-    assert code == 0, printed
-    # the inverse losses of a codec that hardly loses anything are rounding
-    assert_same_curves(one, two, only=("loss", "nrmse", "rollout_nrmse"))
-    trained = {event.fields["stage"] for event in events(two, EventType.METRIC)}
-    assert trained >= {"operator", "diff_residual", "consistency_distill"}
+    return parse_train_config(content)
+
+
+def joining_config(strategy: str = "ddp") -> TrainConfig:
+    """A task joins in the second epoch."""
+    joining = {"enabled": True, "stages": [{"epochs": [0, 1], "tasks": ["darcy2d"]}]}
+    return config_of(strategy, samples_per_epoch=24, task_curriculum=joining)
+
+
+CONFIGS: dict[str, Callable[[str], TrainConfig]] = {
+    "plain": config_of, "whole": whole_config, "joining": joining_config
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def singly(tmp_path_factory: pytest.TempPathFactory, datasets: Datasets) -> dict[str, TrainingJob]:
+    """Each config, trained by one process."""
+    folder = tmp_path_factory.mktemp("singly")
+    jobs = {name: make_job(folder / name, datasets, config("ddp")) for name, config in CONFIGS.items()}
+    for job in jobs.values():
+        run_job(job)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def alone(singly: dict[str, TrainingJob]) -> TrainingJob:
+    return singly["plain"]
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_tasks_join_two_processes_as_they_join_one(tmp_path: Path, datasets: Datasets, strategy: str) -> None:
-    joining = {"enabled": True, "stages": [{"epochs": [0, 1], "tasks": ["darcy2d"]}]}
-    config = config_of(strategy, samples_per_epoch=24, task_curriculum=joining)
-    one, two = make_job(tmp_path / "one", datasets, config), make_job(tmp_path / "two", datasets, config)
-    run_job(one)
-    code, printed = run_gang(two)
+def test_two_processes_compute_what_one_does(
+    tmp_path: Path, datasets: Datasets, singly: dict[str, TrainingJob], strategy: str
+) -> None:
+    jobs = {name: make_job(tmp_path / name, datasets, config(strategy)) for name, config in CONFIGS.items()}
+    code, printed = run_gang(*jobs.values())
     assert code == 0, printed
-    assert_same_curves(one, two)
-    assert {task for epoch, _, task, _ in curve(two, "val") if epoch == 2} >= {"advection1d", "darcy2d"}
+    assert_same_curves(singly["plain"], jobs["plain"])
+    # the inverse losses of a codec that hardly loses anything are rounding
+    assert_same_curves(singly["whole"], jobs["whole"], only=("loss", "nrmse", "rollout_nrmse"))
+    trained = {event.fields["stage"] for event in events(jobs["whole"], EventType.METRIC)}
+    assert trained >= {"operator", "diff_residual", "consistency_distill"}
+    assert_same_curves(singly["joining"], jobs["joining"])
+    joined = curve(jobs["joining"], "val")
+    assert {task for epoch, _, task, _ in joined if epoch == 2} >= {"advection1d", "darcy2d"}
 
 
 def test_processes_without_a_sample_of_their_own_change_nothing(tmp_path: Path, datasets: Datasets) -> None:
@@ -125,7 +130,7 @@ def test_memory_that_runs_out_in_one_process_halves_the_micro_batches_of_all(
     tmp_path: Path, datasets: Datasets
 ) -> None:
     job = make_job(tmp_path / "run", datasets, config_of(batch=4))
-    code, printed = run_gang(job, "memory")
+    code, printed = run_gang(job, trouble="memory")
     assert code == 0, printed
     assert [event.fields["code"] for event in events(job, EventType.WARNING)] == ["memory"]
     last = checkpoints.last(job.run_dir.checkpoints)

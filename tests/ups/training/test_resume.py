@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.ups.training.jobs import curve, events, make_job, run_job, tiny_config
 from ups.errors import TrainingError
 from ups.events import EventType
@@ -70,7 +71,7 @@ def test_killed_in_mid_epoch_and_started_again_changes_nothing(
     job_file.write_bytes(pickle.dumps((job.spec, job.run_dir, job.datasets, job.device)))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(job_file)], env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while len(events(job, EventType.METRIC)) < points and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.005)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.patience import PATIENCE_S
 from tests.ups.training.jobs import curve, events, make_job, run_job
 from tests.ups.training.test_resume import same_weights
 from ups.errors import StoreError
@@ -58,7 +59,7 @@ class Gate:
 
         def slow(*arguments: Any) -> tensor_file.Written:
             self.reached.set()
-            self._open.wait(30)
+            self._open.wait(PATIENCE_S)
             return write(*arguments)
 
         monkeypatch.setattr(tensor_file, "write", slow)
@@ -78,7 +79,7 @@ def test_training_changes_its_weights_while_they_are_written(tmp_path: Path, gat
     told, weights = Told(), torch.ones(4)
     with Saver(RunDirectory(tmp_path), told) as saver:
         saver.save(snapshot(1, weights), since=time.perf_counter())
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_S)
         weights.zero_()
         saver.check()
         assert told.epochs == []

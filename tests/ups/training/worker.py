@@ -1,4 +1,4 @@
-"""One process of a training, as torchrun starts it: `-m tests.ups.training.worker JOB.pickle [TROUBLE]`."""
+"""One process of trainings, as torchrun starts it: `-m tests.ups.training.worker TROUBLE JOB.pickle …`."""
 
 import pickle
 import sys
@@ -13,17 +13,23 @@ from ups.training.job import TrainingJob
 from ups.training.run import train
 
 
-def main(job_file: Path, trouble: str = "") -> int:
+def main(trouble: str, *job_files: Path) -> int:
     ranks = Ranks.from_environment()
-    job = TrainingJob(*pickle.loads(job_file.read_bytes()))
-    job = replace(job, ranks=ranks)
     arrange(trouble, ranks)
-    if not ranks.is_main:
+    for number, job_file in enumerate(job_files):
+        job = TrainingJob(*pickle.loads(job_file.read_bytes()))
+        # The processes meet anew for each, as if they had been started anew.
+        work(replace(job, ranks=replace(ranks, start=f"{ranks.restarts}.{number}")))
+    return 0
+
+
+def work(job: TrainingJob) -> None:
+    """The part of this process in a training."""
+    if not job.ranks.is_main:
         train(job, _Nowhere())
-        return 0
+        return
     with EventWriter(job.run_dir.events_path) as sink:
         train(job, sink)
-    return 0
 
 
 class _Nowhere:
@@ -32,4 +38,4 @@ class _Nowhere:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1]), *sys.argv[2:]))
+    raise SystemExit(main(sys.argv[1], *map(Path, sys.argv[2:])))

@@ -16,6 +16,7 @@ from console.fleet.providers.local import LocalProvider
 from console.fleet.providers.vast import VastProvider
 from console.fleet.providers.vultr import VultrProvider
 from console.runs.transport import Transport
+from tests.patience import PATIENCE_S
 from tests.simulators.vast import VastSimulator
 from tests.simulators.vultr import VultrSimulator
 from ups.errors import NotFoundError
@@ -102,7 +103,7 @@ def rent(rig: Rig, label: str) -> str:
 
 
 def until_running(provider: Provider, instance: str) -> RemoteInstance:
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while True:
         found = provider.get(instance)
         if found is not None and found.state is ProviderState.RUNNING:
@@ -112,7 +113,7 @@ def until_running(provider: Provider, instance: str) -> RemoteInstance:
 
 
 def until_gone(provider: Provider, instance: str) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while provider.get(instance) is not None or any(row.id == instance for row in provider.list()):
         assert time.monotonic() < until
         time.sleep(0.02)

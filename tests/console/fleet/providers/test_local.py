@@ -15,6 +15,8 @@ from console.fleet import processes
 from console.fleet.model import InstanceSpec, Label, OfferQuery, ProviderState
 from console.fleet.providers.local import MARKER, LocalProvider
 from console.runs.transport import LocalTransport
+from tests.patience import PATIENCE_S
+from tests.remote.conftest import wait_for
 
 
 @pytest.fixture
@@ -69,8 +71,7 @@ def test_destroy_ends_every_process_and_the_directory(
     monkeypatch.setattr("console.fleet.providers.local._PATIENCE_S", 0.5)
     instance = rent(provider, label)
     run = start_sleeper(provider, instance)
-    time.sleep(0.3)
-    assert len(processes.marked(MARKER, label)) == 3
+    wait_for(lambda: len(processes.marked(MARKER, label)) == 3)
     provider.destroy(instance)
     assert processes.marked(MARKER, label) == []
     assert not run.is_running() or run.status() == psutil.STATUS_ZOMBIE
@@ -83,7 +84,7 @@ def test_the_death_of_the_leader_is_seen_at_once(provider: LocalProvider, label:
     instance = rent(provider, label)
     for process in processes.marked(MARKER, label):
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(5)
+        process.wait(PATIENCE_S)
     found = provider.get(instance)
     assert found is not None
     assert found.state is ProviderState.STOPPED
@@ -105,12 +106,31 @@ def test_a_run_that_dies_at_once_is_gone_not_forgotten(tmp_path: Path) -> None:
     transport = LocalTransport(tmp_path, python=sys.executable, marker={MARKER: "x"})
     transport.put(b"", "runs/r/run.yaml")
     transport.start([sys.executable, "-c", "print('boom')"], "runs/r", environment={})
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while transport.process_of("runs/r") is not None and time.monotonic() < until:
         time.sleep(0.05)
     assert transport.process_of("runs/r") is None
     assert transport.read("runs/r/run.log") == b"boom\n"
     assert transport.size("runs/r/run.pid")
+
+
+def test_a_process_that_nobody_reaps_is_ended_all_the_same() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as careless:
+        assert careless.stdout is not None
+        child = psutil.Process(int(careless.stdout.readline()))
+        began = time.monotonic()
+        try:
+            processes.end([child], patience_s=60)
+            assert child.status() == psutil.STATUS_ZOMBIE
+        finally:
+            careless.kill()
+    assert time.monotonic() - began < 60
 
 
 def test_a_process_with_a_pid_that_was_used_before_is_ended_too() -> None:
@@ -126,7 +146,7 @@ def test_a_process_with_a_pid_that_was_used_before_is_ended_too() -> None:
         found = processes.marked(MARKER, "reused")
         assert [process.pid for process in found] == [child.pid]
         processes.end(found, patience_s=5)
-        child.wait(5)
+        child.wait(30)
     finally:
         child.kill()
         child.wait()

@@ -19,6 +19,7 @@ from console.fleet.providers import vast as vast_module
 from console.fleet.providers import vast_sdk
 from console.fleet.providers.vast import VastProvider
 from console.runs.transport import Transport
+from tests.patience import PATIENCE_S
 from tests.simulators.vast import ACCOUNT_KEY, Instance, VastSimulator, World
 from ups.errors import NotFoundError, UpsError, UsageError
 
@@ -183,7 +184,7 @@ def test_a_create_that_takes_too_long_is_lost(
     simulator.faults.on("create", "slow", after=True, seconds=0.8)
     with pytest.raises(LostAnswerError, match="no answer within"):
         provider.create(spec_of(offer))
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while not simulator.world.labelled(LABEL) and time.monotonic() < until:
         time.sleep(0.02)
     assert len(simulator.world.labelled(LABEL)) == 1
@@ -303,10 +304,9 @@ def test_a_volume_is_refused_before_anything_is_sent(
 def test_a_long_list_is_read_to_its_end(provider: VastProvider, simulator: VastSimulator) -> None:
     for ask in simulator.world.stock(count=60):
         simulator.world.rent(ask, {"label": f"l{ask}", "disk": 10})
-    started = time.monotonic()
     assert len(provider.list()) == 60
-    assert time.monotonic() - started < 1.0
     assert len(simulator.sent("list")) == 3
+    assert fastest(provider.list) < 1.0
 
 
 @pytest.mark.parametrize("kind", ["null", "short", "malformed", "html", "cut", "500", "410", "drop", "odd"])
@@ -432,7 +432,7 @@ def test_a_box_has_an_address_only_once_it_runs(
     with pytest.raises(ProviderError, match="no address yet: loading"):
         provider.transport(instance)
     clock.now += 61
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while (found := provider.get(instance)) is None or found.ssh is None:
         assert time.monotonic() < until
     assert found.ssh == SshAddress("127.0.0.1", 40022, "root")
@@ -747,8 +747,18 @@ def test_importing_the_provider_does_not_import_the_sdk(tmp_path: Path) -> None:
 # The simulator itself: what other tests lean on
 
 
+def fastest(call: Callable[[], object]) -> float:
+    """Seconds of the fastest of five calls: another program may have the machine for one of them."""
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        call()
+        seconds.append(time.monotonic() - started)
+    return min(seconds)
+
+
 def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -799,10 +809,8 @@ def test_fifty_instances_are_listed_in_well_under_a_second(
 ) -> None:
     for ask in simulator.world.stock(count=50):
         simulator.world.rent(ask, {"label": f"l{ask}", "disk": 10})
-    provider.list()  # the SDK is imported
-    started = time.monotonic()
-    assert len(provider.list()) == 50
-    assert time.monotonic() - started < 0.5
+    assert len(provider.list()) == 50  # the SDK is imported
+    assert fastest(provider.list) < 0.5
 
 
 def test_the_simulator_runs_by_itself_until_its_input_ends(clock: Clock) -> None:
@@ -817,7 +825,7 @@ def test_the_simulator_runs_by_itself_until_its_input_ends(clock: Clock) -> None
         provider = VastProvider(ACCOUNT_KEY, url, open_transport=no_transport)
         assert provider.list() == []
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()

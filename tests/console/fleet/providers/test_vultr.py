@@ -27,6 +27,7 @@ from console.fleet.model import (
 from console.fleet.pacing import Pacer
 from console.fleet.providers.vultr import VultrProvider
 from console.runs.transport import Transport
+from tests.patience import PATIENCE_S
 from tests.simulators.vultr import ACCOUNT_KEY, PASSWORD, Request, VultrSimulator, World
 from ups.errors import NotFoundError, UsageError
 
@@ -71,7 +72,7 @@ class Laptop:
         return self.simulator.world
 
     def until_booted(self) -> None:
-        until = time.monotonic() + 5
+        until = time.monotonic() + PATIENCE_S
         while any(machine.status == "pending" for machine in self.simulator.alive()):
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -190,7 +191,7 @@ def test_an_answer_that_does_not_come_in_time_is_a_lost_one(laptop: Laptop) -> N
     with pytest.raises(LostAnswerError):
         hasty.create(spec)
     hasty.close()
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE_S
     while not laptop.simulator.alive() and time.monotonic() < until:
         time.sleep(0.02)
     assert len(laptop.created()) == len(laptop.simulator.alive()) == 1

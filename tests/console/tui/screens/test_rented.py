@@ -35,6 +35,7 @@ from tests.console.tui.conftest import (
     until,
     until_seen,
 )
+from tests.patience import PATIENCE_S
 from ups.errors import NotFoundError
 
 SIZE = (120, 40)
@@ -80,7 +81,7 @@ async def test_enter_before_the_checks_are_done_launches_after_them_unless_somet
     check, may_go_on = operations.preflight, threading.Event()
 
     def slowly(request: LaunchRequest) -> Preflight:
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(PATIENCE_S)
         return check(request)
 
     monkeypatch.setattr(operations, "preflight", slowly)

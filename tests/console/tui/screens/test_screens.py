@@ -14,7 +14,7 @@ from console.home import Home
 from console.operations import Operations
 from console.runs.sweep import SweepMark, write_mark
 from console.tui.app import UpsConsole
-from console.tui.messages import ConfigsRead, DataRead, FleetRead, RunsRead
+from console.tui.messages import ConfigsRead, DataRead, FleetRead, RunChanged, RunsRead
 from console.tui.screens.launch import LaunchScreen
 from console.tui.screens.live import LiveScreen
 from console.tui.widgets.foot import TeardownBar
@@ -542,6 +542,28 @@ async def test_a_result_that_comes_when_the_console_is_left_breaks_nothing(home:
         ConfigsRead([]), DataRead([]), RunsRead([]), FleetRead(FleetState((), (), (), time.time())),
     ):  # fmt: skip
         await screen._on_message(message)  # as its queue does when it is emptied at the end
+
+
+async def test_widgets_of_a_screen_behind_go_in_any_order_when_the_console_is_left(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_run(home, "1124-aaaa")
+    operations = FakeOperations(home, rows=[instance()])
+    app = UpsConsole(operations)
+    leave = app._close_all
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await until_seen(pilot, "advection1d", "nRMSE")
+        live = app.screen
+        await pilot.press("3")
+
+        async def leave_from_the_headline() -> None:
+            await live.query_one("#headline")._close_messages()
+            await live._on_message(RunChanged("1124-aaaa"))
+            await leave()
+
+        monkeypatch.setattr(app, "_close_all", leave_from_the_headline)
+        operations.ended = True
 
 
 async def test_a_timer_that_fires_when_the_console_is_left_breaks_nothing(home: Home) -> None:
