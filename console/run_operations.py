@@ -148,7 +148,8 @@ class RunOperations(Context):
         """Mirror a run and yield what is new until it ended and, unless kept, is torn down.
 
         The first batches hold what the mirror has already. Several followers may run at once. Without
-        `log` no bytes of it are handed out, only that there are more.
+        `log` no bytes of it are handed out, only that there are more; what there was already then comes as
+        `items`.
         """
         handle = self.registry.find(run)
         status = RunStatus.PENDING
@@ -190,11 +191,14 @@ class RunOperations(Context):
 
         handle = self.registry.find(run)
         cursor, status = Cursor(self.ledger, handle, log=log), self.status(handle)
-        while True:
-            batch = cursor.read(status)
-            if not (batch.events or batch.log_grew or batch.transitions):
-                return
-            yield batch
+        try:
+            while True:
+                batch = cursor.read(status)
+                if not (batch.count or batch.log_grew or batch.transitions):
+                    return
+                yield batch
+        finally:
+            cursor.close()
 
     def replay(self, run: str | Path, *, speed: float) -> "Replay":
         """A run as if it were live once more, from its events alone; nothing is written.

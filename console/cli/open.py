@@ -42,7 +42,11 @@ def register(cli: click.Group) -> None:
 
         opened = OpenedRun(path)
         need_terminal()
-        _view(session, "console.tui.screens.view:OpenedScreen", opened)
+        opened.read_ahead()
+        try:
+            _view(session, "console.tui.screens.view:OpenedScreen", opened)
+        finally:
+            opened.close()
 
     @command(cli, "replay")
     @click.argument("run", metavar="RUN|PATH")

@@ -118,8 +118,12 @@ def _of_block(block: Block) -> list[AnyEvent]:
 class EventLines:
     """What is new in an `events.jsonl`, a portion at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._reader = EventReader(path)
+    def __init__(self, path: Path, *, offset: int = 0) -> None:
+        """Args:
+        path: of the file.
+        offset: bytes that are passed over; a line begins behind them.
+        """
+        self._reader = EventReader(path, offset=offset)
 
     @property
     def offset(self) -> int:

@@ -46,7 +46,8 @@ class Follower:
 
         Args:
             handle: the run.
-            log: hand out the log's bytes; else only that there are more.
+            log: hand out the log's bytes; else only that there are more, and what there was already as
+                `items`.
         """
         cursor = Cursor(self.ledger, handle, log=log)
         lock = FileLock(self.locks / f"mirror-{handle.run}.lock")
@@ -57,7 +58,7 @@ class Follower:
             while True:
                 status = self.look(handle, lock, mirrors)
                 batch = cursor.read(status)
-                if batch.events or batch.log or batch.transitions:
+                if batch.count or batch.log or batch.transitions:
                     yield batch
                 elif status.ended and not batch.log_grew:
                     break
@@ -66,6 +67,7 @@ class Follower:
                     self.sleep(self.interval_s)
             yield from self._end(handle, cursor, status)
         finally:
+            cursor.close()
             lock.release()
 
     def catch_up(self, handle: RunHandle) -> RunStatus:
@@ -171,13 +173,17 @@ class Cursor:
     def __init__(self, ledger: Ledger, handle: RunHandle, *, log: bool = True) -> None:
         self._ledger = ledger
         self._handle = handle
-        self._files = FilesCursor(log=log)
+        self._files = FilesCursor(log=log, ahead=not log)
         self._transitions: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Have nothing read ahead any more."""
+        self._files.close()
 
     def read(self, status: RunStatus) -> FollowBatch:
         attempts = [AttemptFiles.below(directory.root) for directory in self._handle.attempts()]
         found = self._files.read(attempts)
-        batch = FollowBatch(status, found.events, found.log, log_grew=found.log_grew)
+        batch = FollowBatch(status, found.events, found.log, log_grew=found.log_grew, items=found.items)
         if found.more:  # the ledger is asked once they are read, not for every portion
             return batch
         for entry in reversed(self._ledger.of_run(self._handle.run)):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from console.follow_api import FollowBatch, RunStatus
 from console.runs.cursor import PORTION, AttemptFiles, FilesCursor, Portion
-from console.runs.event_lines import last_event
 from ups.errors import DataError, NotFoundError
 from ups.events import LOST_AFTER_SECONDS, EventType, decode
 
@@ -104,7 +103,7 @@ class OpenedRun:
         self.path = path.absolute()
         self.run = name_of(self.path)
         self._attempts = find_attempts(self.path)
-        self._cursor = FilesCursor(log=False)
+        self._cursor = FilesCursor(log=False, ahead=True)
         self._now, self._sleep = now, sleep
         self._portion = _FIRST_PORTION
 
@@ -115,6 +114,14 @@ class OpenedRun:
     def logs(self) -> list[Path]:
         """Its logs, in the order in which they were written."""
         return [path for attempt in self._attempts for path in attempt.logs]
+
+    def read_ahead(self) -> None:
+        """Have another process begin to read, before anybody asks for it; where there is much to be read."""
+        self._cursor.reader(self._attempts[0].events)
+
+    def close(self) -> None:
+        """Have nothing read ahead any more."""
+        self._cursor.close()
 
     def has_more(self) -> bool:
         """Whether something was written that was not handed out; looks, and reads nothing."""
@@ -150,12 +157,16 @@ class OpenedRun:
             self._portion = min(2 * self._portion, PORTION)
         else:
             found = Portion([], b"", log_grew=False)
-        return FollowBatch(self._status(), found.events, log_grew=found.log_grew)
+        return FollowBatch(self._status(), found.events, log_grew=found.log_grew, items=found.items)
 
     def _status(self) -> RunStatus:
         """As its end tells; without an end by when it was last written."""
         events = self._attempts[-1].events
-        last = last_event(events) if not self._portion_waits(events) else None
+        last = None
+        if not self._portion_waits(events):
+            from console.runs.event_lines import last_event  # late: what decodes lines is not needed sooner
+
+            last = last_event(events)
         if last is not None and last.type == EventType.DONE:
             return _ENDS.get(str(last.fields.get("status")), RunStatus.FAILED)
         try:

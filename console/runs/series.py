@@ -4,26 +4,23 @@ A `RunView` is fed events in order, attempt after attempt, live or from a file: 
 it shows a recorded run exactly as it showed the live one.
 """
 
-import itertools
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from console.runs.event_lines import AnyEvent, MetricLine
+from console.runs.columns import Metrics, TrackKey, items_of, number
 from console.runs.system_track import SystemTrack
 from console.runs.track import CAPACITY, Track
 from ups.evaluation import forecast
 from ups.evaluation.forecast import Forecast
-from ups.events import PHASES, EventType, PhaseState
+from ups.events import PHASES, Event, EventType, PhaseState
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, Any]
+    from console.runs.event_lines import AnyEvent
 
-TrackKey = tuple[str | None, str]
-"""(task, None for the aggregate; split)."""
+    Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,44 +141,28 @@ class RunView:
         self.revision = 0
         """Raised by every event."""
 
-    def apply_all(self, events: Iterable[AnyEvent]) -> None:
+    def apply_all(self, events: "Iterable[AnyEvent | Metrics]") -> None:
         """Take in events in order; metrics in a row are taken together, which is many times faster."""
-        waiting: list[MetricLine] = []
-        last: AnyEvent | None = None
-        for kind, alike in itertools.groupby(events, type):
-            if kind is MetricLine:
-                waiting += cast("Iterable[MetricLine]", alike)
-                last = waiting[-1]
-                continue
-            for event in alike:
-                last = event
-                line = _as_metric(event)
-                if line is not None:
-                    waiting.append(line)
-                    continue
-                if waiting and event.type in _MOVES_CURVES:
-                    self._take_metrics(waiting)
-                    waiting = []
-                self._apply(event)
-        if waiting and last is not None:
-            self._take_metrics(waiting)
-            self._note(last, 0)  # what came after them was taken in before them
+        for item in items_of(events):
+            if isinstance(item, Metrics):
+                self._take_metrics(item)
+            else:
+                self._apply(item)
 
-    def apply(self, event: AnyEvent) -> None:
+    def apply(self, event: "AnyEvent") -> None:
         """Take in the next event; unknown types only move the clock."""
         self.apply_all([event])
 
-    def _apply(self, event: AnyEvent) -> None:
-        self._note(event, 1)
+    def _apply(self, event: Event) -> None:
+        self._note(event.seq, event.t, 1)
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event.t, event.fields)
 
-    def _note(self, last: AnyEvent, count: int) -> None:
+    def _note(self, seq: int, t: float, count: int) -> None:
         self.revision += count
-        self.first_t = last.t if self.first_t is None else self.first_t
-        self.last_t = last.t
-        self.last_seq = last.seq
+        self.first_t = t if self.first_t is None else self.first_t
+        self.last_t, self.last_seq = t, seq
 
     def curve(self, task: str | None, split: str, value: str) -> Curve | None:
         """The curve, None where no point of it came yet."""
@@ -237,7 +218,7 @@ class RunView:
     def _on_progress(self, t: float, fields: Mapping[str, Any]) -> None:
         phase = self.phases.setdefault(str(fields.get("phase")), PhaseView())
         measured = phase.total, phase.unit
-        phase.done, phase.total = _number(fields.get("done")), _number(fields.get("total"))
+        phase.done, phase.total = number(fields.get("done")), number(fields.get("total"))
         phase.unit = str(fields.get("unit") or "")
         phase.progress_at = t
         phase.told_eta, phase.told_run_eta = _measured(fields, "eta_s"), _measured(fields, "run_eta_s")
@@ -247,28 +228,25 @@ class RunView:
         if phase.progress_since is None or another or phase.done < phase.progress_since[1]:
             phase.progress_since = (t, phase.done)
 
-    def _take_metrics(self, lines: Sequence[MetricLine]) -> None:
-        self.first_t = lines[0].t if self.first_t is None else self.first_t
-        self._note(lines[-1], len(lines))
-        self.stage, self.epoch = lines[-1].stage, int(lines[-1].epoch)
-        of_tracks: dict[TrackKey, list[MetricLine]] = defaultdict(list)
+    def _take_metrics(self, metrics: Metrics) -> None:
+        self.first_t = metrics.first_t if self.first_t is None else self.first_t
+        self._note(metrics.last_seq, metrics.last_t, metrics.count)
+        self.stage, self.epoch = metrics.stage, int(metrics.epoch)
         known = self._stage_indices
-        for line in lines:
-            of_tracks[line.task, line.split].append(line)
-        for stage in dict.fromkeys([line.stage for line in lines]):
+        for stage in metrics.stages:
             if stage not in known:
                 known[stage] = len(self.seen_stages)
                 self.seen_stages.append(stage)
-        for line in [line for line in lines if line.forecast is not None]:
-            if (told := forecast.read(line.forecast)) is not None:
-                self.forecasts[line.task] = told
-        for key, own in of_tracks.items():
+        for task, words in metrics.forecasts.items():
+            if (told := forecast.read(words)) is not None:
+                self.forecasts[task] = told
+        for key, points in metrics.tracks.items():
             if key not in self.tracks:
                 self.tracks[key] = Track(self._capacity)
-            self.tracks[key].extend(own, self._stage_indices)
+            self.tracks[key].extend(points, known)
 
     def _on_resumed(self, t: float, fields: Mapping[str, Any]) -> None:
-        stage, step = self._stage_indices.get(str(fields.get("stage"))), _number(fields.get("step"))
+        stage, step = self._stage_indices.get(str(fields.get("stage"))), number(fields.get("step"))
         if stage is not None:
             for track in self.tracks.values():
                 track.drop_after(stage, step)
@@ -278,7 +256,7 @@ class RunView:
         self.rollouts.append(
             RolloutRef(
                 task=str(fields.get("task")),
-                step=int(_number(fields.get("step"))),
+                step=int(number(fields.get("step"))),
                 path=str(fields.get("path")),
                 nrmse=fields.get("nrmse"),
                 persistence=fields.get("persistence"),
@@ -319,34 +297,6 @@ _HANDLERS: dict[str, Callable[[RunView, float, Mapping[str, Any]], None]] = {
     EventType.ERROR: lambda view, t, fields: view._notice(t, fields, severe=True),
     EventType.DONE: RunView._on_done,
 }
-
-
-_MOVES_CURVES = {EventType.RUN, EventType.RESUMED}
-"""Events before which the metrics that came earlier have to be in the curves."""
-
-
-def _as_metric(event: AnyEvent) -> MetricLine | None:
-    """A metric in its usual form, whichever way it was read; None for every other event."""
-    if isinstance(event, MetricLine):
-        return event
-    if event.type != EventType.METRIC:
-        return None
-    fields = event.fields
-    given, task = fields.get("values"), fields.get("task")
-    values = {
-        str(name): value
-        for name, value in (given.items() if isinstance(given, Mapping) else ())
-        if value is None or isinstance(value, int | float)
-    }
-    return MetricLine(
-        event.seq, event.t, event.type, values, str(fields.get("split") or "train"),
-        task if isinstance(task, str) else None, str(fields.get("stage") or ""),
-        _number(fields.get("epoch")), _number(fields.get("step")), fields.get("forecast"),
-    )  # fmt: skip
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _measured(fields: Mapping[str, Any], name: str) -> float | None:

@@ -1,9 +1,10 @@
 """What the machine of a run did over time, in bounded memory: each figure of its `system` events."""
 
+from array import array
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from console.runs.event_lines import MetricLine
+from console.runs.columns import TrackColumns
 from console.runs.track import Track
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class SystemTrack:
         figures |= {name: _known(fields.get(name)) for name in _OF_MACHINE}
         told = {name: value for name, value in figures.items() if value is not None}
         if told:
-            self._track.extend([MetricLine(0, t, "system", dict(told), step=t)], {"": 0})
+            at, columns = array("d", [t]), {name: array("d", [value]) for name, value in told.items()}
+            self._track.extend(TrackColumns(at, array("d", [0.0]), at, "", columns, {}), {"": 0})
 
     @property
     def times(self) -> "Array":

@@ -5,14 +5,13 @@ neighbours: of each value the least, the greatest and the mean of the joined poi
 shows every spike; the newest stay as they are. The events file has all of them.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from console.runs.event_lines import MetricLine
+from console.runs.columns import TrackColumns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +22,6 @@ CAPACITY = 16_384
 """Rows kept; a chart has at most about 600 columns of dots."""
 _AT_FIRST = 64
 """Rows for which there is room at the start."""
-
-
-_step, _epoch, _time, _stage, _values = map(attrgetter, ("step", "epoch", "t", "stage", "values"))
 
 
 @dataclass(slots=True)
@@ -90,40 +86,38 @@ class Track:
         """[n] index of each row's stage, in the order in which stages came."""
         return self._stage[: self._rows]
 
-    def extend(self, lines: Sequence[MetricLine], stages: Mapping[str, int]) -> None:
+    def extend(self, points: TrackColumns, stages: Mapping[str, int]) -> None:
         """Append points.
 
         Args:
-            lines: in order.
+            points: in order.
             stages: name → index, of every stage that they name.
         """
-        for first in range(0, len(lines), self._newest):
-            self._extend(lines[first : first + self._newest], stages)
+        for first in range(0, len(points), self._newest):
+            self._extend(points, slice(first, min(first + self._newest, len(points))), stages)
+        for name, newest in points.latest.items():
+            self.values[name].latest = newest
 
-    def _extend(self, lines: Sequence[MetricLine], stages: Mapping[str, int]) -> None:
-        if self._rows + len(lines) > self._most:
+    def _extend(self, points: TrackColumns, part: slice, stages: Mapping[str, int]) -> None:
+        count = part.stop - part.start
+        if self._rows + count > self._most:
             self._join()
-        self._grow_to(self._rows + len(lines))
-        added = slice(self._rows, self._rows + len(lines))
-        import numpy as np
-
-        count = len(lines)
-        self._step[added] = np.fromiter(map(_step, lines), np.float64, count)
-        self._epoch[added] = np.fromiter(map(_epoch, lines), np.float64, count)
-        self._time[added] = np.fromiter(map(_time, lines), np.float64, count)
-        of_lines = list(map(_stage, lines))
-        one = of_lines.count(of_lines[0]) == count
-        self._stage[added] = stages[of_lines[0]] if one else [stages[stage] for stage in of_lines]
+        self._grow_to(self._rows + count)
+        added = slice(self._rows, self._rows + count)
+        self._step[added] = points.steps[part]
+        self._epoch[added] = points.epochs[part]
+        self._time[added] = points.times[part]
+        names = points.stages
+        self._stage[added] = stages[names] if isinstance(names, str) else [stages[n] for n in names[part]]
         self._count[added] = 1
-        told = list(map(_values, lines))
-        for name in dict.fromkeys(itertools.chain.from_iterable(told)):
-            self._extend_value(name, added, [values.get(name) for values in told])
-            newest = next(values[name] for values in reversed(told) if name in values)
-            finite = newest is not None and math.isfinite(newest)
-            self.values[name].latest = newest if finite else None
+        for name, column in points.values.items():
+            self._extend_value(name, added, column[part])
+        for name in self.values.keys() - points.values.keys():
+            self._extend_value(name, added, None)
         self._rows = added.stop
 
-    def _extend_value(self, name: str, added: slice, values: Sequence[float | None]) -> None:
+    def _extend_value(self, name: str, added: slice, column: "array[float] | None") -> None:
+        """Fill in a column; None: nothing was told."""
         import numpy as np
 
         value = self.values.get(name)
@@ -132,7 +126,10 @@ class Track:
             value = self.values[name] = Value(
                 np.full(size, np.nan, np.float32), np.full(size, np.nan, np.float32), np.full(size, np.nan)
             )
-        numbers = np.array(values, np.float64)  # None becomes NaN
+        if column is None:
+            value.mean[added] = value.low[added] = value.high[added] = np.nan
+            return
+        numbers = np.array(column, np.float64)
         numbers[~np.isfinite(numbers)] = np.nan
         value.mean[added] = numbers
         with np.errstate(over="ignore"):
@@ -194,10 +191,10 @@ class Track:
         )
         newest = slice(cuts[-1][1], self._rows)
 
-        def joined(array: "Array", how: Join) -> None:
-            parts = [how(array[begin:end], self._count[begin:end], by) for begin, end, by in cuts]
-            kept = np.concatenate([*parts, array[newest]])
-            array[: len(kept)] = kept
+        def joined(column: "Array", how: Join) -> None:
+            parts = [how(column[begin:end], self._count[begin:end], by) for begin, end, by in cuts]
+            kept = np.concatenate([*parts, column[newest]])
+            column[: len(kept)] = kept
 
         import numpy as np
 
@@ -205,8 +202,8 @@ class Track:
             joined(value.low, _least)
             joined(value.high, _greatest)
             joined(value.mean, _mean)
-        for array in (self._step, self._epoch, self._time, self._stage):
-            joined(array, _first)
+        for column in (self._step, self._epoch, self._time, self._stage):
+            joined(column, _first)
         joined(self._count, _sum)
         self._joined = sum((end - begin) // by for begin, end, by in cuts)
         self._rows, self.stride = self._joined + newest.stop - newest.start, stride

@@ -40,10 +40,14 @@ class LiveRun:
     def take_in(self, batch: "FollowBatch") -> None:
         """Add what a follow step brought; called by the worker."""
         # In portions: the screen may draw between them.
+        for item in batch.items:
+            with self.lock:
+                self.view.apply_all([item])
         for start in range(0, len(batch.events), 2000):
             with self.lock:
                 self.view.apply_all(batch.events[start : start + 2000])
-        others = [event for event in batch.events if type(event) is Event]  # nearly all are metrics
+        # Nearly all are metrics.
+        others = [event for event in (*batch.items, *batch.events) if type(event) is Event]
         used = [event.fields.get("cpu") for event in others if event.type == EventType.SYSTEM]
         with self.lock:
             self.cpu.extend(value / 100 for value in used if isinstance(value, (int, float)))

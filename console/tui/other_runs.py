@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.runs.event_lines import EventLines
 from console.tui.curves import Curves, Line
 from console.tui.live_run import LiveRun
 from console.tui.placing import Bill
@@ -100,7 +99,9 @@ def bill_of(row: "RunRow") -> Bill:
 
 def read_run(run: str, directories: Iterable[Path], is_cancelled: Callable[[], bool]) -> LiveRun | None:
     """What the mirror holds of a run's curves; None where it was called off."""
-    from ups.rundir import RunDirectory  # late: it reads configs
+    # Late: one decodes lines, the other reads configs.
+    from console.runs.event_lines import EventLines
+    from ups.rundir import RunDirectory
 
     live = LiveRun(run, _CAPACITY)
     for directory in directories:

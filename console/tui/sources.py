@@ -76,13 +76,13 @@ def taken_in(
     for batch in source.batches(is_cancelled):
         if is_cancelled():
             return
-        if batch.events or batch.log_grew or batch.transitions or batch.status != live.status:
+        if batch.count or batch.log_grew or batch.transitions or batch.status != live.status:
             live.take_in(batch)
             waiting = True
         elif not waiting:
             continue
-        idle = not (batch.events or batch.log_grew)
-        pause = _BACKLOG_SECONDS if len(batch.events) >= _BACKLOG_EVENTS else _TELL_SECONDS
+        idle = not (batch.count or batch.log_grew)
+        pause = _BACKLOG_SECONDS if batch.count >= _BACKLOG_EVENTS else _TELL_SECONDS
         if idle or clock() - told_at >= pause:
             live.directories, live.logs = source.directories(), source.logs()
             told_at, waiting = clock(), False

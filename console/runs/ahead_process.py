@@ -1,0 +1,104 @@
+"""`python -m console.runs.ahead_process PATH`: reads an events file for `console.runs.ahead`, to its end.
+
+A process of its own, because a million lines take a second of an interpreter, which the one that draws the
+screen cannot spare. It writes portions to stdout: the length of each in four bytes, then, marshalled, the
+byte position behind it and its events, metrics in columns. It goes when nobody reads them any more.
+"""
+
+import contextlib
+import gc
+import marshal
+import queue
+import sys
+import threading
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from console.runs.columns import Item, Metrics, TrackColumns, items_of
+from ups.events import Event
+
+_FIRST_PORTION, _PORTION = 1 << 17, 1 << 18
+"""Bytes of the file: small at first, so that the first chart comes soon."""
+_WAITING = 32
+"""Portions that may wait here for whoever reads them: a megabyte or two."""
+
+
+def main() -> None:
+    """Read to the end, and write."""
+    path = Path(sys.argv[1])
+    gc.disable()  # nothing here refers to itself
+    portions: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+    writer = threading.Thread(target=_write, args=(portions, sys.stdout.buffer), daemon=True)
+    writer.start()
+    from console.runs.event_lines import EventLines  # here: the console unpacks without it
+
+    lines, limit = EventLines(path), _FIRST_PORTION
+    while writer.is_alive():
+        before = lines.offset
+        events = lines.read(limit_bytes=limit)
+        if lines.offset == before:
+            break
+        _put(portions, pack(lines.offset, items_of(events)), writer)
+        limit = min(2 * limit, _PORTION)
+    _put(portions, None, writer)
+    writer.join()
+
+
+def _put(portions: "queue.Queue[bytes | None]", portion: bytes | None, writer: threading.Thread) -> None:
+    while writer.is_alive():
+        with contextlib.suppress(queue.Full):
+            portions.put(portion, timeout=0.2)
+            return
+
+
+def _write(portions: "queue.Queue[bytes | None]", out: BinaryIO) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        while (portion := portions.get()) is not None:
+            out.write(len(portion).to_bytes(4, "little") + portion)
+            out.flush()
+
+
+def pack(offset: int, items: Sequence[Item]) -> bytes:
+    """A portion as it is sent."""
+    return marshal.dumps((offset, [_plain(item) for item in items]))
+
+
+def unpack(portion: bytes) -> tuple[int, list[Item]]:
+    """The byte position behind a portion, and what it holds."""
+    offset, plain = marshal.loads(portion)
+    return offset, [_item(*values) for values in plain]
+
+
+def _plain(item: Item) -> tuple[Any, ...]:
+    if isinstance(item, Event):
+        return "event", (item.seq, item.t, item.type, dict(item.fields))
+    tracks = [
+        (key, points.steps.tobytes(), points.epochs.tobytes(), points.times.tobytes(), points.stages,
+         {name: column.tobytes() for name, column in points.values.items()}, points.latest)
+        for key, points in item.tracks.items()
+    ]  # fmt: skip
+    return "metrics", (
+        item.count, item.first_t, item.last_t, item.last_seq, item.stage, item.epoch, item.stages, tracks,
+        item.forecasts,
+    )  # fmt: skip
+
+
+def _item(kind: str, plain: tuple[Any, ...]) -> Item:
+    if kind == "event":
+        return Event(*plain)
+    count, first_t, last_t, last_seq, stage, epoch, stages, tracks, forecasts = plain
+    points = {key: _track(*columns) for key, *columns in tracks}
+    return Metrics(count, first_t, last_t, last_seq, stage, epoch, stages, points, forecasts)
+
+
+def _track(
+    steps: bytes, epochs: bytes, times: bytes, stages: Any, values: dict[str, bytes], latest: Any
+) -> TrackColumns:
+    columns = {name: array("d", column) for name, column in values.items()}
+    return TrackColumns(array("d", steps), array("d", epochs), array("d", times), stages, columns, latest)
+
+
+if __name__ == "__main__":
+    main()
