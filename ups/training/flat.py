@@ -72,6 +72,6 @@ def spread(compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
 
 
 def same_everywhere(module: nn.Module) -> None:
-    """Give all processes the main one's parameters and buffers."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        dist.broadcast(tensor.detach(), src=0)
+    """Give all processes the main one's parameters."""
+    for parameter in module.parameters():
+        dist.broadcast(parameter.detach(), src=0)
