@@ -2,8 +2,12 @@
 
 Every process is bound to a core of its own and has one thread, so that the second one brings a second core
 and nothing else. Starting them does not count: all wait for one another before the clock runs.
+
+Beside each stands the control: two that do the whole work each and share nothing. What they do together, of
+what one does, is the most that a second core of this machine can be worth; it is not judged.
 """
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -13,16 +17,17 @@ from collections.abc import Callable, Iterator
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.support.comparison import Row
 from benchmarks.support.measured_run import Clock, Datasets
 from benchmarks.support.originals import Original
 from ups.config import TrainConfig
 from ups.errors import UpsError
-from ups.ranks import Ranks
+from ups.ranks import ALONE, Ranks
 
 BAR_TRAINING, BAR_SHARED = 1.7, 1.8
+_How = Literal["together", "apart"]
 _ROUNDS = 3
 _SHARD_BYTES = 16 * 1024 * 1024
 _BUSY = 0.5
@@ -32,7 +37,7 @@ _BUSY = 0.5
 def rows(
     folder: Path, config: TrainConfig, datasets: Datasets, raw: Original, *, judged: bool
 ) -> Iterator[Row]:
-    """A row for each of training, convert and precompute; the better of some rounds counts, taken in turn.
+    """Rows of training, convert and precompute; the best of some rounds counts, taken in turn.
 
     Args:
         folder: to work in.
@@ -43,71 +48,80 @@ def rows(
     """
     rounds = _ROUNDS if judged else 1
     judged = judged and len(os.sched_getaffinity(0)) >= 2 and os.getloadavg()[0] < _BUSY
-    train = _Training(config, datasets)
-    alone, both = zip(*((_run(1, train, folder), _run(2, train, folder)) for _ in range(rounds)), strict=True)
-    yield Row(
-        "training by two processes", max(both), max(alone), "one process", "samples/s", "higher",
-        BAR_TRAINING, judged,
-    )  # fmt: skip
-    for what, work in (("convert", _Converting(raw)), ("precompute", _Precomputing(raw))):
-        ones, twos = zip(
-            *((_run(1, work, folder), _run(2, work, folder)) for _ in range(rounds)), strict=True
-        )
-        size = raw.path.stat().st_size / 1e6
-        yield Row(
-            f"{what} by two processes", size / min(twos), size / min(ones), "one process", "MB/s", "higher",
-            BAR_SHARED, judged,
-        )  # fmt: skip
+    size = raw.path.stat().st_size / 1e6
+    works: tuple[tuple[str, Any, float, str, float], ...] = (
+        ("training", _Training(config, datasets), 1.0, "samples/s", BAR_TRAINING),
+        ("convert", _Converting(raw), size, "MB/s", BAR_SHARED),
+        ("precompute", _Precomputing(raw), size, "MB/s", BAR_SHARED),
+    )
+    for what, work, amount, unit, bar in works:
+        measured = [
+            (_run(1, work, folder), _run(2, work, folder), _run(2, work, folder, "apart"))
+            for _ in range(rounds)
+        ]
+        one, two, apart = (amount * max(rates) for rates in zip(*measured, strict=True))
+        yield Row(f"{what} by two processes", two, one, "one process", unit, "higher", bar, judged)
+        yield Row(f"{what} twice at once, nothing shared", apart, one, "one process", unit, "higher")
 
 
-def _run(count: int, work: Any, folder: Path) -> float:
-    """The figure of the main one of some processes, each on its core."""
+def _run(count: int, work: Any, folder: Path, how: _How = "together") -> float:
+    """What some processes do a second, all of them together, each on its core."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(count), context.Queue()
     place = folder / f"{type(work).__name__}-{time.monotonic_ns()}"
-    place.mkdir()
-    work.prepare(place)
+    places = [place if how == "together" else place / str(core) for core in range(count)]
+    for own in dict.fromkeys(places):
+        own.mkdir(parents=True)
+        work.prepare(own)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     children = [
-        context.Process(target=_begin, args=(rank, count, port, work, place, barrier, answers))
-        for rank in range(count)
+        context.Process(
+            target=_begin, args=(core, _ranks(core, count, how), port, work, own, barrier, answers)
+        )
+        for core, own in enumerate(places)
     ]
     for child in children:
         child.start()
     try:
-        figures = {}
+        rates = []
         for _ in children:
-            rank, figure = answers.get(timeout=900)
-            if isinstance(figure, BaseException):
-                raise figure
-            figures[rank] = figure
+            rate = answers.get(timeout=900)
+            if isinstance(rate, BaseException):
+                raise rate
+            rates.append(rate)
     finally:
         for child in children:
             child.join(1.0)
             child.kill()
         shutil.rmtree(place)
-    return float(figures[0])
+    return float(sum(rates))
+
+
+def _ranks(core: int, count: int, how: _How) -> Ranks:
+    if how == "apart":
+        return ALONE
+    return Ranks(rank=core, world_size=count, local_rank=core, local_world_size=count)
 
 
 def _begin(
-    rank: int, count: int, port: int, work: Any, place: Path, barrier: Barrier, answers: "Queue[Any]"
+    core: int, ranks: Ranks, port: int, work: Any, place: Path, barrier: Barrier, answers: "Queue[Any]"
 ) -> None:
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[rank % len(cores)]})
+    os.sched_setaffinity(0, {cores[core % len(cores)]})
     os.environ.update(
-        RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count),
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        RANK=str(ranks.rank), WORLD_SIZE=str(ranks.world_size), LOCAL_RANK=str(ranks.local_rank),
+        LOCAL_WORLD_SIZE=str(ranks.local_world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
     )  # fmt: skip
     import torch
 
     torch.set_num_threads(1)
-    ranks = Ranks(rank=rank, world_size=count, local_rank=rank, local_world_size=count)
     try:
-        answers.put((rank, work.do(ranks, barrier, place)))
+        rate = work.do(ranks, barrier, place)
+        answers.put(rate if ranks.is_main else 0.0)  # of what they share all would count the same
     except UpsError as error:
-        answers.put((rank, error))
+        answers.put(error)
 
 
 class _Training:
@@ -134,13 +148,13 @@ class _Training:
         job = TrainingJob(spec, RunDirectory(place), self._datasets, "cpu", ranks=ranks)
         train(job, clock if ranks.is_main else SILENCE)
         if not ranks.is_main:
-            return 0.0
+            return math.nan
         first, last = clock.ends(config.training.samples_per_epoch)
         return (last.samples - first.samples) / (last.wall - first.wall)
 
 
 class _Shared:
-    """Seconds that work took which processes share."""
+    """How often a second work could be done that processes share."""
 
     def __init__(self, raw: Original) -> None:
         self._raw = raw
@@ -153,7 +167,7 @@ class _Shared:
         barrier.wait()
         began = time.monotonic()
         work()
-        return time.monotonic() - began
+        return 1.0 / (time.monotonic() - began)
 
     def work(self, ranks: Ranks, place: Path) -> Callable[[], object]:
         raise NotImplementedError

@@ -19,14 +19,22 @@ from ups.config import TrainConfig
 from ups.training.tensors import own, share_of, whole
 
 Named = Sequence[tuple[str, nn.Parameter]]
+Compute = Callable[[Tensor], Tensor]
+Spread = Callable[[Compute, Tensor], Tensor]
+"""Calls a function of matrices [k, m, n] with them; several processes share that."""
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration: steepest at zero among those that stay near 1."""
 _MATCH_ADAMW_RMS = 0.2
 
 
+def alone(compute: Compute, matrices: Tensor) -> Tensor:
+    """What one process makes of all of them."""
+    return compute(matrices)
+
+
 class _Part(Protocol):
-    def step(self, rate: float) -> None: ...
+    def step(self, rate: float, spread: Spread) -> None: ...
     def state(self) -> dict[str, Tensor]: ...
     def load(self, state: Mapping[str, Tensor]) -> None: ...
 
@@ -55,14 +63,15 @@ class Muon:
         }
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, spread: Spread = alone) -> None:
         """One update, which uses the gradients up; a matrix without one counts as having a zero one."""
         for shape, group in self._groups.items():
             gradients = [_gradient(parameter) for parameter in group]
             held, averages = list(map(own, gradients)), list(map(own, self._averages[shape]))
             torch._foreach_lerp_(averages, held, 1 - self._momentum)
             torch._foreach_lerp_(held, averages, self._momentum)
-            update = self._orthogonal(torch.cat([_wide(whole(gradient)) for gradient in gradients]))
+            averaged = torch.cat([_wide(whole(gradient)) for gradient in gradients])
+            update = spread(self._orthogonal, averaged)
             scale = rate * _MATCH_ADAMW_RMS * math.sqrt(shape[1])
             for parameter, part in zip(group, torch.split(update, list(map(_count, group))), strict=True):
                 target = own(parameter.data)
@@ -118,8 +127,8 @@ class AdamW:
         self._steps = dict.fromkeys(self._first, 0)
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """One update."""
+    def step(self, rate: float, spread: Spread = alone) -> None:
+        """One update, of so few operations that every process makes it."""
         chosen = [(name, p) for name, p in self._parameters if p.grad is not None]
         if not chosen:
             return
@@ -206,11 +215,13 @@ class Hybrid:
                 self._parts[group.name] = (part, group.rate)
         self.rate = config.lr
         """The first part's learning rate, the one that is shown."""
+        self.spread: Spread = alone
+        """How processes share what Muon computes of each matrix."""
 
     def step(self, factor: float) -> None:
         """One update of all parameters at `factor` times the full learning rates."""
         for part, rate in self._parts.values():
-            part.step(rate * factor)
+            part.step(rate * factor, self.spread)
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on."""

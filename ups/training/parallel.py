@@ -1,4 +1,4 @@
-"""How several processes share a model: copies (DDP), or shards (FSDP2) where one device is too small.
+"""How several processes share a model: copies, or shards (FSDP2) where one device is too small.
 
 Either way each process computes its own samples of every micro-batch, and the gradients of all are
 those of the whole one. Checkpoints and judgements are made of whole weights, so that they do not
@@ -8,15 +8,16 @@ depend on how many processes shared them, or how.
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ups.config import TrainConfig
 from ups.training.distributed import Group
+from ups.training.flat import FlatGradients, same_everywhere, spread
 from ups.training.objective import Objective
 from ups.training.state import TrainingState, optimizer_of
 from ups.training.tensors import whole_state
@@ -40,11 +41,19 @@ class Parallel(Protocol):
         ...
 
     def exchanging(self, objective: nn.Module) -> nn.Module:
-        """A placed objective whose backward passes average the gradients over the processes."""
+        """A placed objective whose gradients are averaged over the processes."""
         ...
 
     def apart(self, objective: nn.Module) -> contextlib.AbstractContextManager[None]:
         """Inside, backward passes of an exchanging objective only add up this process's gradients."""
+        ...
+
+    def average(self) -> None:
+        """Average the gradients of a step, unless its last backward pass has done that."""
+        ...
+
+    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+        """What `compute` makes of each of `matrices` [k, m, n], which are the same in all processes."""
         ...
 
     def gathered(self, module: nn.Module) -> nn.Module:
@@ -66,12 +75,41 @@ class Alone:
     def apart(self, objective: nn.Module) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def average(self) -> None:
+        pass
+
+    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+        return compute(matrices)
+
     def gathered(self, module: nn.Module) -> nn.Module:
         return module
 
 
+class ProcessorCopies(Alone):
+    """Every process has all weights, on a processor: gradients are exchanged once they are all there."""
+
+    can_rehearse = True
+
+    def __init__(self) -> None:
+        self._gradients: FlatGradients | None = None
+
+    def exchanging(self, objective: nn.Module) -> nn.Module:
+        same_everywhere(objective)
+        self._gradients = FlatGradients(
+            parameter for parameter in objective.parameters() if parameter.requires_grad
+        )
+        return objective
+
+    def average(self) -> None:
+        assert self._gradients is not None
+        self._gradients.average()
+
+    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+        return spread(compute, matrices)
+
+
 class Copies(Alone):
-    """DistributedDataParallel: every process has all weights."""
+    """DistributedDataParallel: every process has all weights; gradients travel while others are computed."""
 
     can_rehearse = True
 
@@ -135,6 +173,12 @@ class Shards:
         finally:
             objective.set_requires_gradient_sync(True)
 
+    def average(self) -> None:
+        pass
+
+    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+        return compute(matrices)
+
     def gathered(self, module: nn.Module) -> nn.Module:
         plain = copy.deepcopy(self._templates[module])
         plain.load_state_dict(whole_state(module))
@@ -153,7 +197,9 @@ def parallel(config: TrainConfig, group: Group, device: str) -> Parallel:
     processes = group.ranks.world_size
     if processes == 1:
         return Alone()
-    return Shards(processes, device) if config.distributed.strategy == "fsdp2" else Copies()
+    if config.distributed.strategy == "fsdp2":
+        return Shards(processes, device)
+    return Copies() if device.startswith("cuda") else ProcessorCopies()
 
 
 def lay_out(state: TrainingState, trainee: Trainee, config: TrainConfig, by: Parallel) -> nn.Module:
@@ -165,6 +211,7 @@ def lay_out(state: TrainingState, trainee: Trainee, config: TrainConfig, by: Par
         averages = state.optimizer.state()
         state.optimizer = optimizer_of(config, trainee, state.module, state.precision)
         state.optimizer.load(averages)
+    state.optimizer.spread = by.spread
     return by.exchanging(objective)
 
 

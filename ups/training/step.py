@@ -133,6 +133,7 @@ class Stepper:
                     total[name] = total[name] + share * value if name in total else share * value
             names.append(list(total))
             rows.append(torch.stack(list(total.values())).float())
+        self.parallel.average()
         values = torch.split(self.group.sum(torch.cat(rows)).cpu(), list(map(len, rows)))
         return [dict(zip(keys, row.tolist(), strict=True)) for keys, row in zip(names, values, strict=True)]
 
@@ -147,7 +148,7 @@ class Stepper:
             part: the samples of all processes.
             moment: when this is.
             factor: of the loss.
-            exchange: average what has been added up over the processes.
+            exchange: it is the step's last, which may average what has been added up over the processes.
         """
         share = self.group.share_of(len(part))
         rows = share.rows
