@@ -95,8 +95,10 @@ def main(given: Sequence[str] | None = None) -> int:
         return 3
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="ups-store-", dir=options.scratch) as folder:
-        for name, sizes in sorted((_QUICK if options.quick else _SETS).items(), reverse=True):
-            rows += _compare(name, sizes, Path(folder), options)
+        sets = _QUICK if options.quick else _SETS
+        for name, sizes in sorted(sets.items(), reverse=True):
+            if options.only in (None, name):
+                rows += _compare(name, sizes, Path(folder), options)
     return finish(rows, options.json)
 
 
@@ -104,6 +106,7 @@ def _options(given: Sequence[str] | None) -> Namespace:
     parser = arguments(__doc__)
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="a folder with 10 GB free")
     parser.add_argument("--turns", type=int, default=3, help="of each side")
+    parser.add_argument("--only", choices=sorted(_SETS), help="one set (default: both)")
     parser.add_argument("--in-memory", action="store_true", help="let the server keep objects in memory")
     return parser.parse_args(given)
 

@@ -5,7 +5,7 @@ Free of torch.
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 
@@ -29,7 +29,8 @@ class Crew:
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
         self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._running = 0
         self._stopping = False
         self._failure: BaseException | None = None
@@ -58,33 +59,42 @@ class Crew:
             raise self._failure
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
+        job = self._next()
+        while job is not None:
+            following: Sequence[Job] = ()
             try:
-                self._done(job())
+                following = list(job())
             except StoppedError:
-                self._done(())
+                pass
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for this one
                 self._stop(error)
-                self._done(())
+            job = self._after(following)
 
     def _next(self) -> Job | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._jobs or not self._running or self._stopping)
-            if self._stopping or not self._jobs:
-                return None
-            self._running += 1
-            return self._jobs.popleft()
+        with self._lock:
+            return self._taken()
 
-    def _done(self, following: Iterable[Job]) -> None:
-        more = list(following)
-        with self._changed:
+    def _after(self, following: Sequence[Job]) -> Job | None:
+        """What to do after a job that led to these."""
+        with self._lock:
             self._running -= 1
-            self._jobs.extendleft(reversed(more))  # what is begun is finished first
-            if more or not self._running:
+            if following:
+                self._jobs.extendleft(reversed(following))  # what is begun is finished first
                 self._changed.notify_all()
+            elif not self._running:
+                self._changed.notify_all()
+            return self._taken()
+
+    def _taken(self) -> Job | None:
+        while not self._jobs and self._running and not self._stopping:
+            self._changed.wait()
+        if self._stopping or not self._jobs:
+            return None
+        self._running += 1
+        return self._jobs.popleft()
 
     def _stop(self, error: BaseException | None) -> None:
-        with self._changed:
+        with self._lock:
             self._stopping = True
             self._failure = self._failure or error
             self._changed.notify_all()

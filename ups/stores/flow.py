@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from ups.store import Progress
 
@@ -43,18 +44,20 @@ class Budget:
 
     def __init__(self, size: int) -> None:
         self._size = self._free = size
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     def take(self, count: int) -> Callable[[], None]:
         """Wait for room; returns what gives it back."""
         wanted = min(count, self._size)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= wanted)
+        with self._lock:
+            while self._free < wanted:
+                self._changed.wait()
             self._free -= wanted
-        return lambda: self._give(wanted)
+        return partial(self._give, wanted)
 
     def _give(self, count: int) -> None:
-        with self._changed:
+        with self._lock:
             self._free += count
             self._changed.notify_all()
 
@@ -73,22 +76,16 @@ class Admission:
         self._least = max(1, largest // _SMALL_FOR_LARGE)
         self._budget = Budget(_LARGE_AT_ONCE * largest)
 
-    @contextmanager
-    def of_size(self, size: int) -> Iterator[None]:
-        """Wait until so much may be asked for."""
-        give_back = self._budget.take(max(size, self._least))
-        try:
-            yield
-        finally:
-            give_back()
+    def of_size(self, size: int) -> Callable[[], None]:
+        """Wait until so much may be asked for; returns what lets others in."""
+        return self._budget.take(max(size, self._least))
 
-    @contextmanager
-    def of_unknown_size(self) -> Iterator[Callable[[int], None]]:
-        """The same; call what it returns with the size once it is known."""
-        with self.of_size(self._last):
-            yield self._note
+    def of_unknown_size(self) -> Callable[[], None]:
+        """The same; `note` the size once it is known."""
+        return self.of_size(self._last)
 
-    def _note(self, size: int) -> None:
+    def note(self, size: int) -> None:
+        """The size of an object that was let in without it."""
         self._last = size
 
 

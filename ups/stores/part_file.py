@@ -9,12 +9,16 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from ups.data.ranges import RangeJournal
 from ups.errors import StoreError
 
+PART = ".part"
+"""Ends the name of an unfinished file."""
+JOURNAL = f"{PART}.ranges"
+"""Ends the name of its journal."""
 _NOTED = 1024 * 1024
 """Bytes after which what has arrived is noted: what a kill loses."""
 _HASHED = 1024 * 1024
@@ -23,23 +27,23 @@ _HASHED = 1024 * 1024
 
 def part_path(target: Path) -> Path:
     """Where the bytes of an unfinished file are."""
-    return target.with_name(f"{target.name}.part")
+    return target.with_name(target.name + PART)
 
 
 def journal_path(target: Path) -> Path:
     """Where it is noted which of them are there."""
-    return target.with_name(f"{target.name}.part.ranges")
+    return target.with_name(target.name + JOURNAL)
 
 
-def locked_part(target: Path) -> BinaryIO:
+def locked_part(target: Path) -> FileIO:
     """The part file, which this process alone writes until it closes it.
 
     Raises:
         StoreError: another process is at it.
     """
-    path = part_path(target)
+    path = f"{target}{PART}"
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _inode(path) == os.fstat(file.fileno()).st_ino:
@@ -53,17 +57,24 @@ def locked_part(target: Path) -> BinaryIO:
         file.close()  # the process before us was just done with it
 
 
-def _inode(path: Path) -> int | None:
+def _inode(path: str) -> int | None:
     try:
-        return path.stat().st_ino
+        return os.stat(path).st_ino  # noqa: PTH116 - a string is cheaper
     except FileNotFoundError:
         return None
+
+
+def write_all(file: FileIO, content: bytes | memoryview) -> None:
+    """Append all of it: a disk that is almost full takes the beginning of a write without an error."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
 
 
 class PartFile:
     """One unfinished file and its journal."""
 
-    def __init__(self, target: Path, file: BinaryIO, size: int, version: str) -> None:
+    def __init__(self, target: Path, file: FileIO, size: int, version: str) -> None:
         """Args:
         target: what it becomes.
         file: its part file, locked.

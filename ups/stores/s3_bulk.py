@@ -6,17 +6,17 @@ between threads. Free of torch.
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as ObstoreBucket
 
-from ups.errors import StoreError
-from ups.stores.s3_errors import CUT, NotPartialError, Trouble, meaning, persistently
+from ups.errors import StoreError, UpsError
+from ups.stores.s3_errors import CUT, Trouble, meaning, persistently
 from ups.stores.s3_settings import BucketSettings
 
 if TYPE_CHECKING:  # these exist for the type checker alone
@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # these exist for the type checker alone
 STREAMED = 512 * 1024
 """Bytes of an answer that are handed on at a time."""
 _FIRST_PAUSE = timedelta(milliseconds=200)
+_ERRORS = (FileNotFoundError, BaseError)
+"""What obstore raises."""
+_NOT_PARTIAL = "NotPartial"
+"""In the text of its error where a server answered a request for a range as if it were one for everything."""
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _STATUS = re.compile(r"(?:status code|status)\D{0,3}(\d{3})\b")
 _UNRESOLVED = re.compile(r"dns error|Name or service not known|failed to lookup")
@@ -69,53 +73,60 @@ class Bulk:
         """Store an object with one request; its ETag."""
 
         def sent() -> str:
-            with _explained(self._settings, "write", key):
+            try:
                 answer = obstore.put(self._writer, self._key(key), content, use_multipart=False)
+            except _ERRORS as error:
+                raise self._meaning(error, "write", key) from None
             return (answer["e_tag"] or "").strip('"')
 
         return persistently(self._settings.patience, sent)
 
     def get(self, key: str) -> Answer:
         """Ask for an object; raises NotFoundError, StoreError."""
-        with _explained(self._settings, "read", key):
+        try:
             return self._answer(key, obstore.get(self._reader, self._key(key)))
+        except _ERRORS as error:
+            raise self._meaning(error, "read", key) from None
 
     def get_range(self, key: str, start: int, end: int) -> Answer:
         """Ask for bytes [start, end) of it; raises NotFoundError, PastEndError, StoreError."""
         try:
-            with _explained(self._settings, "read", key):
-                answer = obstore.get(self._reader, self._key(key), options={"range": (start, end)})
-                return self._answer(key, answer)
-        except NotPartialError:
-            return self._ranges(key, start, end)
+            answer = obstore.get(self._reader, self._key(key), options={"range": (start, end)})
+            return self._answer(key, answer)
+        except _ERRORS as error:
+            if _NOT_PARTIAL in str(error):
+                return self._ranges(key, start, end)
+            raise self._meaning(error, "read", key) from None
 
     def _answer(self, key: str, answer: "GetResult") -> Answer:
-        def whole() -> memoryview:
-            with _explained(self._settings, "read", key):
-                return memoryview(answer.bytes())
-
         meta = answer.meta
-        return Answer(int(meta["size"]), (meta["e_tag"] or "").strip('"'), self._chunks(key, answer), whole)
+        return Answer(
+            size=int(meta["size"]),
+            etag=(meta["e_tag"] or "").strip('"'),
+            chunks=self._chunks(key, answer),
+            whole=partial(self._whole, key, answer),
+        )
 
     def _chunks(self, key: str, answer: "GetResult") -> Iterator[bytes]:
-        with _explained(self._settings, "read", key):
+        try:
             yield from answer.stream(STREAMED)
+        except _ERRORS as error:
+            raise self._meaning(error, "read", key) from None
 
+    def _whole(self, key: str, answer: "GetResult") -> memoryview:
+        try:
+            return memoryview(answer.bytes())
+        except _ERRORS as error:
+            raise self._meaning(error, "read", key) from None
 
-@contextmanager
-def _explained(settings: BucketSettings, action: str, key: str) -> Iterator[None]:
-    """Turn obstore's errors into the user's; its text holds what the server answered."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        said = _CODE.search(str(error))
-        trouble = Trouble(said.group(1) if said else "NoSuchKey", "not found")
-        raise meaning(trouble, settings, action, key) from None
-    except BaseError as error:
-        text = str(error)
-        if "NotPartial" in text:
-            raise NotPartialError(f"{settings.endpoint} does not send parts of objects") from None
-        raise meaning(_trouble(text), settings, action, key) from None
+    def _meaning(self, error: Exception, action: str, key: str) -> UpsError:
+        """The user's error for one of obstore's, whose text holds what the server answered."""
+        if isinstance(error, FileNotFoundError):
+            said = _CODE.search(str(error))
+            trouble = Trouble(said.group(1) if said else "NoSuchKey", "not found")
+        else:
+            trouble = _trouble(str(error))
+        return meaning(trouble, self._settings, action, key)
 
 
 def _trouble(text: str) -> Trouble:

@@ -7,19 +7,21 @@ tells. Free of torch.
 """
 
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from io import FileIO
+from typing import TYPE_CHECKING
 
 from ups.errors import NotFoundError, StoreError
 from ups.store import Download, Progress, file_sha256, free_bytes, store_error
 from ups.stores.crew import Crew, Job
 from ups.stores.flow import Admission, Pace, Tally
-from ups.stores.part_file import PartFile, journal_path, locked_part, part_path
+from ups.stores.part_file import JOURNAL, PART, PartFile, journal_path, locked_part, part_path, write_all
 from ups.stores.s3_bulk import STREAMED, Answer, Bulk
-from ups.stores.s3_errors import CutError, cut_short, is_full, persistently, wrong_content
+from ups.stores.s3_errors import CutError, cut_short, persistently, wrong_content
 from ups.stores.s3_settings import BucketSettings
 from ups.stores.s3_upload import Lanes
 
@@ -43,15 +45,22 @@ class Downloader:
         crew = Crew(self._lanes.lanes)
         batch = _Batch(
             self._settings, self._control, self._bulk, self._pace, tally, crew, self._lanes.part_bytes,
-            Admission(self._lanes.part_bytes),
+            Admission(self._lanes.part_bytes), _present(files),
         )  # fmt: skip
-        for folder in {file.target.parent for file in files}:
-            folder.mkdir(parents=True, exist_ok=True)
         try:
             crew.work(partial(batch.file, file) for file in files)
         finally:
             for part in batch.unfinished:
                 part.close()
+
+
+def _present(files: Sequence[Download]) -> set[str]:
+    """Make the directories of the targets; what is in them."""
+    present: set[str] = set()
+    for folder in {file.target.parent for file in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+        present.update(map(str, folder.iterdir()))
+    return present
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,74 +75,91 @@ class _Batch:
     crew: Crew
     piece: int
     admission: Admission
+    present: Container[str]
+    """Paths of what was in the targets' directories before."""
     unfinished: list[PartFile] = field(default_factory=list)
     """Large objects, whether they are complete by now or not."""
 
     def file(self, file: Download) -> Iterable[Job]:
         """Fetch one object, or begin to."""
         try:
-            return self._file(file)
+            if str(file.target) in self.present and self._kept(file):
+                return ()
+            if f"{file.target}{JOURNAL}" in self.present:
+                return self._go_on(file)
+            return self._begin(file)
         except OSError as error:
-            if is_full(error):
-                part_path(file.target).unlink(missing_ok=True)
             raise store_error(error, file.target) from error
 
-    def _file(self, file: Download) -> Iterable[Job]:
-        if file.target.exists() and file_sha256(file.target) == file.sha256:
-            self.tally.add(file.target.stat().st_size)
-            return ()
+    def _kept(self, file: Download) -> bool:
+        """Whether the file is there already."""
+        if not file.target.exists() or file_sha256(file.target) != file.sha256:
+            return False
+        self.tally.add(file.target.stat().st_size)
+        return True
+
+    def _go_on(self, file: Download) -> Iterable[Job]:
+        """Fetch what is missing of an object that an earlier process began."""
+        found = self.control().find(file.key)
+        if found is None:
+            raise NotFoundError(f"{self.settings.url} has no {file.key}")
+        if found.bytes > self.piece:
+            return self._large(file, found.bytes, found.etag)
+        following = self._begin(file)
+        if not following:
+            journal_path(file.target).unlink(missing_ok=True)
+        return following
+
+    def _begin(self, file: Download) -> Sequence[Job]:
+        """Fetch an object with one request; where it is too large for that, say what there is to do."""
+        large = persistently(self.settings.patience, lambda: self._small(file))
+        return () if large is None else self._large(file, large.size, large.etag)
+
+    def _large(self, file: Download, size: int, etag: str) -> Sequence[Job]:
         part = locked_part(file.target)
         try:
-            begun = journal_path(file.target).exists()
-            if begun:
-                found = self.control().find(file.key)
-                if found is None:
-                    raise NotFoundError(f"{self.settings.url} has no {file.key}")
-                if found.bytes > self.piece:
-                    return _Large.begun(self, file, part, found.bytes, found.etag).jobs()
-            large = persistently(self.settings.patience, lambda: self._small(file, part))
-            if large is not None:
-                return _Large.begun(self, file, part, large.size, large.etag).jobs()
-            if begun:
-                journal_path(file.target).unlink(missing_ok=True)
+            return _Large.begun(self, file, part, size, etag).jobs()
         except BaseException:
             if not journal_path(file.target).exists():
                 part_path(file.target).unlink(missing_ok=True)
             part.close()
             raise
-        part.close()
-        return ()
 
-    def _small(self, file: Download, part: BinaryIO) -> Answer | None:
-        """Fetch an object with one request; where it is too large for that, say what it is."""
-        with self.admission.of_unknown_size() as noted:
+    def _small(self, file: Download) -> Answer | None:
+        let_others_in = self.admission.of_unknown_size()
+        try:
             answer = self.bulk.get(file.key)
-            noted(min(answer.size, self.piece))
+            self.admission.note(min(answer.size, self.piece))
             if answer.size > self.piece:
                 return answer
-            self._take(file, part, answer)
+            self._take(file, answer)
             return None
+        finally:
+            let_others_in()
 
-    def _take(self, file: Download, part: BinaryIO, answer: Answer) -> None:
+    def _take(self, file: Download, answer: Answer) -> None:
         """Write an answer, prove it, and give the file its name."""
-        part.seek(0)
-        part.truncate()
         digest, got = hashlib.sha256(), 0
         chunks: Iterable[bytes | memoryview]
         chunks = [answer.whole()] if answer.size <= STREAMED else answer.chunks
-        try:
-            for chunk in self.paced(chunks):
-                part.write(chunk)
-                digest.update(chunk)
-                got += len(chunk)
-            if got != answer.size:
-                raise cut_short(self.settings, file.key, got, answer.size)
-        except CutError:
-            self.tally.add(-got)
-            raise
-        if digest.hexdigest() != file.sha256:
-            raise wrong_content(self.settings, file.key)
-        part_path(file.target).replace(file.target)
+        with locked_part(file.target) as part:
+            try:
+                if os.fstat(part.fileno()).st_size:  # ext4 writes a file out at once that was emptied
+                    part.truncate()
+                for chunk in self.paced(chunks):
+                    write_all(part, chunk)
+                    digest.update(chunk)
+                    got += len(chunk)
+                if got != answer.size:
+                    raise cut_short(self.settings, file.key, got, answer.size)
+                if digest.hexdigest() != file.sha256:
+                    raise wrong_content(self.settings, file.key)
+                os.replace(f"{file.target}{PART}", file.target)  # noqa: PTH105 - a string is cheaper
+            except BaseException as error:
+                part_path(file.target).unlink(missing_ok=True)
+                if isinstance(error, CutError):
+                    self.tally.add(-got)
+                raise
 
     def paced(self, chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         """The chunks, no faster than allowed, counted, until somebody stops."""
@@ -153,7 +179,7 @@ class _Large:
         self._lock = threading.Lock()
 
     @classmethod
-    def begun(cls, batch: _Batch, file: Download, part: BinaryIO, size: int, etag: str) -> "_Large":
+    def begun(cls, batch: _Batch, file: Download, part: FileIO, size: int, etag: str) -> "_Large":
         """Go on with what is there of it; raises StoreError where there is no room for the rest."""
         opened = PartFile(file.target, part, size, etag)
         batch.unfinished.append(opened)
@@ -166,7 +192,7 @@ class _Large:
         batch.tally.add(size - missing)
         return cls(batch, file, opened)
 
-    def jobs(self) -> Iterable[Job]:
+    def jobs(self) -> Sequence[Job]:
         """What is left to do."""
         gaps = self._part.gaps(self._batch.piece)
         self._left = len(gaps)
@@ -191,8 +217,11 @@ class _Large:
             self._fill(*gap)
 
     def _fill(self, begin: int, end: int) -> None:
-        with self._batch.admission.of_size(end - begin):
+        let_others_in = self._batch.admission.of_size(end - begin)
+        try:
             self._receive(begin, end)
+        finally:
+            let_others_in()
 
     def _receive(self, begin: int, end: int) -> None:
         answer = self._batch.bulk.get_range(self._file.key, begin, end)

@@ -4,7 +4,6 @@ Whichever library was told, it becomes a `Trouble`, and one table says what that
 (its signature, its key) enters a message. Free of torch.
 """
 
-import errno
 import random
 import time
 from collections.abc import Callable
@@ -33,10 +32,6 @@ _FULL = frozenset({"StorageCapExceeded", "QuotaExceeded", "EntityTooLarge"})
 
 class PastEndError(StoreError):
     """Bytes were asked for that lie behind the end of an object."""
-
-
-class NotPartialError(StoreError):
-    """A server answered a request for a range as if it were one for everything."""
 
 
 class CutError(StoreError):
@@ -152,8 +147,3 @@ def persistently(patience: Patience, call: Callable[[], T]) -> T:
             time.sleep(random.uniform(0.5, 1.0) * pause)
             pause = min(2 * pause, patience.longest_s)
     return call()
-
-
-def is_full(error: OSError) -> bool:
-    """Whether the disk has no room."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import logging
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -233,6 +234,36 @@ class TestThisMachine:
         assert not (tmp_path / "target").exists()
         store.download("a/b", tmp_path / "target", sha256=digest)
         assert sha256((tmp_path / "target").read_bytes()) == digest
+
+    def test_whose_disk_takes_only_the_beginning_of_a_file_keeps_nothing_of_it(
+        self, store: S3Store, tmp_path: Path
+    ) -> None:
+        (tmp_path / "source").write_bytes(os.urandom(20_000))
+        digest = store.upload(tmp_path / "source", "a/b")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, before[1]))
+        try:
+            with pytest.raises(StoreError, match="target"):
+                store.download("a/b", tmp_path / "target", sha256=digest)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert list(tmp_path.glob("target*")) == []
+        store.download("a/b", tmp_path / "target", sha256=digest)
+        assert sha256((tmp_path / "target").read_bytes()) == digest
+
+    @pytest.mark.parametrize("journal", [True, False])
+    def test_has_nothing_left_of_an_earlier_object_that_was_larger(
+        self, store: S3Store, tmp_path: Path, journal: bool
+    ) -> None:
+        content = os.urandom(20_000)
+        store.write_bytes("a/b", content)
+        target = tmp_path / "target"
+        part_file.part_path(target).write_bytes(bytes(300_000))
+        if journal:
+            part_file.journal_path(target).write_text("0 300000\n")
+        store.download("a/b", target, sha256=sha256(content))
+        assert target.read_bytes() == content
+        assert list(tmp_path.glob("target*")) == [target]
 
     def test_moves_no_faster_than_it_is_allowed(
         self,
