@@ -6,44 +6,68 @@ byte position behind it and its events, metrics in columns. It goes when nobody 
 """
 
 import contextlib
+import fcntl
 import gc
+import itertools
 import marshal
 import queue
 import sys
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from console.runs.columns import Item, Metrics, TrackColumns, items_of
+from console.runs.columns import Item, Metrics, TrackColumns, items_of, joined, metrics_of
 from ups.events import Event
 
-_FIRST_PORTION, _PORTION = 1 << 17, 1 << 18
-"""Bytes of the file: small at first, so that the first chart comes soon."""
-_WAITING = 32
-"""Portions that may wait here for whoever reads them: a megabyte or two."""
+_BLOCK = 1 << 16
+"""Bytes of the file whose lines are taken apart at a time: few, so that this process stays small."""
+_BLOCKS = 4
+"""Of a portion; of the first ones fewer, so that the first chart comes soon."""
+_WAITING = 4
+"""Portions that may wait here for whoever reads them."""
+_PIPE_BYTES = 1 << 20
+"""What may wait on the way to it, where the system allows that."""
 
 
 def main() -> None:
     """Read to the end, and write."""
     path = Path(sys.argv[1])
     gc.disable()  # nothing here refers to itself
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(sys.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # Linux
     portions: queue.Queue[bytes | None] = queue.Queue(_WAITING)
     writer = threading.Thread(target=_write, args=(portions, sys.stdout.buffer), daemon=True)
     writer.start()
     from console.runs.event_lines import EventLines  # here: the console unpacks without it
 
-    lines, limit = EventLines(path), _FIRST_PORTION
+    lines, blocks = EventLines(path), 1
     while writer.is_alive():
         before = lines.offset
-        events = lines.read(limit_bytes=limit)
+        items = list(_joined(_items(lines.read_lines(limit_bytes=_BLOCK)) for _ in range(blocks)))
         if lines.offset == before:
             break
-        _put(portions, pack(lines.offset, items_of(events)), writer)
-        limit = min(2 * limit, _PORTION)
+        _put(portions, pack(lines.offset, items), writer)
+        blocks = min(2 * blocks, _BLOCKS)
     _put(portions, None, writer)
     writer.join()
+
+
+def _items(content: bytes) -> list[Item]:
+    from console.runs.event_lines import decode_events, decode_metrics
+
+    metrics = decode_metrics(content)
+    return items_of(decode_events(content)) if metrics is None else [metrics_of(metrics)] if metrics else []
+
+
+def _joined(blocks: Iterable[Sequence[Item]]) -> Iterator[Item]:
+    """The items of all blocks, metrics that come one after the other in one piece."""
+    for kind, alike in itertools.groupby(itertools.chain.from_iterable(blocks), type):
+        if kind is Metrics:
+            yield joined(cast("list[Metrics]", list(alike)))
+        else:
+            yield from alike
 
 
 def _put(portions: "queue.Queue[bytes | None]", portion: bytes | None, writer: threading.Thread) -> None:

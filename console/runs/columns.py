@@ -43,6 +43,16 @@ class TrackColumns:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @property
+    def each_stage(self) -> Sequence[str]:
+        """[n]."""
+        return [self.stages] * len(self) if isinstance(self.stages, str) else self.stages
+
+    def column(self, name: str) -> "array[float]":
+        """[n] of a value; NaN throughout where it was never told."""
+        told = self.values.get(name)
+        return told if told is not None else array("d", [math.nan]) * len(self)
+
     @classmethod
     def of(cls, lines: "Sequence[MetricLine]") -> "TrackColumns":
         """Of lines in order."""
@@ -82,6 +92,50 @@ class Metrics:
     """Task → as its newest line with one says."""
 
 
+def joined(parts: Sequence[Metrics]) -> Metrics:
+    """Metrics that came one after the other, at least one part of them."""
+    if len(parts) == 1:
+        return parts[0]
+    first, last = parts[0], parts[-1]
+    of_track: dict[TrackKey, list[TrackColumns]] = defaultdict(list)
+    forecasts: dict[str | None, Any] = {}
+    for part in parts:
+        forecasts.update(part.forecasts)
+        for key, points in part.tracks.items():
+            of_track[key].append(points)
+    return Metrics(
+        sum(part.count for part in parts), first.first_t, last.last_t, last.last_seq, last.stage, last.epoch,
+        list(dict.fromkeys(itertools.chain.from_iterable(part.stages for part in parts))),
+        {key: _joined_track(own) for key, own in of_track.items()},
+        forecasts,
+    )  # fmt: skip
+
+
+def _joined_track(parts: Sequence[TrackColumns]) -> TrackColumns:
+    named = {part.stages if isinstance(part.stages, str) else None for part in parts}
+    stages: str | Sequence[str] | None = named.pop() if len(named) == 1 else None
+    if stages is None:
+        stages = [stage for part in parts for stage in part.each_stage]
+    latest: dict[str, float | None] = {}
+    for part in parts:
+        latest.update(part.latest)
+    return TrackColumns(
+        _end_to_end([part.steps for part in parts]),
+        _end_to_end([part.epochs for part in parts]),
+        _end_to_end([part.times for part in parts]),
+        stages,
+        {name: _end_to_end([part.column(name) for part in parts]) for name in latest},
+        latest,
+    )
+
+
+def _end_to_end(columns: "Sequence[array[float]]") -> "array[float]":
+    whole = array("d")
+    for column in columns:
+        whole.extend(column)
+    return whole
+
+
 Item = Event | Metrics
 """What a run adds up from."""
 
@@ -99,7 +153,7 @@ def items_of(events: "Iterable[AnyEvent | Metrics]") -> list[Item]:
         for event in cast("Iterable[Item]", alike):
             if isinstance(event, Metrics):
                 if waiting and last is not None:
-                    found.append(_metrics(waiting, last))
+                    found.append(metrics_of(waiting, last))
                     waiting = []
                 found.append(event)
                 continue
@@ -109,19 +163,29 @@ def items_of(events: "Iterable[AnyEvent | Metrics]") -> list[Item]:
                 waiting.append(line)
                 continue
             if waiting and event.type in _MOVES_CURVES:
-                found.append(_metrics(waiting, waiting[-1]))
+                found.append(metrics_of(waiting))
                 waiting = []
             found.append(event)
     if waiting and last is not None:
-        found.append(_metrics(waiting, last))
+        found.append(metrics_of(waiting, last))
     return found
 
 
-def _metrics(lines: "Sequence[MetricLine]", last: "AnyEvent") -> Metrics:
+def metrics_of(lines: "Sequence[MetricLine]", last: "AnyEvent | None" = None) -> Metrics:
+    """Some metrics in order, at least one.
+
+    Args:
+        lines: as they were read.
+        last: the newest event that had come by then; None: the last of them.
+    """
+    last = last if last is not None else lines[-1]
+    tracks = {key: TrackColumns.of(own) for key, own in _by_track(lines).items()}
+    stage = lines[-1].stage
+    is_one = all(points.stages == stage for points in tracks.values())
     return Metrics(
-        len(lines), lines[0].t, last.t, last.seq, lines[-1].stage, lines[-1].epoch,
-        list(dict.fromkeys([line.stage for line in lines])),
-        {key: TrackColumns.of(own) for key, own in _by_track(lines).items()},
+        len(lines), lines[0].t, last.t, last.seq, stage, lines[-1].epoch,
+        [stage] if is_one else list(dict.fromkeys([line.stage for line in lines])),
+        tracks,
         {line.task: line.forecast for line in lines if line.forecast is not None},
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from ups.events import Event, EventReader, EventType, decode
 
 _METRIC = b'"metric"'
 _METRIC_TYPE = str(EventType.METRIC)
+_USUAL_TYPE = b'"type":"metric"'
 _HEAD = 96
 """Bytes of a line in which its type is looked for; where it stands later, the line is read the long way."""
 
@@ -98,11 +99,24 @@ def decode_events(content: bytes) -> list[AnyEvent]:
     return found
 
 
-def _of_block(block: Block) -> list[AnyEvent]:
+def decode_metrics(content: bytes) -> list[MetricLine] | None:
+    """The metrics that whole lines are, without the lines themselves; None where some are something else."""
+    lines = content.count(b"\n")
+    if content.count(_USUAL_TYPE) != lines:  # else all would be decoded twice
+        return None
+    metrics = _metrics(content)
+    return metrics if [metric.type for metric in metrics].count(_METRIC_TYPE) == lines else None
+
+
+def _metrics(content: bytes) -> list[MetricLine]:
     try:
-        metrics = _decoder.decode_lines(block.content)
+        return _decoder.decode_lines(content)
     except (msgspec.DecodeError, ValueError):
-        metrics = []
+        return []
+
+
+def _of_block(block: Block) -> list[AnyEvent]:
+    metrics = _metrics(block.content)
     if len(metrics) != block.content.count(b"\n"):  # one is torn, empty or of another form
         return [event for line in block.lines if line and (event := decode_line(line)) is not None]
     others = False
@@ -132,7 +146,11 @@ class EventLines:
 
     def read(self, *, limit_bytes: int = 2 * 1024 * 1024) -> list[AnyEvent]:
         """The events appended since the last call, about so many bytes of them; [] where there are none."""
-        return decode_events(self._reader.read_bytes(limit_bytes=limit_bytes))
+        return decode_events(self.read_lines(limit_bytes=limit_bytes))
+
+    def read_lines(self, *, limit_bytes: int) -> bytes:
+        """The same as whole lines."""
+        return self._reader.read_bytes(limit_bytes=limit_bytes)
 
 
 def last_event(path: Path) -> Event | None:

@@ -17,7 +17,8 @@ _LAUNCH_SECONDS = 0.5
 _TELL_SECONDS = 0.08
 """While a run grows fast the screen is told so often."""
 _BACKLOG_EVENTS, _BACKLOG_SECONDS = 2000, 0.25
-"""A batch of so many is of what there was already: it is read sooner where less of it is drawn meanwhile."""
+"""A batch of so many, or one read ahead, is of what there was already: it is read sooner where less of it is
+drawn meanwhile."""
 
 
 class RunSource(Protocol):
@@ -82,7 +83,8 @@ def taken_in(
         elif not waiting:
             continue
         idle = not (batch.count or batch.log_grew)
-        pause = _BACKLOG_SECONDS if batch.count >= _BACKLOG_EVENTS else _TELL_SECONDS
+        is_backlog = batch.items or batch.count >= _BACKLOG_EVENTS
+        pause = _BACKLOG_SECONDS if is_backlog else _TELL_SECONDS
         if idle or clock() - told_at >= pause:
             live.directories, live.logs = source.directories(), source.logs()
             told_at, waiting = clock(), False
