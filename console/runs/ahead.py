@@ -49,13 +49,13 @@ class AheadLines:
         return self._process is not None
 
     def take(self) -> list[Item]:
-        """The next portion that the other process has read; [] at its end."""
-        portion = self._received()
-        if portion is None:
-            self.close()
-            return []
-        self._offset, items = unpack(portion)
-        return items
+        """What the other process has read next; [] at its end alone."""
+        while (portion := self._received()) is not None:
+            self._offset, items = unpack(portion)
+            if items:
+                return items
+        self.close()
+        return []
 
     def read(self, *, limit_bytes: int) -> "list[AnyEvent]":
         """The events appended since, about so many bytes of them; [] where there are none."""

@@ -56,8 +56,10 @@ def view_of(reader: EventLines | AheadLines) -> tuple[RunView, int]:
         items = reader.take()
         portions += any(isinstance(item, Metrics) for item in items)
         view.apply_all(items)
-    while events := reader.read(limit_bytes=1 << 16):
-        view.apply_all(events)
+    before = -1
+    while reader.offset > before:
+        before = reader.offset
+        view.apply_all(reader.read(limit_bytes=1 << 16))
     return view, portions
 
 
@@ -91,6 +93,19 @@ def test_another_process_reads_what_this_one_would(tmp_path: Path) -> None:
     assert portions > 1
     assert reader.offset == path.read_bytes().rindex(b"\n") + 1
     assert_same(read, view_of(EventLines(path))[0])
+
+
+def test_a_long_stretch_without_an_event_is_not_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = some_run()
+    path.write_bytes(b"".join(lines[:3000]) + b"{torn\n" * 200_000 + b"".join(lines[3000:]))
+    cursor, view = FilesCursor(log=False, ahead=True), RunView()
+    portion = cursor.read([AttemptFiles(path, ())])
+    while portion.items or portion.events or portion.more:
+        view.apply_all([*portion.items, *portion.events])
+        portion = cursor.read([AttemptFiles(path, ())])
+    cursor.close()
+    assert_same(view, view_of(EventLines(path))[0])
 
 
 def test_what_is_written_later_is_read_here(tmp_path: Path) -> None:
