@@ -28,7 +28,8 @@ PUBLISH_S = 2.0
 _TAIL_SHARE = 1 / 20
 """Of the time that log and events, of which all are sent each time, may take at most."""
 _NICE = 10
-_NEW, _OVER = "new", "over"
+_NEW, _OVER, _TOLD = "new", "over", "told"
+"""What the run says: there is a checkpoint, no more will come, and what was published is in its events."""
 
 Warn = Callable[[str, str, str], None]
 """Called with (code, message, hint)."""
@@ -45,6 +46,7 @@ class Publishing:
         self._published = published
         self._warn = warn
         self._child: subprocess.Popen[str] | None = None
+        self._speaking = threading.Lock()
         self._listener: threading.Thread | None = None
 
     def checkpoint(self) -> None:
@@ -78,7 +80,7 @@ class Publishing:
 
     def _say(self, word: str) -> None:
         if self._child is not None and self._child.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # it is dead
+            with self._speaking, contextlib.suppress(OSError, ValueError):  # it is dead
                 self._child.stdin.write(word + "\n")
                 self._child.stdin.flush()
 
@@ -89,6 +91,7 @@ class Publishing:
         for line in child.stdout:
             with contextlib.suppress(ValueError):  # it was killed while it spoke
                 self._hear(json.loads(line))
+                self._say(_TOLD)
         code = child.wait()
         if code:
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -110,10 +113,11 @@ class Publishing:
 
 
 class _Words:
-    """What the run has said on stdin; where it falls silent this process has nothing left to do."""
+    """What the run says on stdin; where it falls silent this process has nothing left to do."""
 
     def __init__(self) -> None:
         self._said = threading.Condition()
+        self._told = threading.Semaphore(0)
         self._new = self._over = False
         threading.Thread(target=self._listen, name="words", daemon=True).start()
 
@@ -125,20 +129,29 @@ class _Words:
             self._new = False
             return not self._over
 
+    def tell(self, word: Mapping[str, Any]) -> None:
+        """Say something on stdout, one JSON object a line, and wait until the run has told it.
+
+        Only then may it be noted as done: where all are killed in between, whoever goes on tells it.
+        """
+        print(json.dumps(word), flush=True)
+        self._told.acquire()
+
     def _listen(self) -> None:
-        for line in sys.stdin:
+        for word in map(str.strip, sys.stdin):
+            if word == _TOLD:
+                self._told.release()
+                continue
             with self._said:
-                self._new, self._over = True, line.strip() == _OVER
+                self._new, self._over = True, word == _OVER
                 self._said.notify_all()
-            if self._over:
-                return
         os._exit(1)  # the run was killed: whoever goes on with it publishes
 
 
 def follow(directory: RunDirectory) -> int:
     """Publish each new checkpoint that stdin tells of, until the run needs no more; returns the exit code.
 
-    What has been published is said on stdout, one JSON object a line.
+    What has been published is said on stdout, and noted once the run has told it.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the run decides
@@ -146,7 +159,11 @@ def follow(directory: RunDirectory) -> int:
         os.nice(_NICE)  # training comes first
     words, rest_s = _Words(), 0.0
     spec = directory.read_spec()
-    publisher = Publisher(open_store(spec.store), spec, directory, _say_published)
+
+    def published(path: str, where: str, sha256: str) -> None:
+        words.tell({"path": path, "where": where, "sha256": sha256})
+
+    publisher = Publisher(open_store(spec.store), spec, directory, published)
     while words.next(rest_s):
         rest_s = PUBLISH_S
         try:
@@ -156,15 +173,8 @@ def follow(directory: RunDirectory) -> int:
             publisher.publish_tail(announce=False)
             rest_s += (time.monotonic() - began) / _TAIL_SHARE
         except UpsError as error:  # the checkpoint is safe here
-            _say({"warning": f"a checkpoint could not be published: {error.message}", "hint": error.hint})
+            trouble = f"a checkpoint could not be published: {error.message}"
+            words.tell({"warning": trouble, "hint": error.hint})
         except FileNotFoundError:
             pass  # it is not current any more, and the next one comes soon
     return 0
-
-
-def _say_published(path: str, where: str, sha256: str) -> None:
-    _say({"path": path, "where": where, "sha256": sha256})
-
-
-def _say(word: Mapping[str, Any]) -> None:
-    print(json.dumps(word), flush=True)

@@ -1,5 +1,6 @@
 """Checkpoints reach the store while a run trains, from a process that training never waits for."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,10 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from remote.publish import Publisher
 from remote.publishing import Publishing
 from tests.patience import PATIENCE_S
 from tests.remote.conftest import MakeRun, wait_for
 from ups.rundir import RunDirectory
+from ups.store import open_store
 from ups.stores.directory import DirectoryStore
 
 PREFIX = "runs/r1/attempt-1/"
@@ -119,6 +122,34 @@ def test_a_publisher_that_was_killed_is_told_and_replaced(
     train_epoch(run, 2)
     publishing.checkpoint()
     wait_for(lambda: published(store) == {"operator-0002"})
+
+
+def test_what_no_event_tells_yet_is_not_noted_as_published(run: RunDirectory) -> None:
+    """All may be killed at any moment: whoever goes on then tells it."""
+    train_epoch(run, 1)
+    noted = run.root / "published.json"
+    with subprocess.Popen(
+        [sys.executable, "-m", "remote", "publish", str(run.root), "--follow"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        print("new", file=child.stdin, flush=True)
+        first = json.loads(child.stdout.readline())["path"]
+        assert not noted.exists()
+        print("told", file=child.stdin, flush=True)
+        second = json.loads(child.stdout.readline())["path"]
+        assert [name.removeprefix(PREFIX) for name in json.loads(noted.read_text())] == [first]
+        child.kill()
+    again: list[str] = []
+    store = open_store(run.read_spec().store)
+    Publisher(store, run.read_spec(), run, lambda path, where, sha256: again.append(path)).publish(
+        lambda done, total: None
+    )
+    assert second in again
+    assert first not in again
 
 
 def test_it_ends_where_its_run_was_killed(run: RunDirectory) -> None:
