@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ups.events import Event
+
 if TYPE_CHECKING:
     from console.fleet.model import InstanceState
     from console.runs.columns import Item
@@ -57,4 +59,4 @@ class FollowBatch:
     @property
     def count(self) -> int:
         """How many events it has."""
-        return len(self.events) + sum(getattr(item, "count", 1) for item in self.items)
+        return len(self.events) + sum(1 if isinstance(item, Event) else item.count for item in self.items)

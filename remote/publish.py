@@ -198,9 +198,8 @@ class Publisher:
         """Checkpoints that were current once go after the newer ones are safe."""
         folder = f"{self._prefix}checkpoints/"
         current = {self._prefix + result.name for result in checkpoints}
-        there = {
-            found.key for found in self._store.list(folder)
-        }  # a killed process noted not all that it sent
+        # Asked, not remembered: a killed process noted not all that it sent.
+        there = {found.key for found in self._store.list(folder)}
         for key in sorted(there - current, key=lambda key: not key.endswith(f"/{_VOUCHES}")):
             self._store.delete(key)
         self._state = {

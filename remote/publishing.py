@@ -53,7 +53,7 @@ class Publishing:
         """There is a new checkpoint."""
         if self._child is None or self._child.poll() is not None:
             self._start()
-        self._say(_NEW)
+        _say(self._child, _NEW, self._speaking)
 
     def __enter__(self) -> "Publishing":
         return self
@@ -65,7 +65,7 @@ class Publishing:
             return
         if isinstance(error, LostProcessError):  # all shall start anew at once
             self._child.kill()
-        self._say(_OVER)
+        _say(self._child, _OVER, self._speaking)
         self._listener.join()
 
     def _start(self) -> None:
@@ -78,12 +78,6 @@ class Publishing:
         self._listener = threading.Thread(target=self._listen, args=(self._child,), name="publishing")
         self._listener.start()
 
-    def _say(self, word: str) -> None:
-        if self._child is not None and self._child.stdin is not None:
-            with self._speaking, contextlib.suppress(OSError, ValueError):  # it is dead
-                self._child.stdin.write(word + "\n")
-                self._child.stdin.flush()
-
     def _listen(self, child: "subprocess.Popen[str]") -> None:
         """Pass on what it says until it ends."""
         assert child.stdout is not None
@@ -91,7 +85,7 @@ class Publishing:
         for line in child.stdout:
             with contextlib.suppress(ValueError):  # it was killed while it spoke
                 self._hear(json.loads(line))
-                self._say(_TOLD)
+                _say(child, _TOLD, self._speaking)
         code = child.wait()
         if code:
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -110,6 +104,13 @@ class Publishing:
     def _tell(self, trouble: str) -> None:
         with contextlib.suppress(UpsError, OSError):
             self._warn("publish", trouble, "the next checkpoint is tried again, and the end of the run")
+
+
+def _say(child: "subprocess.Popen[str] | None", word: str, speaking: threading.Lock) -> None:
+    if child is not None and child.stdin is not None:
+        with speaking, contextlib.suppress(OSError, ValueError):  # it is dead
+            child.stdin.write(word + "\n")
+            child.stdin.flush()
 
 
 class _Words:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from console.runs.ahead import AheadLines
 from console.runs.columns import Item
@@ -70,13 +70,11 @@ class FilesCursor:
             if not more:
                 reader = self.reader(attempt.events)
                 before = reader.offset
-                if not isinstance(reader, AheadLines) or not reader.is_ahead:
-                    events.extend(reader.read(limit_bytes=limit_bytes))
-                elif not events:  # else they come first
+                if _is_ahead(reader) and not events:  # else they come first
                     items = reader.take()
-                    events.extend(reader.read(limit_bytes=limit_bytes) if not items else [])
-                more = reader.offset - before > limit_bytes // 2 or bool(items)
-                more = more or (isinstance(reader, AheadLines) and reader.is_ahead)
+                if not _is_ahead(reader):
+                    events.extend(reader.read(limit_bytes=limit_bytes))
+                more = _is_ahead(reader) or reader.offset - before > limit_bytes // 2
             for path in attempt.logs:
                 content, grew = self._read_log(path) if self._hands_out_log else (b"", self._grew(path))
                 log, log_grew = log + content, log_grew or grew
@@ -122,3 +120,7 @@ class FilesCursor:
             return b"", False
         self._log_offsets[log] = offset + len(content)
         return content, bool(content)
+
+
+def _is_ahead(reader: "EventLines | AheadLines") -> TypeGuard[AheadLines]:
+    return isinstance(reader, AheadLines) and reader.is_ahead
