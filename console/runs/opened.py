@@ -18,7 +18,7 @@ _FIRST_PORTION = 128 << 10
 _LONGEST_LINE = 64 << 20
 _LINGER_S = 4.0
 """A reader goes on looking for so long after something new came."""
-_LOOK_S = 0.2
+_LOOK_S = 0.25
 _ENDS = {status.value: status for status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.STOPPED)}
 
 
@@ -141,11 +141,12 @@ class OpenedRun:
             yield batch
             if self._read_bytes > before:
                 quiet_s = 0.0
+                if self.has_more():
+                    continue  # of what was there already
             elif batch.status.ended or quiet_s >= _LINGER_S:
                 return
-            else:
-                self._sleep(_LOOK_S)
-                quiet_s += _LOOK_S
+            self._sleep(_LOOK_S)
+            quiet_s += _LOOK_S
 
     @property
     def _read_bytes(self) -> int:

@@ -1,10 +1,15 @@
 """The part of the x axis that all charts show: all of it, or a window that keeps to the newest end."""
 
+import math
 from dataclasses import dataclass
+
+from console.tui.drawing.axes import nice_step
 
 Range = tuple[float, float]
 """Positions of the left and of the right end."""
 
+_AHEAD = 1 / 128
+"""Share of the whole; the round positions where the axis ends while points come are no closer."""
 _MOST_ZOOM = 1e-5
 """The smallest share of the whole that a window may be."""
 
@@ -19,12 +24,16 @@ class Window:
     """Of the window; None: all is shown."""
     end: float | None = None
     """Where the window ends; None: at the newest point, also when more come."""
+    _edge: float = -math.inf
+    """Where the axis ends while all is shown, if that is beyond the newest point."""
 
     @property
     def shown(self) -> Range | None:
         """What is in sight."""
-        if self.whole is None or self.width is None:
-            return self.whole
+        if self.whole is None:
+            return None
+        if self.width is None:
+            return self.whole[0], max(self.whole[1], self._edge)
         end = self.whole[1] if self.end is None else self.end
         return end - self.width, end
 
@@ -32,6 +41,19 @@ class Window:
     def follows(self) -> bool:
         """Whether the newest point stays in sight."""
         return self.end is None
+
+    def cover(self, whole: Range | None, *, more_come: bool) -> bool:
+        """Take over how far the charts reach now; returns whether what is in sight changed.
+
+        With every point that comes all others would move a little to the left, and all charts were to be
+        drawn anew: while more come the axis ends at the next round position.
+        """
+        before = self.shown
+        self.whole, self._edge = whole, -math.inf
+        if whole is not None and more_come:
+            step = nice_step(_AHEAD * (whole[1] - whole[0]))
+            self._edge = step * math.ceil(whole[1] / step)
+        return self.shown != before
 
     def zoom(self, factor: float, around: float | None = None) -> None:
         """Show `factor` of what is in sight now.

@@ -103,8 +103,23 @@ class Scale:
         return round((1 - share) * (self.lines - 1)) // 4 if -0.001 <= share <= 1.001 else None
 
 
-def draw_chart(chart: Chart, width: int, height: int) -> list[Row] | None:
-    """The chart in `width` × `height` cells, or None where there is no point to draw."""
+class Drawn:
+    """The rows that were drawn last, and of what: of a curve that grows hardly a dot changes at a time."""
+
+    def __init__(self) -> None:
+        self.key: object = None
+        self.rows: list[Row] = []
+
+
+def draw_chart(chart: Chart, width: int, height: int, drawn: Drawn | None = None) -> list[Row] | None:
+    """The chart in `width` × `height` cells, or None where there is no point to draw.
+
+    Args:
+        chart: what.
+        width: cells, with the labels of the y axis.
+        height: cells, with the x axis.
+        drawn: what was drawn in its place before, for use where it would be the same; takes the new rows.
+    """
     x_range = chart.x_range or reach(chart.traces)
     plot_width, plot_height = width - GUTTER, height - 1
     if x_range is None or plot_width < 4 or plot_height < 2:
@@ -113,9 +128,36 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Row] | None:
     scale = _scale(chart, ranges, plot_height * 4)
     if scale is None:
         return None
+    lines = [(scale.line(high), scale.line(low)) for low, high in ranges]
+    drawn = drawn or Drawn()
+    key = (
+        plot_width, scale, x_range, chart.axis, chart.level, chart.cross,
+        tuple(chart.marks), tuple(chart.ticks),
+        [(trace.ink, trace.dash, top.tobytes(), bottom.tobytes())
+         for trace, (top, bottom) in zip(chart.traces, lines, strict=True)],
+    )  # fmt: skip
+    if key != drawn.key:
+        drawn.key, drawn.rows = key, _draw(chart, lines, scale, x_range, (plot_width, plot_height))
+    return drawn.rows
+
+
+def _draw(
+    chart: Chart, lines: "Sequence[tuple[Array, Array]]", scale: Scale, x_range: tuple[float, float],
+    size: tuple[int, int],
+) -> list[Row]:  # fmt: skip
+    """The rows of a chart.
+
+    Args:
+        chart: what.
+        lines: of each trace the upper and the lower dot line of each dot column.
+        scale: of the y axis.
+        x_range: positions of the ends of the x axis.
+        size: cells of the plot.
+    """
+    plot_width, plot_height = size
     raster = Raster(plot_width, plot_height)
-    for trace, (low, high) in zip(chart.traces, ranges, strict=True):
-        raster.spans(scale.line(high), scale.line(low), trace.ink, dash=trace.dash)
+    for trace, (top, bottom) in zip(chart.traces, lines, strict=True):
+        raster.spans(top, bottom, trace.ink, dash=trace.dash)
     _draw_level(raster, chart.level, scale)
     for position, label in chart.marks:
         _draw_mark(raster, column_of(position, x_range, plot_width), label)

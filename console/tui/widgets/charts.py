@@ -69,7 +69,7 @@ class Charts(Vertical):
         """Show another run, all of it."""
         self.curves, self.others = curves, ()
         self.view.cross = None
-        self.view.window.whole = None
+        self.view.window.cover(None, more_come=False)
         self.view.window.reset()
         if curves is not None:
             curves.use(self.view.axis, curves.bill)
@@ -121,8 +121,8 @@ class Charts(Vertical):
         """How far the axis reaches, the same for all charts; then say what is shown of it."""
         reach = reach_of(list(self.curves.charts.values())) if self.curves is not None else None
         whole = rounded_reach(*reach) if reach is not None else None
-        if whole != self.view.window.whole:
-            self.view.window.whole = whole
+        more_come = self.curves is not None and not self.curves.live.view.done
+        if self.view.window.cover(whole, more_come=more_come):
             self.grid.changed()
         self._tell()
 

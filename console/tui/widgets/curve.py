@@ -16,7 +16,7 @@ from console.tui.widgets.panel import Panel
 if TYPE_CHECKING:
     import numpy as np
 
-    from console.tui.drawing.curves import Chart, Trace
+    from console.tui.drawing.curves import Chart, Drawn, Trace
     from console.tui.series import Series
 
     Array = np.ndarray[Any, Any]
@@ -67,6 +67,7 @@ class CurvePanel(Panel, can_focus=True):
         super().__init__(id=id)
         self.curves = curves
         self.view = view or ChartView()
+        self._drawn: Drawn | None = None
         self.waiting = "waiting for the first training steps"
 
     def show(self, curves: Curves) -> None:
@@ -231,11 +232,14 @@ class CurvePanel(Panel, can_focus=True):
     # --- the chart ---------------------------------------------------------------------------
 
     def draw(self, width: int, height: int) -> list[Row]:
-        from console.tui.drawing.curves import draw_chart
+        from console.tui.drawing.curves import Drawn, draw_chart
 
         if not self.curves.all_series:
             return [[(" " + clip(self.waiting, width - 1), "muted")]]
-        return draw_chart(self._chart(), width, height) or [[(" nothing in this range", "muted")]]
+        self._drawn = self._drawn or Drawn()
+        return draw_chart(self._chart(), width, height, self._drawn) or [
+            [(" nothing in this range", "muted")]
+        ]
 
     def _chart(self) -> "Chart":
         from console.tui.drawing.curves import Chart

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import ClassVar, Protocol, cast
 
 from textual import events
@@ -84,9 +85,15 @@ def _ranked(shown: Sequence[ActiveBinding]) -> list[ActiveBinding]:
 
 def _declared(active: ActiveBinding) -> int:
     """The place of a binding among those of its screen, whose first ones matter most."""
-    kinds = (vars(kind).get("BINDINGS", ()) for kind in type(active.node).__mro__)  # its own come first
-    ids = [each.id for bindings in kinds for each in Binding.make_bindings(bindings)]
+    ids = _ids_of(type(active.node))
     return ids.index(active.binding.id) if active.binding.id in ids else len(ids)
+
+
+@cache
+def _ids_of(kind: type) -> Sequence[str | None]:
+    """The ids of a screen's bindings, its own first."""
+    declared = (vars(each).get("BINDINGS", ()) for each in kind.__mro__)
+    return [binding.id for bindings in declared for binding in Binding.make_bindings(bindings)]
 
 
 class KeyBar(Panel):

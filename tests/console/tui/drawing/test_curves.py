@@ -1,7 +1,9 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from console.tui.drawing.braille import Raster, column_range
-from console.tui.drawing.curves import GUTTER, Chart, Trace, draw_chart
+from console.tui.drawing.curves import GUTTER, Chart, Drawn, Trace, draw_chart
 from console.tui.drawing.text import Row
 
 
@@ -95,3 +97,28 @@ def test_nothing_to_draw_is_no_chart() -> None:
 def test_a_single_point_is_a_chart() -> None:
     rows = text_of(draw_chart(Chart([Trace(np.array([10.0]), np.array([0.5]), "train")]), 40, 8))
     assert "┬10" in rows[-1] or "┬0" in rows[-1]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from([5.0, 50.0]), st.booleans()), min_size=2),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_chart_that_grows_is_drawn_as_if_it_were_new(
+    steps: list[tuple[int, float, bool]], seed: int
+) -> None:
+    """Each step adds points, moves the end of the axis, and puts the crosshair in or takes it out."""
+    noise, drawn, count = np.random.default_rng(seed), Drawn(), 2
+    values = noise.lognormal(size=2 + 40 * len(steps))
+    for more, end, crossed in steps:
+        count += more
+        x = np.linspace(0.0, 4.0, count)
+        chart = Chart([Trace(x, values[:count], "train")], x_range=(0.0, end), cross=1.0 if crossed else None)
+        assert draw_chart(chart, 40, 8, drawn) == draw_chart(chart, 40, 8)
+
+
+def test_rows_that_would_be_the_same_are_not_drawn_again() -> None:
+    drawn, x = Drawn(), np.linspace(0.0, 1.0, 1000)
+    before = draw_chart(Chart([Trace(x, 1 + x, "train")], x_range=(0.0, 2.0)), 40, 8, drawn)
+    x = np.append(x, 1.0)
+    after = draw_chart(Chart([Trace(x, 1 + x, "train")], x_range=(0.0, 2.0)), 40, 8, drawn)
+    assert after is before
