@@ -133,20 +133,22 @@ class OpenedRun:
         Raises:
             DataError: the file became shorter: it is another one now.
         """
-        quiet_s = 0.0
+        quiet_s, paused = 0.0, False
         while not is_cancelled():
             self._check_grown()
             before = self._read_bytes
             batch = self._read()
             yield batch
-            if self._read_bytes > before:
+            came = self._read_bytes > before
+            if came:
                 quiet_s = 0.0
-                if self.has_more():
-                    continue  # of what was there already
             elif batch.status.ended or quiet_s >= _LINGER_S:
                 return
-            self._sleep(_LOOK_S)
-            quiet_s += _LOOK_S
+            # What there was is read in one go up to a look that finds nothing, which tells that it is all.
+            paused = not came or (paused and not self.has_more())
+            if paused:
+                self._sleep(_LOOK_S)
+                quiet_s += _LOOK_S
 
     @property
     def _read_bytes(self) -> int:
