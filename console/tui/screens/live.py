@@ -10,7 +10,6 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from console.fleet.model import LIVING
 from console.tui.attempt import attempt
 from console.tui.drawing.axes import XAxis
 from console.tui.drawing.text import Row
@@ -344,6 +343,8 @@ class LiveScreen(ScreenWithCharts):
         """Whether the run has an instance, as far as the fleet was read."""
         if self.instances is None:
             return True
+        from console.fleet.model import LIVING  # late: a run that is only opened has no fleet
+
         return run in self.instances and self.instances[run].state in LIVING
 
     def action_trouble(self) -> None:
