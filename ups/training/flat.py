@@ -10,16 +10,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ups.ranks import Ranks
+from ups.training.exchange import Exchange
+
 
 class FlatGradients:
     """The gradients of some parameters, side by side in one buffer."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], exchange: Exchange) -> None:
         """Nothing is sent yet.
 
         Args:
             parameters: of one dtype and device, in the same order in every process.
+            exchange: how it is.
         """
+        self._exchange = exchange
         self._parameters = list(parameters)
         sizes = [parameter.numel() for parameter in self._parameters]
         first = self._parameters[0]
@@ -45,30 +50,30 @@ class FlatGradients:
                 places.append(part)
         torch._foreach_copy_(places, gradients)
         self._counts.copy_(torch.tensor([parameter.grad is not None for parameter in self._parameters]))
-        dist.all_reduce(self._buffer)
+        self._exchange.sum(self._buffer)
         anywhere = (self._counts > 0).tolist()
         self._buffer /= dist.get_world_size()
         for parameter, part, has in zip(self._parameters, self._parts, anywhere, strict=True):
             parameter.grad = part if has else None
 
 
-def spread(compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+def spread(compute: Callable[[Tensor], Tensor], matrices: Tensor, exchange: Exchange, ranks: Ranks) -> Tensor:
     """What `compute` makes of each of some matrices, of which every process computes a share.
 
     Args:
         compute: [k, m, n] → [k, m, n], of each matrix for itself.
         matrices: [k, m, n], the same in every process.
+        exchange: how its results come to the others.
+        ranks: which of the processes this one is.
     """
-    count, processes = len(matrices), dist.get_world_size()
-    size = -(-count // processes)
-    made = matrices.new_empty(processes * size, *matrices.shape[1:])
-    first = min(dist.get_rank() * size, count)
+    count = len(matrices)
+    size = -(-count // ranks.world_size)
+    first = min(ranks.rank * size, count)
     mine = matrices[first : first + size]
-    own = made[dist.get_rank() * size :][:size]
+    own = matrices.new_zeros(size, *matrices.shape[1:])
     if len(mine):
         own[: len(mine)] = compute(mine)
-    dist.all_gather(list(torch.split(made, size)), own.clone())
-    return made[:count]
+    return exchange.gather(own).flatten(0, 1)[:count]
 
 
 def same_everywhere(module: nn.Module) -> None:

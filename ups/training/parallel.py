@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ups.config import TrainConfig
+from ups.ranks import Ranks
 from ups.training.distributed import Group
+from ups.training.exchange import exchange
 from ups.training.flat import FlatGradients, same_everywhere, spread
 from ups.training.objective import Objective
 from ups.training.state import TrainingState, optimizer_of
@@ -90,14 +92,15 @@ class ProcessorCopies(Alone):
 
     can_rehearse = True
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._exchange = exchange(ranks)
         self._gradients: FlatGradients | None = None
 
     def exchanging(self, objective: nn.Module) -> nn.Module:
         same_everywhere(objective)
-        self._gradients = FlatGradients(
-            parameter for parameter in objective.parameters() if parameter.requires_grad
-        )
+        trained = (parameter for parameter in objective.parameters() if parameter.requires_grad)
+        self._gradients = FlatGradients(trained, self._exchange)
         return objective
 
     def average(self) -> None:
@@ -105,7 +108,7 @@ class ProcessorCopies(Alone):
         self._gradients.average()
 
     def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-        return spread(compute, matrices)
+        return spread(compute, matrices, self._exchange, self._ranks)
 
 
 class Copies(Alone):
@@ -199,7 +202,7 @@ def parallel(config: TrainConfig, group: Group, device: str) -> Parallel:
         return Alone()
     if config.distributed.strategy == "fsdp2":
         return Shards(processes, device)
-    return Copies() if device.startswith("cuda") else ProcessorCopies()
+    return Copies() if device.startswith("cuda") else ProcessorCopies(group.ranks)
 
 
 def lay_out(state: TrainingState, trainee: Trainee, config: TrainConfig, by: Parallel) -> nn.Module:
