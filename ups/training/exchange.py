@@ -24,7 +24,10 @@ class Exchange(Protocol):
         ...
 
     def gather(self, values: Tensor) -> Tensor:
-        """[processes, …] the tensors [ …] of all processes, in the order of their ranks."""
+        """[processes, …] the tensors [ …] of all processes, in the order of their ranks.
+
+        To be read before the next exchange.
+        """
         ...
 
 
@@ -69,16 +72,13 @@ class SharedMemory:
         if told is None:
             self._network.sum(values)
             return
-        flat = values.view(-1)
-        flat.copy_(told[0])
-        for other in told[1:]:
-            flat += other
+        torch.sum(told, 0, out=values.view(-1))
 
     def gather(self, values: Tensor) -> Tensor:
         told = self._told(values)
         if told is None:
             return self._network.gather(values)
-        return told.view(len(told), *values.shape).clone()
+        return told.view(len(told), *values.shape)
 
     def _told(self, values: Tensor) -> Tensor | None:
         """[processes, n] what all have; to be read before the next exchange. None where nothing is shared."""

@@ -4,7 +4,7 @@ An exchange there takes the very cores that compute, so nothing is gained by sen
 others are still computed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.distributed as dist
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from ups.ranks import Ranks
 from ups.training.exchange import Exchange
+
+_ROOM = 64
+"""Numbers that can be sent with the gradients: several losses of each micro-batch."""
 
 
 class FlatGradients:
@@ -29,17 +32,24 @@ class FlatGradients:
         sizes = [parameter.numel() for parameter in self._parameters]
         first = self._parameters[0]
         # behind the gradients it stands for each parameter in how many processes it has one
-        self._buffer = torch.zeros(sum(sizes) + len(sizes), dtype=first.dtype, device=first.device)
-        *parts, self._counts = torch.split(self._buffer, [*sizes, len(sizes)])
+        sizes += [len(sizes), _ROOM]
+        self._buffer = torch.zeros(sum(sizes), dtype=first.dtype, device=first.device)
+        *parts, self._counts, self._values = torch.split(self._buffer, sizes)
         self._parts = [
             part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)
         ]
 
     @torch.no_grad()
-    def average(self) -> None:
+    def average(self, values: Tensor) -> Tensor:
         """Replace each gradient by its mean over all processes, where one that has none counts as zero.
 
         A parameter that has a gradient in none keeps none: a micro-batch of one task uses no other task's.
+
+        Args:
+            values: [k] others that are exchanged with them.
+
+        Returns:
+            [k] their sums over all processes.
         """
         gradients, places = [], []
         for parameter, part in zip(self._parameters, self._parts, strict=True):
@@ -50,30 +60,45 @@ class FlatGradients:
                 places.append(part)
         torch._foreach_copy_(places, gradients)
         self._counts.copy_(torch.tensor([parameter.grad is not None for parameter in self._parameters]))
+        beside = self._values[: len(values)] if len(values) <= _ROOM else values.clone()
+        beside.copy_(values)
         self._exchange.sum(self._buffer)
+        if len(values) > _ROOM:
+            self._exchange.sum(beside)
+        total = beside.clone()
         anywhere = (self._counts > 0).tolist()
         self._buffer /= dist.get_world_size()
         for parameter, part, has in zip(self._parameters, self._parts, anywhere, strict=True):
             parameter.grad = part if has else None
+        return total
 
 
-def spread(compute: Callable[[Tensor], Tensor], matrices: Tensor, exchange: Exchange, ranks: Ranks) -> Tensor:
-    """What `compute` makes of each of some matrices, of which every process computes a share.
+def spread(
+    compute: Callable[[Tensor], Tensor], stacks: Sequence[Tensor], exchange: Exchange, ranks: Ranks
+) -> list[Tensor]:
+    """What `compute` makes of each of some matrices, of which every process computes a share of each stack.
 
     Args:
         compute: [k, m, n] → [k, m, n], of each matrix for itself.
-        matrices: [k, m, n], the same in every process.
-        exchange: how its results come to the others.
+        stacks: [k, m, n] each, the same in every process.
+        exchange: how the results come to the others, all at once.
         ranks: which of the processes this one is.
+
+    Returns:
+        [k, m, n] each, to be used before the next exchange.
     """
-    count = len(matrices)
-    size = -(-count // ranks.world_size)
-    first = min(ranks.rank * size, count)
-    mine = matrices[first : first + size]
-    own = matrices.new_zeros(size, *matrices.shape[1:])
-    if len(mine):
-        own[: len(mine)] = compute(mine)
-    return exchange.gather(own).flatten(0, 1)[:count]
+    sizes = [-(-len(stack) // ranks.world_size) for stack in stacks]
+    shares = [stack[ranks.rank * size :][:size] for stack, size in zip(stacks, sizes, strict=True)]
+    # of what cannot be shared evenly some processes have less, and send nothing in its place
+    made = [stack.new_zeros(size, *stack.shape[1:]) for stack, size in zip(stacks, sizes, strict=True)]
+    for own, share in zip(made, shares, strict=True):
+        if len(share):
+            own[: len(share)] = compute(share)
+    gathered = exchange.gather(torch.cat([own.flatten() for own in made]))
+    parts = torch.split(gathered, [own.numel() for own in made], dim=1)
+    return [
+        part.reshape(-1, *stack.shape[1:])[: len(stack)] for part, stack in zip(parts, stacks, strict=True)
+    ]
 
 
 def same_everywhere(module: nn.Module) -> None:

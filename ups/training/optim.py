@@ -20,17 +20,17 @@ from ups.training.tensors import own, share_of, whole
 
 Named = Sequence[tuple[str, nn.Parameter]]
 Compute = Callable[[Tensor], Tensor]
-Spread = Callable[[Compute, Tensor], Tensor]
-"""Calls a function of matrices [k, m, n] with them; several processes share that."""
+Spread = Callable[[Compute, Sequence[Tensor]], Sequence[Tensor]]
+"""Calls a function of matrices [k, m, n] with each stack of them; several processes share that."""
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration: steepest at zero among those that stay near 1."""
 _MATCH_ADAMW_RMS = 0.2
 
 
-def alone(compute: Compute, matrices: Tensor) -> Tensor:
+def alone(compute: Compute, stacks: Sequence[Tensor]) -> Sequence[Tensor]:
     """What one process makes of all of them."""
-    return compute(matrices)
+    return [compute(matrices) for matrices in stacks]
 
 
 class _Part(Protocol):
@@ -65,19 +65,23 @@ class Muon:
     @torch.no_grad()
     def step(self, rate: float, spread: Spread = alone) -> None:
         """One update, which uses the gradients up; a matrix without one counts as having a zero one."""
-        for shape, group in self._groups.items():
-            gradients = [_gradient(parameter) for parameter in group]
-            held, averages = list(map(own, gradients)), list(map(own, self._averages[shape]))
-            torch._foreach_lerp_(averages, held, 1 - self._momentum)
-            torch._foreach_lerp_(held, averages, self._momentum)
-            averaged = torch.cat([_wide(whole(gradient)) for gradient in gradients])
-            update = spread(self._orthogonal, averaged)
+        averaged = [self._averaged(shape, group) for shape, group in self._groups.items()]
+        updates = spread(self._orthogonal, averaged)
+        for (shape, group), update in zip(self._groups.items(), updates, strict=True):
             scale = rate * _MATCH_ADAMW_RMS * math.sqrt(shape[1])
             for parameter, part in zip(group, torch.split(update, list(map(_count, group))), strict=True):
                 target = own(parameter.data)
                 if self._decay:
                     target.mul_(1 - rate * self._decay)
                 target.add_(share_of(_oriented(part, parameter), parameter), alpha=-scale)
+
+    def _averaged(self, shape: tuple[int, int], group: Sequence[nn.Parameter]) -> Tensor:
+        """[k, m, n] the matrices of a group as Nesterov's momentum has them."""
+        gradients = [_gradient(parameter) for parameter in group]
+        held, averages = list(map(own, gradients)), list(map(own, self._averages[shape]))
+        torch._foreach_lerp_(averages, held, 1 - self._momentum)
+        torch._foreach_lerp_(held, averages, self._momentum)
+        return torch.cat([_wide(whole(gradient)) for gradient in gradients])
 
     def _orthogonal(self, matrices: Tensor) -> Tensor:
         """The nearest semi-orthogonal matrices, approximately, of [k, m, n] with m ≤ n."""

@@ -8,11 +8,12 @@ depend on how many processes shared them, or how.
 import contextlib
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ups.config import TrainConfig
@@ -21,6 +22,7 @@ from ups.training.distributed import Group
 from ups.training.exchange import exchange
 from ups.training.flat import FlatGradients, same_everywhere, spread
 from ups.training.objective import Objective
+from ups.training.optim import alone
 from ups.training.state import TrainingState, optimizer_of
 from ups.training.tensors import whole_state
 from ups.training.trainee import Trainee
@@ -50,12 +52,19 @@ class Parallel(Protocol):
         """Inside, backward passes of an exchanging objective only add up this process's gradients."""
         ...
 
-    def average(self) -> None:
-        """Average the gradients of a step, unless its last backward pass has done that."""
+    def average(self, values: Tensor) -> Tensor:
+        """Average the gradients of a step, unless its last backward pass has done that.
+
+        Args:
+            values: [k] of this process.
+
+        Returns:
+            [k] their sums over all processes.
+        """
         ...
 
-    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-        """What `compute` makes of each of `matrices` [k, m, n], which are the same in all processes."""
+    def spread(self, compute: Callable[[Tensor], Tensor], stacks: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What `compute` makes of each of `stacks` [k, m, n], which are the same in all processes."""
         ...
 
     def gathered(self, module: nn.Module) -> nn.Module:
@@ -77,11 +86,11 @@ class Alone:
     def apart(self, objective: nn.Module) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def average(self) -> None:
-        pass
+    def average(self, values: Tensor) -> Tensor:
+        return values
 
-    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-        return compute(matrices)
+    def spread(self, compute: Callable[[Tensor], Tensor], stacks: Sequence[Tensor]) -> Sequence[Tensor]:
+        return alone(compute, stacks)
 
     def gathered(self, module: nn.Module) -> nn.Module:
         return module
@@ -103,12 +112,12 @@ class ProcessorCopies(Alone):
         self._gradients = FlatGradients(trained, self._exchange)
         return objective
 
-    def average(self) -> None:
+    def average(self, values: Tensor) -> Tensor:
         assert self._gradients is not None
-        self._gradients.average()
+        return self._gradients.average(values)
 
-    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-        return spread(compute, matrices, self._exchange, self._ranks)
+    def spread(self, compute: Callable[[Tensor], Tensor], stacks: Sequence[Tensor]) -> Sequence[Tensor]:
+        return spread(compute, stacks, self._exchange, self._ranks)
 
 
 class Copies(Alone):
@@ -124,6 +133,10 @@ class Copies(Alone):
             return nn.parallel.DistributedDataParallel(
                 objective, find_unused_parameters=True, broadcast_buffers=False
             )
+
+    def average(self, values: Tensor) -> Tensor:
+        dist.all_reduce(values)
+        return values
 
     @contextlib.contextmanager
     def apart(self, objective: nn.Module) -> Iterator[None]:
@@ -176,11 +189,12 @@ class Shards:
         finally:
             objective.set_requires_gradient_sync(True)
 
-    def average(self) -> None:
-        pass
+    def average(self, values: Tensor) -> Tensor:
+        dist.all_reduce(values)
+        return values
 
-    def spread(self, compute: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-        return compute(matrices)
+    def spread(self, compute: Callable[[Tensor], Tensor], stacks: Sequence[Tensor]) -> Sequence[Tensor]:
+        return alone(compute, stacks)
 
     def gathered(self, module: nn.Module) -> nn.Module:
         plain = copy.deepcopy(self._templates[module])

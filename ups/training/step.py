@@ -133,8 +133,7 @@ class Stepper:
                     total[name] = total[name] + share * value if name in total else share * value
             names.append(list(total))
             rows.append(torch.stack(list(total.values())).float())
-        self.parallel.average()
-        values = torch.split(self.group.sum(torch.cat(rows)).cpu(), list(map(len, rows)))
+        values = torch.split(self.parallel.average(torch.cat(rows)).cpu(), list(map(len, rows)))
         return [dict(zip(keys, row.tolist(), strict=True)) for keys, row in zip(names, values, strict=True)]
 
     def _parts(self, batch: TensorBatch) -> list[TensorBatch]:

@@ -50,7 +50,9 @@ def gradients_of(kind: Callable[[], Alone], rank: int) -> Gradients:
         with by.apart(objective):
             objective(samples(rank, 0), rank).backward()
         objective(samples(rank, 1), rank).backward()
-        by.average()
+        few, many = by.average(torch.tensor([1.0 + rank, 2.0])), by.average(torch.full((100,), 1.0 + rank))
+        assert few.tolist() == [sum(range(1, PROCESSES + 1)), 2.0 * PROCESSES]
+        assert many.tolist() == [sum(range(1, PROCESSES + 1))] * 100
     return [parameter.grad for parameter in net.parameters()]
 
 
@@ -70,7 +72,7 @@ def exchanged(by: Exchange, rank: int) -> list[Tensor]:
         values = torch.randn(3 + turn % 2, 5, generator=random)
         if turn % PROCESSES == rank:
             time.sleep(0.01)
-        found.append(by.gather(values))
+        found.append(by.gather(values).clone())
         by.sum(values)
         found.append(values)
     return found
@@ -88,6 +90,7 @@ def work(rank: int, folder: Path) -> None:
     ranks = Ranks(rank=rank, world_size=PROCESSES, local_rank=rank, local_world_size=PROCESSES)
     apart = Ranks(rank=rank, world_size=PROCESSES, machine=rank, machines=PROCESSES)
     matrices = torch.arange(4.0 * 2 * 3).view(4, 2, 3)  # two, two and none
+    others = torch.arange(3.0 * 5).view(3, 1, 5)
     asked: list[int] = []
 
     def compute(own: Tensor) -> Tensor:
@@ -98,7 +101,7 @@ def work(rank: int, folder: Path) -> None:
         "copies": gradients_of(Copies, rank),
         "processor": gradients_of(lambda: ProcessorCopies(ranks), rank),
         "machines": gradients_of(lambda: ProcessorCopies(apart), rank),
-        "spread": spread(compute, matrices, Network(), ranks), "asked": asked,
+        "spread": spread(compute, [matrices, others], Network(), ranks), "asked": asked,
         "network": exchanged(Network(), rank), "memory": exchanged(memory := SharedMemory(ranks), rank),
         "is_shared": [area is not None for area in memory._areas.values()],
     }  # fmt: skip
@@ -136,8 +139,10 @@ def test_gradients_of_copies_are_those_of_one_process(found: list[dict[str, Grad
 
 def test_matrices_are_computed_once_and_known_to_all(found: list[dict[str, Gradients]]) -> None:
     for in_process in found:
-        assert torch.equal(torch.as_tensor(in_process["spread"]), torch.arange(1.0, 25.0).view(4, 2, 3))
-    assert [in_process["asked"] for in_process in found] == [[2], [2], []]
+        matrices, others = map(torch.as_tensor, in_process["spread"])
+        assert torch.equal(matrices, torch.arange(1.0, 25.0).view(4, 2, 3))
+        assert torch.equal(others, torch.arange(1.0, 16.0).view(3, 1, 5))
+    assert [in_process["asked"] for in_process in found] == [[2, 1], [2, 1], [1]]
 
 
 @pytest.mark.parametrize("kind", ["network", "memory", "unseen"])
