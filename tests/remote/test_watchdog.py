@@ -361,7 +361,8 @@ class TestARentedBox:
 
     def test_a_key_is_found_where_only_another_process_has_it(self, box: Box) -> None:
         child = box.process(SLEEPER)
-        assert watchdog._variable_of(child.pid, "UPS_INSTANCE") == box.label
+        # between fork and exec it still has this process's environment
+        wait_for(lambda: watchdog._variable_of(child.pid, "UPS_INSTANCE") == box.label)
         assert watchdog._variable_of(child.pid, "NO_SUCH_NAME") == ""
 
     def test_without_such_a_key_halts_and_says_that_it_still_bills(self, box: Box, tmp_path: Path) -> None:

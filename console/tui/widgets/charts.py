@@ -84,9 +84,10 @@ class Charts(Vertical):
         changed = self.curves.sync()
         if list(self.curves.charts) != before or self.overlaid or not self.grid.panels:
             self.deal()
-        elif changed:
-            self._order()
-            self._measure()
+        else:
+            if changed:
+                self._order()
+            self._measure()  # also when nothing came but the run's end
         self.grid.changed(None if self.overlaid else changed)
 
     def deal(self) -> None:

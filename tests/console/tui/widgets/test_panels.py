@@ -9,17 +9,22 @@ from textual.app import App, ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
 
+from console.api import FollowBatch, RunStatus
 from console.tui.curves import Curves
 from console.tui.drawing.rollout import read_rollout
+from console.tui.live_run import LiveRun
+from console.tui.run_curves import RunCurves
 from console.tui.series import Series
 from console.tui.theme import THEMES, task_variable, variable_defaults
 from console.tui.widgets.bars import PhaseBar, PhaseView, SystemBar, data_wait_row, phase_row
+from console.tui.widgets.charts import Charts
 from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.grid import CurveGrid
 from console.tui.widgets.panel import Painter
 from console.tui.widgets.rollout import RolloutView
 from console.tui.widgets.table import CheckList, Column, Table, TableRow
 from tests.console.tui.conftest import cells, seen, until, until_seen, write_rollout
+from ups.events import Event
 from ups.tasks import TASK_SPECS
 
 
@@ -139,6 +144,24 @@ async def test_charts_share_the_width_and_one_can_be_zoomed() -> None:
         await until_seen(pilot, "advection1d", "darcy2d")
         grid.order(["burgers1d", "darcy2d", "advection1d"])
         await until(pilot, lambda: "burgers1d" in cells(app)[0][:20])
+
+
+async def test_when_the_run_has_ended_the_axis_ends_with_its_last_point() -> None:
+    live, charts = LiveRun("1124-aaaa"), Charts()
+    app = Stage(charts)
+    async with app.run_test(size=(80, 14)):
+        charts.show(RunCurves(live))
+        points = [
+            Event(n, float(n), "metric", {"stage": "operator", "epoch": 0, "step": 7 * n, "task": "darcy2d",
+                                          "split": "train", "values": {"loss": 1.0 / n}})
+            for n in range(1, 150)
+        ]  # fmt: skip
+        live.take_in(FollowBatch(RunStatus.RUNNING, points))
+        charts.sync()
+        assert charts.view.window.shown == (0.0, 1050.0)
+        live.take_in(FollowBatch(RunStatus.SUCCEEDED, [Event(150, 150.0, "done", {"state": "ok"})]))
+        charts.sync()
+        assert charts.view.window.shown == (0.0, 1043.0)
 
 
 async def test_a_key_is_answered_by_the_chart_in_focus_and_all_follow(
