@@ -154,7 +154,7 @@ def _share(work: CacheBuild, building: Building, counted: Callable[[ShardPlan, i
     """Build this process's share of the shards that are missing."""
     labour = building.labour
     own = [shard for shard in work.missing() if shard.number % labour.ranks.world_size == labour.ranks.rank]
-    jobs = min(labour.jobs, max(1, work.bytes // _WORTH_BYTES))
+    jobs = min(labour.jobs, len(own), max(1, work.bytes // _WORTH_BYTES))
     crew.share(work, own, jobs=jobs, size=work.bytes, counted=counted)
 
 

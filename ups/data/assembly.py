@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.blocks import MIN_SAMPLES, first_indices, initial_condition_blocks, splits_of
-from ups.data.source import AnyDiscretisation, Source
+from ups.data.source import AnyDiscretisation, Source, provenance_of
 from ups.data.statistics import Accumulator
 from ups.data.writer import Columns
 from ups.errors import DataError
@@ -55,7 +55,7 @@ class Assembly:
 
     @property
     def provenance(self) -> list[Mapping[str, Any]]:
-        return [source.provenance for source in self.sources]
+        return [provenance_of(source) for source in self.sources]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -103,12 +103,12 @@ def assemble(sources: Sequence[Source], *, only: str | None = None) -> Assembly:
     """
     ordered = list(sources)
     if len(sources) > 1:  # one alone needs no hash for its place
-        ordered.sort(key=lambda source: (source.parameters, source.provenance["sha256"]))
+        ordered.sort(key=lambda source: (source.parameters, source.sha256))
     firsts = first_indices(ordered)
     blocks = initial_condition_blocks(ordered, firsts, rows_of(ordered[0].discretisation))
     if only is not None:
         return Assembly(ordered, firsts, blocks, {only: np.ones(len(blocks), np.bool_)})
-    names = ", ".join(str(source.provenance["name"]) for source in ordered)
+    names = ", ".join(source.name for source in ordered)
     if len(blocks) < MIN_SAMPLES:
         raise DataError(
             f"{names} {'has' if len(ordered) == 1 else 'have together'} {len(blocks)} samples, "
@@ -150,8 +150,7 @@ def refuse_constants(source: Source, targets: Accumulator, inputs: Accumulator) 
             for channel, field in enumerate(fields):
                 if low[channel] == high[channel]:
                     raise DataError(
-                        f"{source.provenance['name']}: the field {field} is {low[channel]:g} everywhere, "
-                        "in every sample",
+                        f"{source.name}: the field {field} is {low[channel]:g} everywhere, in every sample",
                         hint="nothing can be learned from a constant field: the file is damaged or empty",
                     )
 

@@ -1,10 +1,15 @@
-"""A conversion that can be shared and resumed: which segments of its files are done is kept beside them.
+"""A conversion that can be shared and resumed: which parts of it are done is kept beside its files.
 
 It lives in a folder:
 
-    plan.json        which assembly this is; written when the files are laid out
+    plan.json            which assembly this is; written when the files are laid out
+    claims               which process is at which part: `ups.data.claims`
     {task}_{split}.h5
-    done/000042.npy  segment 42 is on disk, and this is what was measured of its samples
+    done/000042.npy      segment 42 is on disk, and this is what was measured of its samples
+    done/source-0.sha256
+    done/train.signed    the file says where its samples come from; `train.signing`: it is being told
+    done/train.json      it is complete, and this is what the manifest says of it, but its hash
+    done/train.sha256
 
 Free of torch.
 """
@@ -12,25 +17,53 @@ Free of torch.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ups.data.assembly import Assembly
+from ups.data.claims import Claims, claims
 from ups.data.fields import FORMAT
-from ups.data.source import AnyDiscretisation
+from ups.data.source import AnyDiscretisation, provenance_of
 from ups.data.split_files import Counted, Segment, SplitFiles
+from ups.errors import DataError
 from ups.store import file_sha256, store_error
 
 _PLAN = "plan.json"
+_CLAIMS = "claims"
 _DONE = "done"
 
 
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """The hash of a source, for which all of it is read: a unit of work beside the segments."""
+
+    number: int
+    """Among all units of the conversion."""
+    source: int
+    """Index in the assembly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """Completing the file of a split, once all other units are done, and hashing it."""
+
+    number: int
+    """Among all units of the conversion."""
+    split: str
+    samples: int
+    """Of the split."""
+
+
+Unit = Segment | Identification
+
+
 class Conversion:
-    """An assembly on its way into converted files. Picklable: a process that has it can do segments of it."""
+    """An assembly on its way into converted files. Picklable: a process that has it can do units of it."""
 
     def __init__(self, assembly: Assembly, folder: Path) -> None:
         """Nothing is written yet.
@@ -42,22 +75,39 @@ class Conversion:
         self.assembly = assembly
         self.folder = folder
         self.paths = {split: folder / f"{assembly.spec.name}_{split}.h5" for split in assembly.masks}
-        """Split → the file, which is complete after `finish`."""
+        """Split → the file, which is complete once it is sealed."""
         self._files = SplitFiles(assembly, self.paths)
         self.segments = self._files.segments
+        first = len(self.segments)
+        self._identifications = tuple(
+            Identification(first + index, index) for index in range(len(assembly.sources))
+        )
+        first += len(self._identifications)
+        largest_first = sorted(assembly.counts.items(), key=lambda entry: -entry[1])
+        self._sealings = tuple(
+            Sealing(first + index, split, samples) for index, (split, samples) in enumerate(largest_first)
+        )
 
     def is_prepared(self) -> bool:
-        """Whether the files of this very conversion are laid out."""
+        """Whether the files of this very conversion are laid out, and none was left while it was signed."""
         try:
             plan = json.loads((self.folder / _PLAN).read_bytes())
         except (OSError, ValueError):
             return False
-        return self._files.are_laid_out() and plan == {"fingerprint": fingerprint(self.assembly)}
+        return plan == {"fingerprint": fingerprint(self.assembly)} and all(
+            self._is_sound(split) for split in self.paths
+        )
+
+    def _is_sound(self, split: str) -> bool:
+        if self._mark(split, "json").exists():
+            return self.paths[split].exists()
+        return self._files.is_laid_out(split) and not self._mark(split, "signing").exists()
 
     def prepare(self) -> None:
         """Lay the files out, unless that was done before; only one process may.
 
         Raises:
+            NotFoundError: a source is gone.
             StoreError: there is no room.
         """
         if self.is_prepared():
@@ -67,57 +117,116 @@ class Conversion:
             shutil.rmtree(self.folder / _DONE, ignore_errors=True)
             (self.folder / _DONE).mkdir()
             self._files.lay_out()
-            self._files.sign(self.assembly.provenance)
-            content = json.dumps({"fingerprint": fingerprint(self.assembly)}).encode()
-            _write_whole(self.folder / _PLAN, lambda path: path.write_bytes(content))
+            content = json.dumps({"fingerprint": fingerprint(self.assembly)})
+            _write_whole(self.folder / _PLAN, lambda path: path.write_text(content))
         except OSError as error:
             raise store_error(error, self.folder) from error
 
-    def missing(self) -> list[Segment]:
-        """The segments that are not done yet, in order."""
-        return [segment for segment in self.segments if not self._is_marked(segment)]
+    def claims(self) -> AbstractContextManager[Claims]:
+        """The claims of this process on units; raises OSError where the conversion is over."""
+        return claims(self.folder / _CLAIMS)
 
-    def _is_marked(self, segment: Segment) -> bool:
+    def missing(self) -> list[Unit]:
+        """The units but the sealings that are not done yet, what takes longest first."""
+        units: tuple[Unit, ...] = (*self._identifications, *self.segments)
+        return [unit for unit in units if not self.is_done(unit)]
+
+    def unsealed(self) -> list[Sealing]:
+        """The files that are not sealed yet, the largest first."""
+        return [sealing for sealing in self._sealings if not self.is_done(sealing)]
+
+    def is_done(self, unit: Unit | Sealing) -> bool:
+        """Whether a unit was done, by whichever process."""
         try:
-            return self._mark(segment).stat().st_size > 0  # empty: the machine lost its power
+            return self._mark_of(unit).stat().st_size > 0  # empty: the machine lost its power
         except FileNotFoundError:
             return False
 
-    def convert(self, segment: Segment, counted: Counted) -> None:
-        """Read, check, measure and write a segment; arguments and errors as of `SplitFiles.fill`."""
-        measured, mark = self._files.fill(segment, counted), self._mark(segment)
-        try:
-            _write_whole(mark, lambda path: np.save(path, measured))
-        except OSError as error:
-            raise store_error(error, mark) from error
+    def convert(self, unit: Unit, counted: Counted) -> None:
+        """Hash a source, or read, check, measure and write a segment.
 
-    def finish(self) -> dict[str, Any]:
-        """Complete the files, once no segment is missing.
-
-        Returns:
-            The dataset's manifest, but for its format, state and time.
+        Args:
+            unit: one of `missing`.
+            counted: called with numbers of samples of a segment that are done.
 
         Raises:
-            DataError: a field is constant.
+            DataError, StoreError: as `SplitFiles.fill`.
+        """
+        mark = self._mark_of(unit)
+        if isinstance(unit, Segment):
+            measured = self._files.fill(unit, counted)
+            _note(mark, lambda path: np.save(path, measured))
+        else:
+            digest = self.assembly.sources[unit.source].sha256
+            _note(mark, lambda path: path.write_text(digest))
+
+    def seal(self, sealing: Sealing, counted: Counted) -> None:
+        """Complete the file of a split and hash it, once no unit is missing.
+
+        Args:
+            sealing: one of `unsealed`.
+            counted: called with numbers of its samples that are hashed.
+
+        Raises:
             StoreError: there is no room.
         """
-        manifest = self._files.finish([np.load(self._mark(segment)) for segment in self.segments])
-        with ThreadPoolExecutor(len(self.paths)) as threads:
-            hashes = dict(zip(self.paths, threads.map(file_sha256, self.paths.values()), strict=True))
-        entries = manifest["splits"].items()
-        return {**manifest, "splits": {split: {**said, "sha256": hashes[split]} for split, said in entries}}
+        split, path = sealing.split, self.paths[sealing.split]
+        signing, signed = self._mark(split, "signing"), self._mark(split, "signed")
+        if not self._mark(split, "json").exists():
+            if not signed.exists():
+                _note(signing, lambda path: path.touch())
+                self._files.sign(split, self._provenance())
+                signing.replace(signed)
+            entry = self._files.finish(split)
+            _note(self._mark(split, "json"), lambda path: path.write_text(json.dumps(entry)))
+        digest = file_sha256(path, _in_samples(sealing.samples, path.stat().st_size, counted))
+        _note(self._mark_of(sealing), lambda path: path.write_text(digest))
 
-    def _mark(self, segment: Segment) -> Path:
-        return self.folder / _DONE / f"{segment.number:06d}.npy"
+    def finish(self) -> dict[str, Any]:
+        """What the manifest says, but its format, state and time, once every file is sealed.
+
+        Raises:
+            DataError: a field is constant, or a source was changed meanwhile.
+            NotFoundError: a source is gone.
+        """
+        if json.loads((self.folder / _PLAN).read_bytes()) != {"fingerprint": fingerprint(self.assembly)}:
+            names = ", ".join(source.name for source in self.assembly.sources)
+            raise DataError(f"{names} changed while being converted", hint="run the command again")
+        entries = {
+            split: {
+                **json.loads(self._mark(split, "json").read_bytes()),
+                "sha256": self._mark(split, "sha256").read_text(),
+            }
+            for split in self.paths
+        }
+        measured = [np.load(self._mark_of(segment)) for segment in self.segments]
+        return self._files.manifest(measured, self._provenance(), entries)
+
+    def _provenance(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            provenance_of(self.assembly.sources[unit.source], self._mark_of(unit).read_text())
+            for unit in self._identifications
+        ]
+
+    def _mark_of(self, unit: Unit | Sealing) -> Path:
+        """The file whose content shows that a unit is done."""
+        if isinstance(unit, Segment):
+            return self._mark(f"{unit.number:06d}", "npy")
+        if isinstance(unit, Identification):
+            return self._mark(f"source-{unit.source}", "sha256")
+        return self._mark(unit.split, "sha256")
+
+    def _mark(self, what: str, state: str) -> Path:
+        return self.folder / _DONE / f"{what}.{state}"
 
 
 def fingerprint(assembly: Assembly) -> str:
-    """Identifies what the files of an assembly will hold."""
+    """Identifies what the files of an assembly will hold; raises NotFoundError where a source is gone."""
     digest = hashlib.sha256()
     described = {
         "format": FORMAT,
         "task": assembly.spec.name,
-        "sources": [[dict(source.provenance), source.segment] for source in assembly.sources],
+        "sources": [[source.name, source.identity, source.segment] for source in assembly.sources],
         "grid": _described(assembly.discretisation),
     }
     digest.update(json.dumps(described, sort_keys=True, default=str).encode())
@@ -129,6 +238,29 @@ def fingerprint(assembly: Assembly) -> str:
 
 def _described(discretisation: AnyDiscretisation) -> Mapping[str, Any]:
     return {"sample_bytes": discretisation.sample_bytes, "times": discretisation.times.tolist()}
+
+
+def _in_samples(samples: int, size: int, counted: Counted) -> Callable[[int], None]:
+    """Counts bytes of a file as samples of it."""
+    read = told = 0
+
+    def count(more: int) -> None:
+        nonlocal read, told
+        read += more
+        done = samples * read // size
+        if done > told:
+            counted(done - told)
+            told = done
+
+    return count
+
+
+def _note(path: Path, write: Callable[[Path], Any]) -> None:
+    """Note that something is done; raises StoreError where there is no room."""
+    try:
+        _write_whole(path, write)
+    except OSError as error:
+        raise store_error(error, path) from error
 
 
 def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:

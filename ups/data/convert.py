@@ -19,7 +19,7 @@ import numpy as np
 
 from ups import catalog
 from ups.catalog import Progress
-from ups.data import commit, crew
+from ups.data import commit, shared_conversion
 from ups.data.assembly import Assembly, assemble
 from ups.data.conversion import Conversion, fingerprint
 from ups.data.existing import existing_sources
@@ -27,7 +27,7 @@ from ups.data.fields import SPLITS
 from ups.data.imports import open_sources
 from ups.data.solvers.registry import solver_sources
 from ups.data.source import Source
-from ups.data.split_files import Segment, SplitFiles
+from ups.data.split_files import SplitFiles
 from ups.data.stored import StoredSource
 from ups.errors import DataError, NotFoundError, StoreError
 from ups.ranks import ALONE, Ranks
@@ -192,8 +192,11 @@ def write_split_files(assembly: Assembly, targets: Mapping[str, Path]) -> None:
             provenance = aside.submit(lambda: assembly.provenance)
             files.lay_out()
             measured = [files.fill(segment, _uncounted) for segment in files.segments]
-            files.sign(provenance.result())
-        files.finish(measured)
+        entries = {}
+        for split in targets:
+            files.sign(split, provenance.result())
+            entries[split] = files.finish(split)
+        files.manifest(measured, provenance.result(), entries)  # refuses a constant field
         for split, path in targets.items():
             hidden[split].replace(path)
     finally:
@@ -213,15 +216,18 @@ def _combine(
     commit.finish_interrupted(store, task)
     token = commit.manifest_token(store, task)
     present = _present(store, task, replace)
+    if len(given) == 1 and not present:  # its hash decides nothing, and is computed beside the conversion
+        return _add(store, task, token, [], given, (), labour, tell)
+    _identify(task, given, labour, tell)
     held = {str(entry["sha256"]) for entry in present}
     unique: dict[str, Source] = {}
     for source in given:
-        unique.setdefault(_sha256(source), source)
+        unique.setdefault(source.sha256, source)
     if not replace:
         _refuse_mixture(task, present, list(unique.values()))
     kept_whole = held == set(unique) if replace else set(unique) <= held
     added = [] if kept_whole else [source for key, source in unique.items() if replace or key not in held]
-    already = tuple(_name(source) for key, source in unique.items() if source not in added)
+    already = tuple(source.name for key, source in unique.items() if source not in added)
     if not added:
         store.discard_workspaces(_workspace_prefix(task))
         counts = {split: entry.samples for split, entry in catalog.dataset(store, task).splits.items()}
@@ -230,6 +236,15 @@ def _combine(
         return _add(store, task, token, [], added, already, labour, tell)
     with existing_sources(store, task, token, labour.ranks, tell.samples, tell.transfer) as stored:
         return _add(store, task, token, stored, added, already, labour, tell)
+
+
+def _identify(task: str, sources: Sequence[Source], labour: Labour, tell: _Tell) -> None:
+    """Compute the hashes of sources, which keep them; threads do, for hashing needs nothing of Python."""
+    done, total = 0, sum(source.samples for source in sources)
+    with ThreadPoolExecutor(labour.jobs) as threads:
+        for source, _ in zip(sources, threads.map(lambda source: source.sha256, sources), strict=True):
+            done += source.samples
+            tell.samples(f"{task} hash of files", done, total)
 
 
 def _add(
@@ -242,9 +257,9 @@ def _add(
     if labour.ranks.is_main:
         _store(store, assembly, token, labour, tell)
     else:
-        _help(store, assembly, labour)
+        _help(store, assembly, token, labour)
     notes = _notes(assembly, stored, added)
-    return ImportResult(task, tuple(map(_name, added)), already, assembly.counts, notes)
+    return ImportResult(task, tuple(source.name for source in added), already, assembly.counts, notes)
 
 
 def _present(store: ObjectStore, task: str, replace: bool) -> Sequence[Mapping[str, Any]]:
@@ -265,14 +280,14 @@ def _present(store: ObjectStore, task: str, replace: bool) -> Sequence[Mapping[s
 
 def _refuse_mixture(task: str, present: Sequence[Mapping[str, Any]], given: Sequence[Source]) -> None:
     held = {str(entry["sha256"]) for entry in present}
-    made = all(source.provenance["kind"] == "solver" for source in given)
+    made = all(source.about["kind"] == "solver" for source in given)
     was_made = any(entry["kind"] == "solver" for entry in present)
     if present and made != was_made:
         was, now = ("made by the solver", "raw files") if was_made else ("imported", "solver data")
         raise DataError(
             f"the dataset {task} was {was}, and {now} cannot be mixed with that", hint="--replace drops it"
         )
-    if present and made and held != {_sha256(source) for source in given}:
+    if present and made and held != {source.sha256 for source in given}:
         first = present[0]
         raise DataError(
             f"the dataset {task} was made with other settings: {first['samples']} samples, "
@@ -287,7 +302,7 @@ def _refuse_differences(task: str, stored: Sequence[Source], added: Sequence[Sou
         difference = source.discretisation.difference(reference.discretisation)
         if difference:
             raise DataError(
-                f"{_name(source)} does not go with {_name(reference)} in one dataset of {task}: {difference}",
+                f"{source.name} does not go with {reference.name} in one dataset of {task}: {difference}",
                 hint="import them into different stores, or --replace what is there",
             )
 
@@ -299,39 +314,35 @@ def _store(store: ObjectStore, assembly: Assembly, token: str, labour: Labour, t
         _require_room(store, assembly, folder)
         conversion = Conversion(assembly, folder)
         conversion.prepare()
-        crew.convert(conversion, _share(conversion, labour), jobs=labour.jobs, progress=tell.samples)
-        total = len(conversion.segments)
-        while missing := len(conversion.missing()):  # torchrun ends this process where another fails
-            tell.samples(f"{task} in other processes", total - missing, total)
-            time.sleep(_POLL_SECONDS)
+        shared_conversion.convert(conversion, jobs=labour.jobs, progress=tell.samples)
         manifest = conversion.finish()
         commit.swap(store, task, conversion.paths, manifest, token=token, progress=tell.transfer)
 
 
-def _help(store: ObjectStore, assembly: Assembly, labour: Labour) -> None:
-    """Do this process's share of a conversion that the main process lays out, finishes and stores."""
+def _help(store: ObjectStore, assembly: Assembly, token: str, labour: Labour) -> None:
+    """Take part in a conversion that the main process lays out and stores; it may be done at any time."""
     conversion = Conversion(assembly, store.shared_workspace(_workspace_name(assembly)))
-    while not conversion.is_prepared():
-        time.sleep(_POLL_SECONDS)
-    crew.convert(conversion, _share(conversion, labour), jobs=labour.jobs, progress=_silent)
-    wanted = {_sha256(source) for source in assembly.sources}
-    while not wanted <= _stored_hashes(store, assembly.spec.name):
-        time.sleep(_POLL_SECONDS)
-
-
-def _share(conversion: Conversion, labour: Labour) -> list[Segment]:
-    """The segments that are left of this process's share."""
-    ranks = labour.ranks
-    own = {segment.number for segment in conversion.segments[ranks.rank :: ranks.world_size]}
-    return [segment for segment in conversion.missing() if segment.number in own]
-
-
-def _stored_hashes(store: ObjectStore, task: str) -> set[str]:
     try:
-        entry = catalog.dataset(store, task)
+        while not conversion.is_prepared():
+            if _is_replaced(store, assembly.spec.name, token):
+                return
+            time.sleep(_POLL_SECONDS)
+        shared_conversion.convert(conversion, jobs=labour.jobs, progress=_silent)
+    except (StoreError, OSError):
+        if not _is_replaced(store, assembly.spec.name, token):
+            raise
+    while not _is_replaced(store, assembly.spec.name, token):
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_replaced(store: ObjectStore, task: str, token: str) -> bool:
+    """Whether the dataset is complete, and another one than when this process began."""
+    if commit.manifest_token(store, task) == token:
+        return False
+    try:
+        return catalog.dataset(store, task).state == "verified"
     except NotFoundError:
-        return set()
-    return {str(source["sha256"]) for source in entry.provenance} if entry.state == "verified" else set()
+        return False
 
 
 def _workspace_prefix(task: str) -> str:
@@ -355,7 +366,7 @@ def _require_room(store: ObjectStore, assembly: Assembly, folder: Path) -> None:
 
 def _notes(assembly: Assembly, stored: Sequence[StoredSource], added: Sequence[Source]) -> tuple[str, ...]:
     notes = [
-        f"{_name(source)} is much shorter than the longest file: all of its samples are held out, "
+        f"{source.name} is much shorter than the longest file: all of its samples are held out, "
         "none is for training"
         for source in added
         if not assembly.mask("train", assembly.sources.index(source)).any()
@@ -371,11 +382,3 @@ def _notes(assembly: Assembly, stored: Sequence[StoredSource], added: Sequence[S
             "what was trained on the dataset as it was may have seen what is now test"
         )
     return tuple(notes)
-
-
-def _name(source: Source) -> str:
-    return str(source.provenance["name"])
-
-
-def _sha256(source: Source) -> str:
-    return str(source.provenance["sha256"])

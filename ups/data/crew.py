@@ -7,7 +7,7 @@ of torch.
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +15,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, Protocol, TypeVar
 
-from ups.catalog import Progress
-from ups.data.conversion import Conversion
-from ups.data.split_files import Segment
 from ups.errors import DataError, UpsError
 
 _WORTH_BYTES = 8 * 1024 * 1024
@@ -36,43 +33,9 @@ class Work(Protocol[AnyUnit]):
         ...
 
 
-class _Counter:
-    """Progress by source, out of samples done in whatever order."""
-
-    def __init__(self, conversion: Conversion, segments: Sequence[Segment], progress: Progress) -> None:
-        self._conversion = conversion
-        self._progress = progress
-        self._done = [source.samples for source in conversion.assembly.sources]
-        for segment in segments:
-            self._done[segment.source] -= len(segment.span)
-
-    def add(self, segment: Segment, samples: int) -> None:
-        source = self._conversion.assembly.sources[segment.source]
-        self._done[segment.source] += samples
-        what = f"{self._conversion.assembly.spec.name} {source.provenance['name']}"
-        self._progress(what, self._done[segment.source], source.samples)
-
-
-def convert(conversion: Conversion, segments: Sequence[Segment], *, jobs: int, progress: Progress) -> None:
-    """Do segments of a conversion.
-
-    Args:
-        conversion: laid out.
-        segments: which.
-        jobs: processes at most; little work is done in this one.
-        progress: called with (what, samples done, samples in all).
-
-    Raises:
-        DataError, StoreError: as `Conversion.convert`.
-        DataError: a process was killed.
-    """
-    counter = _Counter(conversion, segments, progress)
-    share(conversion, segments, jobs=jobs, size=conversion.assembly.bytes, counted=counter.add)
-
-
 def share(
     work: Work[Unit],
-    units: Sequence[Unit],
+    units: Iterable[Unit],
     *,
     jobs: int,
     size: int,
@@ -82,7 +45,7 @@ def share(
 
     Args:
         work: whose they are.
-        units: which.
+        units: which; one is asked for when a process is free for it.
         jobs: processes at most; little work is done in this one.
         size: bytes of all the work.
         counted: called with a unit and a number of its samples that are done.
@@ -91,13 +54,12 @@ def share(
         UpsError: as the work raises.
         DataError: a process was killed.
     """
-    jobs = min(jobs, len(units))
     if jobs < 2 or size < _WORTH_BYTES:
         for unit in units:
             work.convert(unit, partial(counted, unit))
         return
     with _crew(work, jobs) as members:
-        waiting = list(reversed(units))
+        waiting = iter(units)
         busy: dict[Connection, tuple[_Member[Unit], Unit]] = {}
         for member in members:
             member.give(waiting, busy)
@@ -122,24 +84,34 @@ class _Member(Generic[Unit]):
     process: BaseProcess
     pipe: Connection
 
-    def give(self, waiting: list[Unit], busy: "dict[Connection, tuple[_Member[Unit], Unit]]") -> None:
-        """The next unit, where one is left."""
-        if waiting:
-            unit = waiting.pop()
-            self.pipe.send(unit)
+    def give(self, waiting: Iterator[Unit], busy: "dict[Connection, tuple[_Member[Unit], Unit]]") -> None:
+        """The next unit, where one is left.
+
+        Raises:
+            DataError: the process was killed.
+        """
+        for unit in waiting:
+            try:
+                self.pipe.send(unit)
+            except (BrokenPipeError, ConnectionResetError):
+                raise self._gone() from None
             busy[self.pipe] = (self, unit)
+            return
 
     def answer(self) -> int | UpsError | None:
         """Samples that are done since the last answer; None at the end of the unit."""
         try:
             answer: int | UpsError | None = self.pipe.recv()
         except (EOFError, ConnectionResetError):  # the latter where it left something unread
-            self.process.join()
-            return DataError(
-                f"a process that helped was ended from outside (exit code {self.process.exitcode})",
-                hint="out of memory? `--jobs 1` takes less; what is done is kept, run the command again",
-            )
+            return self._gone()
         return answer
+
+    def _gone(self) -> DataError:
+        self.process.join()
+        return DataError(
+            f"a process that helped was ended from outside (exit code {self.process.exitcode})",
+            hint="out of memory? `--jobs 1` takes less; what is done is kept, run the command again",
+        )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ups.data.lagrange_metadata import METADATA, Metadata, read_metadata
 from ups.data.points import PointBlock, PointDiscretisation, PointSample
 from ups.data.raw import opened
-from ups.data.source import segment_of
+from ups.data.source import file_identity, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
 from ups.tasks import TaskSpec
@@ -83,10 +83,12 @@ class LagrangeSource:
         return ()
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, Any]:
+        return {"files": [file_identity(path) for path in self.files], **self.about}
+
+    @property
+    def about(self) -> Mapping[str, Any]:
         return {
-            "name": self.name,
-            "sha256": self.sha256,
             "kind": "raw",
             "samples": self.samples,
             "parameters": {},

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ups.data.mesh_files import MESH_FORMATS, RawMesh, read_meshes
 from ups.data.points import Indices, PointBlock, PointDiscretisation, PointSample
-from ups.data.source import Floats, segment_of
+from ups.data.source import Floats, file_identity, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
 from ups.tasks import TaskSpec
@@ -47,12 +47,18 @@ class MeshSource:
         return segment_of(self.discretisation)
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def name(self) -> str:
         first, last = self.files[0].name, self.files[-1].name
+        return first if len(self.files) == 1 else f"{first} … {last}"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"files": [file_identity(path) for path in self.files], **self.about}
+
+    @property
+    def about(self) -> Mapping[str, Any]:
         names = [parameter.name for parameter in self.discretisation.spec.parameters]
         return {
-            "name": first if len(self.files) == 1 else f"{first} … {last}",
-            "sha256": self.sha256,
             "kind": "raw",
             "samples": self.samples,
             "parameters": dict(zip(names, self.parameters, strict=True)),

@@ -76,8 +76,8 @@ class PointFile:
             raise store_error(error, self._spools) from error
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out and signed it."""
-        return (self._spools / _PROVENANCE).is_file()
+        """Whether there is room for the segments, maybe made by an earlier process."""
+        return self._spools.is_dir()
 
     def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
         """Say where its samples come from; raises StoreError where there is no room."""

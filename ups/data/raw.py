@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ups.data.layouts import Layout, has_reader, read_layout
 from ups.data.raw_readers import Hdf5Reader, PlainReader, Reader
 from ups.data.selection import Selection, Thinning
-from ups.data.source import Block, Discretisation, segment_of
+from ups.data.source import Block, Discretisation, file_identity, segment_of
 from ups.errors import DataError, NotFoundError
 from ups.store import file_sha256
 from ups.tasks import TASK_SPECS, TaskSpec, task_spec
@@ -64,6 +64,10 @@ class RawFile:
     reading: Reading = _AS_IT_IS
 
     @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
     def discretisation(self) -> Discretisation:
         return self.layout.discretisation
 
@@ -89,11 +93,15 @@ class RawFile:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, Any]:
+        if self.reading.origin is not None:
+            return {"sha256": self.sha256}
+        return {"file": file_identity(self.path), **self.about}
+
+    @property
+    def about(self) -> Mapping[str, Any]:
         names = [parameter.name for parameter in self.spec.parameters]
         said: dict[str, Any] = {
-            "name": self.path.name,
-            "sha256": self.sha256,
             "kind": "raw",
             "samples": self.samples,
             "parameters": dict(zip(names, self.parameters, strict=True)),

@@ -5,18 +5,21 @@ Free of torch.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ups.data.statistics import Moments
+from ups.errors import NotFoundError
 from ups.tasks import TaskSpec
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-_SEGMENT_BYTES = 256 * 1024 * 1024
+_SEGMENT_BYTES = 64 * 1024 * 1024
+"""Small beside what a process does of a conversion, so that all end at about the same time."""
 _PART_BYTES = 32 * 1024 * 1024
 """A sample that is larger is read a few frames at a time; it may be gigabytes."""
 
@@ -158,8 +161,21 @@ class Source(Protocol):
     """Samples under one set of parameters: a raw file, a solver, or part of a converted dataset."""
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
-        """What the manifest says about it: name, sha256, kind, samples, parameters."""
+    def name(self) -> str: ...
+
+    @property
+    def sha256(self) -> str:
+        """Identifies what it holds; that of a file takes reading all of it, once."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Tells at once, on this machine, whether it is what it was; read anew whenever it is asked for."""
+        ...
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the manifest says of it beside its name and hash: kind, samples, parameters."""
         ...
 
     @property
@@ -188,6 +204,29 @@ class Source(Protocol):
     def initial_conditions(self, rows: int) -> Iterator[Iterable[Floats]] | None:
         """[n, …] what samples start from, in order: equal values mean an equal start. None: all differ."""
         ...
+
+
+def provenance_of(source: Source, sha256: str | None = None) -> dict[str, Any]:
+    """What the manifest says of a source.
+
+    Args:
+        source: the source.
+        sha256: its hash, where another process has computed it.
+    """
+    return {"name": source.name, "sha256": sha256 or source.sha256, **source.about}
+
+
+def file_identity(path: Path) -> list[str | int]:
+    """Tells whether a file of this machine is what it was, also after it was moved.
+
+    Raises:
+        NotFoundError: it is gone.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read any more: {error.strerror}") from None
+    return [path.name, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns]
 
 
 def segment_of(discretisation: AnyDiscretisation) -> int:

@@ -60,21 +60,21 @@ class SplitFiles:
         for file in self._files.values():
             file.lay_out()
 
-    def are_laid_out(self) -> bool:
-        """Whether an earlier process has laid them out and signed them."""
-        return all(file.is_laid_out() for file in self._files.values())
+    def is_laid_out(self, split: str) -> bool:
+        """Whether the file of a split was laid out, maybe by an earlier process."""
+        return self._files[split].is_laid_out()
 
-    def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
-        """Say where the samples come from, at any time before they are finished; only one process may.
+    def sign(self, split: str, provenance: Sequence[Mapping[str, Any]]) -> None:
+        """Say in the file of a split where the samples come from; once, by one process.
 
         Args:
+            split: of the file.
             provenance: the assembly's.
 
         Raises:
             StoreError: there is no room.
         """
-        for file in self._files.values():
-            file.sign(provenance)
+        self._files[split].sign(provenance)
 
     def fill(self, segment: Segment, counted: Counted) -> Doubles:
         """Read, check, measure and write a segment, and sync it to disk.
@@ -117,30 +117,40 @@ class SplitFiles:
         packed = [Moments.joined(own.parts).packed() for own in measured if own.parts]
         return np.concatenate(packed, axis=1)  # the targets' channels, then the inputs'
 
-    def finish(self, measured: Sequence[Doubles]) -> dict[str, Any]:
-        """Complete the files, once every segment is there.
+    def finish(self, split: str) -> dict[str, Any]:
+        """Complete the file of a split, once it is signed and every segment is there; only one process may.
+
+        Returns:
+            What the manifest says of it, but its hash.
+
+        Raises:
+            StoreError: there is no room.
+        """
+        return {"file": self.paths[split].name, **self._files[split].finish()}
+
+    def manifest(
+        self,
+        measured: Sequence[Doubles],
+        provenance: Sequence[Mapping[str, Any]],
+        entries: Mapping[str, Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """The dataset's manifest, but for its format, state and time.
 
         Args:
             measured: what `fill` returned of each of `segments`.
-
-        Returns:
-            The dataset's manifest, but for its format, state and time, and the hashes of the files.
+            provenance: the assembly's.
+            entries: split → what the manifest says of its file.
 
         Raises:
             DataError: a field is constant.
-            StoreError: there is no room.
         """
-        assembly = self.assembly
         training = self._of_training(measured)
         return {
-            "task": assembly.spec.name,
-            "splits": {
-                split: {"file": self.paths[split].name, **file.finish()}
-                for split, file in self._files.items()
-            },
-            "statistics": _statistics(assembly.spec, *training),
-            "parameters": assembly.distinct_parameters(),
-            "provenance": assembly.provenance,
+            "task": self.assembly.spec.name,
+            "splits": {split: dict(entries[split]) for split in self.paths},
+            "statistics": _statistics(self.assembly.spec, *training),
+            "parameters": self.assembly.distinct_parameters(),
+            "provenance": list(provenance),
         }
 
     def discard(self) -> None:

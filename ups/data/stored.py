@@ -29,6 +29,22 @@ class StoredSource:
     """[N] its row there."""
 
     @property
+    def name(self) -> str:
+        return str(self.provenance["name"])
+
+    @property
+    def sha256(self) -> str:
+        return str(self.provenance["sha256"])
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return self.provenance
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        return {key: value for key, value in self.provenance.items() if key not in ("name", "sha256")}
+
+    @property
     def samples(self) -> int:
         return len(self.part)
 

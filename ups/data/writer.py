@@ -68,13 +68,13 @@ class SplitFile(Protocol):
         ...
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out and signed it."""
+        """Whether it was laid out, maybe by an earlier process."""
         ...
 
     def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
-        """Say where its samples come from, at any time between laying it out and finishing it.
+        """Say where its samples come from, once, between laying it out and finishing it.
 
-        It takes a hash of every source, which whoever converts in one go computes meanwhile.
+        It takes a hash of every source, which is computed while samples are converted.
 
         Raises:
             StoreError: there is no room.
@@ -136,10 +136,10 @@ class ConvertedFile:
             raise store_error(error, self.path) from error
 
     def is_laid_out(self) -> bool:
-        """Whether an earlier process has laid it out and signed it, and that has reached the disk."""
+        """Whether it was laid out, maybe by an earlier process, and that has reached the disk."""
         try:
             with h5py.File(self.path, "r") as file:
-                return "provenance" in file.attrs and all(name in file for name in self._shapes)
+                return all(name in file for name in self._shapes)
         except OSError:
             return False
 

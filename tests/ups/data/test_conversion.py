@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,10 +17,11 @@ import pytest
 from tests.patience import PATIENCE_S
 from tests.ups.data import raws
 from ups import catalog
-from ups.data import crew
+from ups.data import conversion, crew
 from ups.data.convert import Labour, import_raw, make
 from ups.data.raw import RawFile
 from ups.errors import DataError
+from ups.ranks import Ranks
 from ups.stores.directory import DirectoryStore
 
 TWO = Labour(jobs=2)
@@ -88,6 +90,17 @@ class TestSeveralProcesses:
         with pytest.raises(DataError, match="ended from outside"):
             make(store, "advection1d", samples=200, labour=TWO, progress=kill)
 
+    def test_say_so_where_one_is_killed_between_two_segments(self, store: DirectoryStore) -> None:
+        def kill(what: str, done: int, total: int) -> None:
+            time.sleep(0.5)  # those that are asked next have answered and wait
+            workers = workers_of(psutil.Process())
+            for worker in workers:
+                worker.kill()
+            psutil.wait_procs(workers, timeout=PATIENCE_S)
+
+        with pytest.raises(DataError, match="ended from outside"):
+            make(store, "advection1d", samples=200, labour=TWO, progress=kill)
+
     def test_end_when_the_first_is_killed(self, store: DirectoryStore) -> None:
         script = (
             "import sys\n"
@@ -144,10 +157,12 @@ class TestAnInterruptedConversion:
             import_raw(store, "advection1d", [raws.ADVECTION], progress=stop)
         assert read == [0, 2, 4]
         assert catalog.datasets(store) == []
-        told: list[int] = []
-        import_raw(store, "advection1d", [raws.ADVECTION], progress=lambda what, done, _: told.append(done))
+        told: list[tuple[str, int]] = []
+        import_raw(
+            store, "advection1d", [raws.ADVECTION], progress=lambda what, done, _: told.append((what, done))
+        )
         assert read == [0, 2, 4, 4, 6, 8]  # the one that was not finished is done again
-        assert told == [6, 8, 10]
+        assert [done for what, done in told if raws.ADVECTION.name in what] == [6, 8, 10]
         undisturbed = DirectoryStore(tmp_path / "undisturbed")
         import_raw(undisturbed, "advection1d", [raws.ADVECTION])
         assert hashes(store, "advection1d") == hashes(undisturbed, "advection1d")
@@ -164,6 +179,69 @@ class TestAnInterruptedConversion:
         undisturbed = DirectoryStore(tmp_path / "undisturbed")
         make(undisturbed, "darcy2d_mesh", samples=40)
         assert hashes(store, "darcy2d_mesh") == hashes(undisturbed, "darcy2d_mesh")
+
+    @pytest.mark.parametrize("killed_at", ["sign", "finish", "file_sha256"])
+    @pytest.mark.parametrize("task", ["advection1d", "darcy2d_mesh"])
+    def test_is_whole_after_a_kill_while_a_file_is_sealed(
+        self, store: DirectoryStore, tmp_path: Path, task: str, killed_at: str
+    ) -> None:
+        script = (
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "from ups.data import conversion, split_files\n"
+            "from ups.data.convert import make\n"
+            "from ups.stores.directory import DirectoryStore\n"
+            "name = sys.argv[3]\n"
+            "owner = conversion if name == 'file_sha256' else split_files.SplitFiles\n"
+            "work = getattr(owner, name)\n"
+            "def killed(*given):\n"
+            "    work(*given)\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+            "setattr(owner, name, killed)\n"
+            "make(DirectoryStore(Path(sys.argv[1])), sys.argv[2], samples=40)\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", script, str(store.root), task, killed_at], check=False
+        ).returncode
+        assert ended == -signal.SIGKILL
+        assert catalog.datasets(store) == []
+        make(store, task, samples=40)
+        undisturbed = DirectoryStore(tmp_path / "undisturbed")
+        make(undisturbed, task, samples=40)
+        assert hashes(store, task) == hashes(undisturbed, task)
+        assert not list(store.root.glob(".tmp-*"))
+
+    def test_does_not_hash_or_complete_again_what_was(
+        self, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hashed: list[str] = []
+        original = conversion.file_sha256
+
+        def stopping(path: Path, *rest: Any) -> str:
+            hashed.append(path.name)
+            if len(hashed) == 2:
+                raise _Stopped
+            return original(path, *rest)
+
+        monkeypatch.setattr(conversion, "file_sha256", stopping)
+        for _ in range(2):
+            with suppress(_Stopped):
+                import_raw(store, "advection1d", [raws.ADVECTION])
+        names = [f"advection1d_{split}.h5" for split in ("train", "val", "val", "test")]
+        assert hashed == names
+
+    def test_refuses_a_file_that_changes_meanwhile(self, store: DirectoryStore, tmp_path: Path) -> None:
+        raw = tmp_path / "moving.hdf5"
+        raw.write_bytes(raws.ADVECTION.read_bytes())
+
+        def change(what: str, done: int, total: int) -> None:
+            with raw.open("r+b") as file:
+                file.seek(-1, 2)
+                file.write(b"x")
+
+        with pytest.raises(DataError, match=r"moving\.hdf5 changed while being converted"):
+            import_raw(store, "advection1d", [raw], progress=change)
+        assert catalog.datasets(store) == []
 
     def test_is_given_up_for_another_request(self, store: DirectoryStore) -> None:
         def stop(what: str, done: int, total: int) -> None:
@@ -214,3 +292,26 @@ class TestRanks:
             make(alone, task, samples=48)
             assert hashes(store, task) == hashes(alone, task)
         assert not list(store.root.glob(".tmp-*"))
+
+    def test_finish_the_part_of_one_that_is_killed(self, store: DirectoryStore, tmp_path: Path) -> None:
+        script = (
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "from ups.data.conversion import Conversion\n"
+            "from ups.data.convert import Labour, make\n"
+            "from ups.ranks import Ranks\n"
+            "from ups.stores.directory import DirectoryStore\n"
+            "Conversion.convert = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "print('ready', flush=True)\n"
+            "make(DirectoryStore(Path(sys.argv[1])), 'advection1d', samples=48,\n"
+            "     labour=Labour(ranks=Ranks(rank=1, world_size=2)))\n"
+        )
+        command = [sys.executable, "-c", script, str(store.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            make(store, "advection1d", samples=48, labour=Labour(ranks=Ranks(world_size=2)))
+            other.kill()  # where it came too late to do anything
+        alone = DirectoryStore(tmp_path / "alone")
+        make(alone, "advection1d", samples=48)
+        assert hashes(store, "advection1d") == hashes(alone, "advection1d")

@@ -151,7 +151,12 @@ class TestADataset:
         import_raw(
             store, "advection1d", [raws.ADVECTION], progress=lambda *what: told.append(what)
         )  # fmt: skip
-        assert told[-1] == (f"advection1d {raws.ADVECTION.name}", 10, 10)
+        assert told[-4] == (f"advection1d {raws.ADVECTION.name}", 10, 10)
+        assert told[-3:] == [
+            ("advection1d hash of train", 8, 8),
+            ("advection1d hash of val", 1, 1),
+            ("advection1d hash of test", 1, 1),
+        ]
 
 
 class TestAdding:
@@ -465,7 +470,7 @@ class TestInterruption:
             "from pathlib import Path\n"
             "from ups.data.convert import import_raw\n"
             "from ups.stores.directory import DirectoryStore\n"
-            "kill = lambda what, done, total: 'verify' in what or os.kill(os.getpid(), signal.SIGKILL)\n"
+            "kill = lambda what, done, total: 'hdf5' in what and os.kill(os.getpid(), signal.SIGKILL)\n"
             "import_raw(DirectoryStore(Path(sys.argv[1])), 'advection1d', [Path(sys.argv[2])],\n"
             "           progress=kill)\n"
         )

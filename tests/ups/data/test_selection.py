@@ -51,8 +51,8 @@ def test_its_identity_depends_on_what_is_taken_and_not_on_where_it_lies(tmp_path
     few = [open_raw("advection1d", path, Reading(Selection(samples=3))) for path in (raws.ADVECTION, moved)]
     assert few[0].sha256 == few[1].sha256 != whole.sha256
     assert open_raw("advection1d", moved, Reading(Selection(samples=4))).sha256 != few[0].sha256
-    assert few[0].provenance["selection"] == {"samples": 3}
-    assert "selection" not in whole.provenance
+    assert few[0].about["selection"] == {"samples": 3}
+    assert "selection" not in whole.about
 
 
 @pytest.mark.parametrize(

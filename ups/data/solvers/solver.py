@@ -48,20 +48,33 @@ class SolverSource:
         return self.solver.discretisation()
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
-        names = [parameter.name for parameter in task_spec(self.solver.task).parameters]
-        parameters = dict(zip(names, self.parameters, strict=True))
-        request = {
+    def name(self) -> str:
+        return " ".join(["solver", *(f"{name}={value:g}" for name, value in self._parameters.items())])
+
+    @property
+    def sha256(self) -> str:
+        """Of the request: the same one always has the same samples."""
+        return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return self.about
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        return {
             "kind": "solver",
             "task": self.solver.task,
             "version": self.solver.version,
             "samples": self.samples,
             "seed": self.seed,
-            "parameters": parameters,
+            "parameters": self._parameters,
         }
-        words = ["solver", *(f"{name}={value:g}" for name, value in parameters.items())]
-        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        return {"name": " ".join(words), "sha256": digest, **request}
+
+    @property
+    def _parameters(self) -> dict[str, float]:
+        names = [parameter.name for parameter in task_spec(self.solver.task).parameters]
+        return dict(zip(names, self.parameters, strict=True))
 
     @property
     def segment(self) -> int:

@@ -76,8 +76,8 @@ class TestEverySolver:
 
     def test_has_a_parameter_for_each_of_the_task(self, solver: Solver) -> None:
         names = [parameter.name for parameter in TASK_SPECS[solver.task].parameters]
-        provenance = SolverSource(solver, 3, 0, solver.parameter_sets[0]).provenance
-        assert list(provenance["parameters"]) == names
+        about = SolverSource(solver, 3, 0, solver.parameter_sets[0]).about
+        assert list(about["parameters"]) == names
 
 
 def test_the_solvers_are_found_without_importing_scipy() -> None:

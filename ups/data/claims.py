@@ -1,0 +1,46 @@
+"""Which units of some work a process has taken, where several processes share it by a common folder.
+
+A claim is a lock on one byte of a file: the system gives it up when the process ends, however that ends,
+and another one may take the unit. Free of torch.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Claims:
+    """The claims of this process."""
+
+    def __init__(self, handle: int) -> None:
+        """Args: handle: of the file whose bytes stand for units."""
+        self._handle = handle
+
+    def take(self, unit: int) -> bool:
+        """Claim a unit, until all claims are given up; False where another process has it."""
+        try:
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, unit)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            raise
+        return True
+
+
+@contextmanager
+def claims(path: Path) -> Iterator[Claims]:
+    """The claims of this process on the units that the bytes of a file stand for, given up at the end.
+
+    A process may have only one such context on a file at a time: closing one gives up the claims of all.
+
+    Raises:
+        OSError: the file can be neither opened nor made.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield Claims(handle)
+    finally:
+        os.close(handle)
