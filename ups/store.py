@@ -15,9 +15,6 @@ from typing import Protocol
 
 from ups.errors import ConfigError, StoreError
 
-_HASHED_BYTES = 1024 * 1024
-"""Read at a time."""
-
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
@@ -189,20 +186,10 @@ def checked_key(key: str) -> str:
     return key
 
 
-def file_sha256(path: Path, read: Callable[[int], None] | None = None) -> str:
-    """Hex digest of a file's content.
-
-    Args:
-        path: of the file.
-        read: called with numbers of bytes that are done.
-    """
-    digest, piece = hashlib.sha256(), memoryview(bytearray(_HASHED_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(piece):
-            digest.update(piece[:count])
-            if read is not None:
-                read(count)
-    return digest.hexdigest()
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def store_error(error: OSError, where: Path) -> StoreError:

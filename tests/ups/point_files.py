@@ -29,8 +29,9 @@ def write_points(folder: Path, task: str, *, points: int = 60) -> dict[str, Path
         files[split] = folder / f"{task}_{split}.h5"
         discretisation = PointDiscretisation(spec, times, 2 * points)
         file = PointFile(files[split], split, discretisation, columns)
-        file.lay_out()
-        file.sign([{"name": "test"}])
+        provenance = [{"name": "test"}]
+        file.lay_out(provenance)
+        file.sign(provenance)
         writer = file.writer(0, 0)
         writer.write(PointBlock(samples))
         writer.close()

@@ -7,8 +7,7 @@ It lives in a folder:
     {task}_{split}.h5
     done/000042.npy      segment 42 is on disk, and this is what was measured of its samples
     done/source-0.sha256
-    done/train.signed    the file says where its samples come from; `train.signing`: it is being told
-    done/train.json      it is complete, and this is what the manifest says of it, but its hash
+    done/train.json      the file is complete, and this is what the manifest says of it, but its hash
     done/train.sha256
 
 Free of torch.
@@ -21,17 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ups.data.assembly import Assembly
 from ups.data.claims import Claims, claims
 from ups.data.fields import FORMAT
+from ups.data.growing_hash import GrowingHash
 from ups.data.source import AnyDiscretisation, provenance_of
 from ups.data.split_files import Counted, Segment, SplitFiles
-from ups.errors import DataError
-from ups.store import file_sha256, store_error
+from ups.errors import DataError, StoreError
+from ups.store import store_error
 
 _PLAN = "plan.json"
 _CLAIMS = "claims"
@@ -50,7 +50,7 @@ class Identification:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """Completing the file of a split, once all other units are done, and hashing it."""
+    """Hashing the file of a split while its samples come in, and completing it when all are there."""
 
     number: int
     """Among all units of the conversion."""
@@ -60,6 +60,18 @@ class Sealing:
 
 
 Unit = Segment | Identification
+
+
+class Watcher(Protocol):
+    """Whoever waits for a sealing; what it raises ends that."""
+
+    def hashed(self, samples: int) -> None:
+        """Told often how many samples of the file are hashed."""
+        ...
+
+    def wait(self) -> None:
+        """Let a little time pass, as others are to do something first."""
+        ...
 
 
 class Conversion:
@@ -89,19 +101,15 @@ class Conversion:
         )
 
     def is_prepared(self) -> bool:
-        """Whether the files of this very conversion are laid out, and none was left while it was signed."""
+        """Whether the files of this very conversion are laid out."""
         try:
             plan = json.loads((self.folder / _PLAN).read_bytes())
         except (OSError, ValueError):
             return False
         return plan == {"fingerprint": fingerprint(self.assembly)} and all(
-            self._is_sound(split) for split in self.paths
+            path.exists() if self._mark(split, "json").exists() else self._files.is_laid_out(split)
+            for split, path in self.paths.items()
         )
-
-    def _is_sound(self, split: str) -> bool:
-        if self._mark(split, "json").exists():
-            return self.paths[split].exists()
-        return self._files.is_laid_out(split) and not self._mark(split, "signing").exists()
 
     def prepare(self) -> None:
         """Lay the files out, unless that was done before; only one process may.
@@ -136,10 +144,18 @@ class Conversion:
         return [sealing for sealing in self._sealings if not self.is_done(sealing)]
 
     def is_done(self, unit: Unit | Sealing) -> bool:
-        """Whether a unit was done, by whichever process."""
+        """Whether a unit was done, by whichever process.
+
+        Raises:
+            StoreError: the conversion is over.
+        """
         try:
             return self._mark_of(unit).stat().st_size > 0  # empty: the machine lost its power
         except FileNotFoundError:
+            if not (self.folder / _PLAN).exists():
+                raise StoreError(
+                    f"what was converted in {self.folder} is gone", hint="run the command again"
+                ) from None
             return False
 
     def convert(self, unit: Unit, counted: Counted) -> None:
@@ -160,27 +176,39 @@ class Conversion:
             digest = self.assembly.sources[unit.source].sha256
             _note(mark, lambda path: path.write_text(digest))
 
-    def seal(self, sealing: Sealing, counted: Counted) -> None:
-        """Complete the file of a split and hash it, once no unit is missing.
+    def seal(self, sealing: Sealing, watcher: Watcher) -> None:
+        """Hash the file of a split as far as it is there, and complete it once no unit is missing.
 
         Args:
             sealing: one of `unsealed`.
-            counted: called with numbers of its samples that are hashed.
+            watcher: is asked to wait while units are missing that another thread or process does.
 
         Raises:
             StoreError: there is no room.
         """
         split, path = sealing.split, self.paths[sealing.split]
-        signing, signed = self._mark(split, "signing"), self._mark(split, "signed")
-        if not self._mark(split, "json").exists():
-            if not signed.exists():
-                _note(signing, lambda path: path.touch())
+        complete = self._mark(split, "json")
+        growing, size = GrowingHash(path), self.assembly.bytes
+
+        def read() -> None:
+            watcher.hashed(min(sealing.samples, sealing.samples * growing.position // size))
+
+        try:
+            for done, segment in enumerate(self.segments, 1):
+                while not self.is_done(segment):
+                    watcher.wait()
+                growing.up_to(self._files.settled(split, done), read)
+            while not all(map(self.is_done, self._identifications)):
+                watcher.wait()
+            if not complete.exists():
                 self._files.sign(split, self._provenance())
-                signing.replace(signed)
-            entry = self._files.finish(split)
-            _note(self._mark(split, "json"), lambda path: path.write_text(json.dumps(entry)))
-        digest = file_sha256(path, _in_samples(sealing.samples, path.stat().st_size, counted))
-        _note(self._mark_of(sealing), lambda path: path.write_text(digest))
+                entry = self._files.finish(split)
+                _note(complete, lambda path: path.write_text(json.dumps(entry)))
+            size = path.stat().st_size
+            growing.up_to(size, read)
+        except OSError as error:
+            raise store_error(error, path) from error
+        _note(self._mark_of(sealing), lambda path: path.write_text(growing.hexdigest()))
 
     def finish(self) -> dict[str, Any]:
         """What the manifest says, but its format, state and time, once every file is sealed.
@@ -201,6 +229,10 @@ class Conversion:
         }
         measured = [np.load(self._mark_of(segment)) for segment in self.segments]
         return self._files.manifest(measured, self._provenance(), entries)
+
+    def end(self) -> None:
+        """Tell all processes that take part, before the folder is removed."""
+        (self.folder / _PLAN).unlink()
 
     def _provenance(self) -> Sequence[Mapping[str, Any]]:
         return [
@@ -238,21 +270,6 @@ def fingerprint(assembly: Assembly) -> str:
 
 def _described(discretisation: AnyDiscretisation) -> Mapping[str, Any]:
     return {"sample_bytes": discretisation.sample_bytes, "times": discretisation.times.tolist()}
-
-
-def _in_samples(samples: int, size: int, counted: Counted) -> Callable[[int], None]:
-    """Counts bytes of a file as samples of it."""
-    read = told = 0
-
-    def count(more: int) -> None:
-        nonlocal read, told
-        read += more
-        done = samples * read // size
-        if done > told:
-            counted(done - told)
-            told = done
-
-    return count
 
 
 def _note(path: Path, write: Callable[[Path], Any]) -> None:

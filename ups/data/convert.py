@@ -317,6 +317,7 @@ def _store(store: ObjectStore, assembly: Assembly, token: str, labour: Labour, t
         shared_conversion.convert(conversion, jobs=labour.jobs, progress=tell.samples)
         manifest = conversion.finish()
         commit.swap(store, task, conversion.paths, manifest, token=token, progress=tell.transfer)
+        conversion.end()
 
 
 def _help(store: ObjectStore, assembly: Assembly, token: str, labour: Labour) -> None:

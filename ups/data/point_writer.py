@@ -67,7 +67,7 @@ class PointFile:
         if spec.modality is Modality.MESH:
             self._rows["cells"] = ("<i4", (3,))
 
-    def lay_out(self) -> None:
+    def lay_out(self, provenance: Sequence[Mapping[str, Any]]) -> None:
         """Make room for the segments, in the place of what is there; raises StoreError where that fails."""
         try:
             shutil.rmtree(self._spools, ignore_errors=True)
@@ -80,13 +80,17 @@ class PointFile:
         return self._spools.is_dir()
 
     def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
-        """Say where its samples come from; raises StoreError where there is no room."""
+        """Note where its samples come from; raises StoreError where there is no room."""
         partial, whole = (self._spools / f"{_PROVENANCE}{ending}" for ending in (".part", ""))
         try:
             partial.write_text(json.dumps(list(provenance)))
             partial.replace(whole)
         except OSError as error:
             raise store_error(error, whole) from error
+
+    def settled(self, rows: int) -> int:
+        """None: it is put together when all samples are there."""
+        return 0
 
     def writer(self, segment: int, row: int) -> "SpoolWriter":
         """Takes the samples of a segment; where they go is known when all of them are there."""

@@ -4,16 +4,21 @@ Every process takes the next part that none has taken, so all end at about the s
 """
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from threading import Lock
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import Self
 
 from ups.catalog import Progress
 from ups.data import crew
 from ups.data.claims import Claims
-from ups.data.conversion import Conversion, Identification, Sealing, Unit
+from ups.data.conversion import Conversion, Sealing, Unit
+from ups.data.split_files import Segment
 
 _POLL_SECONDS = 0.05
+_SEALED_SECONDS = 0.01
+"""How often who hashes a file looks for more of it."""
 
 
 def convert(conversion: Conversion, *, jobs: int, progress: Progress) -> None:
@@ -29,35 +34,40 @@ def convert(conversion: Conversion, *, jobs: int, progress: Progress) -> None:
         DataError: a process was killed.
         OSError: the conversion is over and its folder gone.
     """
-    task = conversion.assembly.spec.name
-    with conversion.claims() as claims:
+    said = Lock()
+
+    def tell(what: str, done: int, total: int) -> None:
+        with said:  # threads do, too
+            progress(what, done, total)
+
+    with conversion.claims() as claims, _Sealers(conversion, claims, jobs, tell) as sealers:
         while missing := conversion.missing():
-            counter = _Counter(conversion, missing, progress)
+            counter = _Counter(conversion, missing, tell)
             crew.share(
                 conversion,
-                _claimed(conversion, missing, claims, counter),
+                _claimed(conversion, missing, claims, counter, sealers.begin),
                 jobs=min(jobs, len(missing)),
                 size=conversion.assembly.bytes,
                 counted=counter.add,
             )
             if left := len(conversion.missing()):  # where another fails, torchrun ends this one
-                progress(f"{task} in other processes", len(missing) - left, len(missing))
+                what = f"{conversion.assembly.spec.name} in other processes"
+                tell(what, len(missing) - left, len(missing))
                 time.sleep(_POLL_SECONDS)
-        while unsealed := conversion.unsealed():
-            _seal(conversion, unsealed, claims, jobs, progress)
-            if conversion.unsealed():
-                time.sleep(_POLL_SECONDS)
+        while conversion.unsealed():
+            sealers.begin()
+            sealers.wait()
 
 
 class _Counter:
     """Progress by source, out of samples done in whatever order."""
 
-    def __init__(self, conversion: Conversion, missing: list[Unit], progress: Progress) -> None:
+    def __init__(self, conversion: Conversion, missing: Sequence[Unit], progress: Progress) -> None:
         self._conversion = conversion
         self._progress = progress
         self._done = [source.samples for source in conversion.assembly.sources]
         for unit in missing:
-            if not isinstance(unit, Identification):
+            if isinstance(unit, Segment):
                 self._done[unit.source] -= len(unit.span)
 
     def add(self, unit: Unit, samples: int) -> None:
@@ -68,42 +78,87 @@ class _Counter:
 
 
 def _claimed(
-    conversion: Conversion, missing: list[Unit], claims: Claims, counter: _Counter
+    conversion: Conversion,
+    missing: Sequence[Unit],
+    claims: Claims,
+    counter: _Counter,
+    begin: Callable[[], None],
 ) -> Iterator[Unit]:
-    """The units that no other process has, each claimed when it is asked for."""
+    """The units that no other process has, each claimed when it is asked for.
+
+    Before every segment `begin` is called: who hashes a source has enough to do.
+    """
     for unit in missing:
         if claims.take(unit.number) and not conversion.is_done(unit):
+            if isinstance(unit, Segment):
+                begin()
             yield unit
-        elif not isinstance(unit, Identification):
+        elif isinstance(unit, Segment):
             counter.add(unit, len(unit.span))
 
 
-def _seal(
-    conversion: Conversion, unsealed: list[Sealing], claims: Claims, jobs: int, progress: Progress
-) -> None:
-    """Seal the files that no other process has, in threads: almost all of it is hashing, and that shares."""
-    said = Lock()
+class _Sealers:
+    """Threads that seal files: almost all of it is hashing, which needs nothing of Python."""
 
-    def seal(sealing: Sealing) -> None:
-        done = 0
+    def __init__(self, conversion: Conversion, claims: Claims, jobs: int, progress: Progress) -> None:
+        self._conversion, self._claims, self._jobs = conversion, claims, jobs
+        self._progress = progress
+        self._over = Event()
+        self._threads = ThreadPoolExecutor(jobs)
+        self._futures: dict[Sealing, Future[None]] = {}
 
-        def count(samples: int) -> None:
-            nonlocal done
-            done += samples
-            with said:
-                progress(f"{conversion.assembly.spec.name} hash of {sealing.split}", done, sealing.samples)
+    def __enter__(self) -> Self:
+        return self
 
-        conversion.seal(sealing, count)
+    def __exit__(self, *raised: object) -> None:
+        self._over.set()
+        self._threads.shutdown()
 
-    jobs = min(jobs, len(unsealed))
-    with ThreadPoolExecutor(jobs) as threads:
-        running: set[Future[None]] = set()
-        for sealing in unsealed:
-            if claims.take(sealing.number) and not conversion.is_done(sealing):
-                running.add(threads.submit(seal, sealing))
-            while len(running) >= jobs:  # the next one is another process's, if that is free for it
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-        for future in running:
-            future.result()
+    def begin(self) -> None:
+        """Take files that no other process has, one for each free thread; raises what sealing one raised."""
+        for sealing in self._conversion.unsealed():
+            if len(self._running()) >= self._jobs:
+                return
+            if sealing in self._futures or not self._claims.take(sealing.number):
+                continue
+            if not self._conversion.is_done(sealing):
+                watcher = _SealWatcher(self._tell, sealing, self._over)
+                self._futures[sealing] = self._threads.submit(self._conversion.seal, sealing, watcher)
+
+    def wait(self) -> None:
+        """Until a file is sealed, or a little while; raises what sealing one raised."""
+        if running := self._running():
+            wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+        else:  # other processes are at it
+            time.sleep(_POLL_SECONDS)
+
+    def _running(self) -> list[Future[None]]:
+        for future in self._futures.values():
+            if future.done():
+                future.result()
+        return [future for future in self._futures.values() if not future.done()]
+
+    def _tell(self, sealing: Sealing, samples: int) -> None:
+        what = f"{self._conversion.assembly.spec.name} hash of {sealing.split}"
+        self._progress(what, samples, sealing.samples)
+
+
+@dataclass(slots=True)
+class _SealWatcher:
+    """Tells how far a sealing is, and ends it when the conversion is given up."""
+
+    tell: Callable[[Sealing, int], None]
+    sealing: Sealing
+    over: Event
+    told: int = 0
+
+    def hashed(self, samples: int) -> None:
+        if self.over.is_set():
+            raise CancelledError
+        if samples > self.told:
+            self.told = samples
+            self.tell(self.sealing, samples)
+
+    def wait(self) -> None:
+        if self.over.wait(_SEALED_SECONDS):
+            raise CancelledError

@@ -15,6 +15,7 @@ import numpy as np
 from ups.data.assembly import Assembly, refuse_constants, rows_of
 from ups.data.point_writer import PointFile
 from ups.data.points import PointDiscretisation
+from ups.data.source import provenance_of
 from ups.data.statistics import Accumulator, Doubles, Moments
 from ups.data.writer import ConvertedFile, SplitFile
 from ups.errors import DataError
@@ -22,6 +23,8 @@ from ups.tasks import TaskSpec
 
 Counted = Callable[[int], None]
 """Called with a number of samples that are done."""
+_UNKNOWN = "0" * 64
+"""In the place of a hash that is not computed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,16 @@ class SplitFiles:
 
     def lay_out(self) -> None:
         """Make room for what is to come; only one process may. Raises StoreError where there is none."""
+        unsigned = [provenance_of(source, _UNKNOWN) for source in self.assembly.sources]
         for file in self._files.values():
-            file.lay_out()
+            file.lay_out(unsigned)
 
     def is_laid_out(self, split: str) -> bool:
         """Whether the file of a split was laid out, maybe by an earlier process."""
         return self._files[split].is_laid_out()
 
     def sign(self, split: str, provenance: Sequence[Mapping[str, Any]]) -> None:
-        """Say in the file of a split where the samples come from; once, by one process.
+        """Put the hashes of the sources into the file of a split; only one process may at a time.
 
         Args:
             split: of the file.
@@ -75,6 +79,11 @@ class SplitFiles:
             StoreError: there is no room.
         """
         self._files[split].sign(provenance)
+
+    def settled(self, split: str, segments: int) -> int:
+        """Bytes at the beginning of a split's file that are settled once the first segments are there."""
+        rows = self._row(split, self.segments[segments]) if segments < len(self.segments) else None
+        return self._files[split].settled(self.assembly.counts[split] if rows is None else rows)
 
     def fill(self, segment: Segment, counted: Counted) -> Doubles:
         """Read, check, measure and write a segment, and sync it to disk.

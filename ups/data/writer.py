@@ -8,6 +8,7 @@ bytes of a file depend on nothing but what it holds. Free of torch.
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _VERSIONS = ("earliest", "v110")
 """Of HDF5 that can read what is written."""
 _ALIGNMENT = 4096
 """Large datasets begin at a page, which is what memory maps like."""
+_HASH = re.compile(rb'"sha256": "([0-9a-f]{64})"')
+"""Of a source, in the provenance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,8 +66,15 @@ class SplitFile(Protocol):
     One process lays it out before, and finishes it after.
     """
 
-    def lay_out(self) -> None:
-        """Make room for it, in the place of what is there; raises StoreError where there is none."""
+    def lay_out(self, provenance: Sequence[Mapping[str, Any]]) -> None:
+        """Make room for it, in the place of what is there.
+
+        Args:
+            provenance: where its samples come from, with any hashes.
+
+        Raises:
+            StoreError: there is no room.
+        """
         ...
 
     def is_laid_out(self) -> bool:
@@ -72,13 +82,17 @@ class SplitFile(Protocol):
         ...
 
     def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
-        """Say where its samples come from, once, between laying it out and finishing it.
+        """Put in the hashes of what its samples come from, at any time before it is finished.
 
-        It takes a hash of every source, which is computed while samples are converted.
+        They are computed while samples are converted.
 
         Raises:
             StoreError: there is no room.
         """
+        ...
+
+    def settled(self, rows: int) -> int:
+        """Bytes at its beginning that stay as they are once its first `rows` samples are there."""
         ...
 
     def writer(self, segment: int, row: int) -> SegmentWriter:
@@ -117,7 +131,7 @@ class ConvertedFile:
         self._offsets: dict[str, int] = {}
         """Dataset → its place in the file, where that is known already."""
 
-    def lay_out(self) -> None:
+    def lay_out(self, provenance: Sequence[Mapping[str, Any]]) -> None:
         """Make room for it, in the place of what is there; raises StoreError where there is none."""
         discretisation = self._discretisation
         try:
@@ -132,6 +146,8 @@ class ConvertedFile:
                 self._offsets = {
                     name: reserve(file, name, (self.samples, *sizes)) for name, sizes in self._shapes.items()
                 }
+            with h5py.File(self.path, "r+", libver=_VERSIONS) as file:
+                put_provenance(file, provenance)  # behind the fields, as the file was closed before
         except OSError as error:
             raise store_error(error, self.path) from error
 
@@ -144,25 +160,33 @@ class ConvertedFile:
             return False
 
     def sign(self, provenance: Sequence[Mapping[str, Any]]) -> None:
-        """Say where its samples come from, once; raises StoreError where there is no room."""
+        """Put in the hashes of what its samples come from; raises StoreError where that fails."""
+        end = self._end_of_fields
         try:
-            with h5py.File(self.path, "r+", libver=_VERSIONS) as file:
-                put_provenance(file, provenance)
-            with self.path.open("r+b") as written:
-                os.fsync(written.fileno())
+            with self.path.open("r+b", buffering=0) as file:
+                file.seek(end)
+                places = [end + found.start(1) for found in _HASH.finditer(file.read())]
+                assert len(places) == len(provenance), "each source has a place for its hash"
+                for place, source in zip(places, provenance, strict=True):
+                    os.pwrite(file.fileno(), str(source["sha256"]).encode(), place)
+                os.fsync(file.fileno())
         except OSError as error:
             raise store_error(error, self.path) from error
 
+    def settled(self, rows: int) -> int:
+        """Bytes at its beginning that stay as they are once its first `rows` samples are there."""
+        if rows == self.samples:
+            return self._end_of_fields
+        offset, name = min((offset, name) for name, offset in self._places.items())
+        return offset + rows * self._row_bytes(name)
+
     def writer(self, segment: int, row: int) -> "RowWriter":
         """Takes the samples of a segment, the first of which goes to `row`."""
-        if not self._offsets:  # another process has laid it out
-            with h5py.File(self.path, "r") as file:
-                self._offsets = {name: int(file[name].id.get_offset()) for name in self._shapes}
         return RowWriter(
             self.path,
             {
-                name: (offset + row * 4 * math.prod(self._shapes[name]), name == "inputs")
-                for name, offset in self._offsets.items()
+                name: (offset + row * self._row_bytes(name), name == "inputs")
+                for name, offset in self._places.items()
             },
         )
 
@@ -178,6 +202,21 @@ class ConvertedFile:
     def discard(self) -> None:
         """Remove what there is of it."""
         self.path.unlink(missing_ok=True)
+
+    @property
+    def _places(self) -> Mapping[str, int]:
+        """Dataset → where in the file it begins."""
+        if not self._offsets:  # another process has laid it out
+            with h5py.File(self.path, "r") as file:
+                self._offsets = {name: int(file[name].id.get_offset()) for name in self._shapes}
+        return self._offsets
+
+    @property
+    def _end_of_fields(self) -> int:
+        return max(offset + self.samples * self._row_bytes(name) for name, offset in self._places.items())
+
+    def _row_bytes(self, name: str) -> int:
+        return 4 * math.prod(self._shapes[name])
 
 
 class RowWriter:

@@ -17,10 +17,14 @@ import pytest
 from tests.patience import PATIENCE_S
 from tests.ups.data import raws
 from ups import catalog
-from ups.data import conversion, crew
+from ups.data import crew
+from ups.data.assembly import assemble
+from ups.data.conversion import Conversion
 from ups.data.convert import Labour, import_raw, make
+from ups.data.imports import open_sources
 from ups.data.raw import RawFile
-from ups.errors import DataError
+from ups.data.split_files import SplitFiles
+from ups.errors import DataError, StoreError
 from ups.ranks import Ranks
 from ups.stores.directory import DirectoryStore
 
@@ -180,7 +184,7 @@ class TestAnInterruptedConversion:
         make(undisturbed, "darcy2d_mesh", samples=40)
         assert hashes(store, "darcy2d_mesh") == hashes(undisturbed, "darcy2d_mesh")
 
-    @pytest.mark.parametrize("killed_at", ["sign", "finish", "file_sha256"])
+    @pytest.mark.parametrize("killed_at", ["sign", "finish", "hexdigest"])
     @pytest.mark.parametrize("task", ["advection1d", "darcy2d_mesh"])
     def test_is_whole_after_a_kill_while_a_file_is_sealed(
         self, store: DirectoryStore, tmp_path: Path, task: str, killed_at: str
@@ -188,11 +192,12 @@ class TestAnInterruptedConversion:
         script = (
             "import os, signal, sys\n"
             "from pathlib import Path\n"
-            "from ups.data import conversion, split_files\n"
             "from ups.data.convert import make\n"
+            "from ups.data.growing_hash import GrowingHash\n"
+            "from ups.data.split_files import SplitFiles\n"
             "from ups.stores.directory import DirectoryStore\n"
             "name = sys.argv[3]\n"
-            "owner = conversion if name == 'file_sha256' else split_files.SplitFiles\n"
+            "owner = GrowingHash if name == 'hexdigest' else SplitFiles\n"
             "work = getattr(owner, name)\n"
             "def killed(*given):\n"
             "    work(*given)\n"
@@ -211,24 +216,21 @@ class TestAnInterruptedConversion:
         assert hashes(store, task) == hashes(undisturbed, task)
         assert not list(store.root.glob(".tmp-*"))
 
-    def test_does_not_hash_or_complete_again_what_was(
-        self, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        hashed: list[str] = []
-        original = conversion.file_sha256
+    def test_completes_no_file_again(self, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        completed: list[str] = []
+        original = SplitFiles.finish
 
-        def stopping(path: Path, *rest: Any) -> str:
-            hashed.append(path.name)
-            if len(hashed) == 2:
+        def stopping(self: SplitFiles, split: str) -> dict[str, Any]:
+            completed.append(split)
+            if len(completed) == 2:
                 raise _Stopped
-            return original(path, *rest)
+            return original(self, split)
 
-        monkeypatch.setattr(conversion, "file_sha256", stopping)
+        monkeypatch.setattr(SplitFiles, "finish", stopping)
         for _ in range(2):
             with suppress(_Stopped):
                 import_raw(store, "advection1d", [raws.ADVECTION])
-        names = [f"advection1d_{split}.h5" for split in ("train", "val", "val", "test")]
-        assert hashed == names
+        assert completed == ["train", "val", "val", "test"]
 
     def test_refuses_a_file_that_changes_meanwhile(self, store: DirectoryStore, tmp_path: Path) -> None:
         raw = tmp_path / "moving.hdf5"
@@ -315,3 +317,12 @@ class TestRanks:
         alone = DirectoryStore(tmp_path / "alone")
         make(alone, "advection1d", samples=48)
         assert hashes(store, "advection1d") == hashes(alone, "advection1d")
+
+    def test_end_for_one_that_is_late(self, tmp_path: Path) -> None:
+        (tmp_path / "work").mkdir()
+        conversion = Conversion(assemble(open_sources("advection1d", [raws.ADVECTION])), tmp_path / "work")
+        conversion.prepare()
+        assert conversion.missing()
+        conversion.end()
+        with pytest.raises(StoreError, match="is gone"):
+            conversion.missing()
