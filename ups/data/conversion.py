@@ -107,7 +107,7 @@ class Conversion:
         except (OSError, ValueError):
             return False
         return plan == {"fingerprint": fingerprint(self.assembly)} and all(
-            path.exists() if self._mark(split, "json").exists() else self._files.is_laid_out(split)
+            path.exists() if _is_noted(self._mark(split, "json")) else self._files.is_laid_out(split)
             for split, path in self.paths.items()
         )
 
@@ -149,14 +149,10 @@ class Conversion:
         Raises:
             StoreError: the conversion is over.
         """
-        try:
-            return self._mark_of(unit).stat().st_size > 0  # empty: the machine lost its power
-        except FileNotFoundError:
-            if not (self.folder / _PLAN).exists():
-                raise StoreError(
-                    f"what was converted in {self.folder} is gone", hint="run the command again"
-                ) from None
-            return False
+        done = _is_noted(self._mark_of(unit))
+        if not done and not (self.folder / _PLAN).exists():
+            raise StoreError(f"what was converted in {self.folder} is gone", hint="run the command again")
+        return done
 
     def convert(self, unit: Unit, counted: Counted) -> None:
         """Hash a source, or read, check, measure and write a segment.
@@ -200,7 +196,7 @@ class Conversion:
                 growing.up_to(self._files.settled(split, done), read)
             while not all(map(self.is_done, self._identifications)):
                 watcher.wait()
-            if not complete.exists():
+            if not _is_noted(complete):
                 self._files.sign(split, self._provenance())
                 entry = self._files.finish(split)
                 _note(complete, lambda path: path.write_text(json.dumps(entry)))
@@ -270,6 +266,14 @@ def fingerprint(assembly: Assembly) -> str:
 
 def _described(discretisation: AnyDiscretisation) -> Mapping[str, Any]:
     return {"sample_bytes": discretisation.sample_bytes, "times": discretisation.times.tolist()}
+
+
+def _is_noted(path: Path) -> bool:
+    """Whether something is done; a note is empty where the machine lost its power."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _note(path: Path, write: Callable[[Path], Any]) -> None:
