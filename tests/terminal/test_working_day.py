@@ -93,7 +93,7 @@ def test_a_working_day(newcomer: Laptop, tmux: Terminal) -> None:
     # The first run: what to press next is on the screen, and it is not much.
     person.press("m", r"The store is empty\. m makes reference data")
     person.press("enter", "ready: enter launches, free")
-    person.sees("advection1d", "running on cpu", BRAILLE)
+    person.sees("advection1d", "· running ·", "on cpu", BRAILLE)
     assert len(person.pressed) <= MOST_KEYS, person.pressed
     first = re.search(r"· (\d{4}-[0-9a-f]{4}) ·", tmux.screen.text)
     assert first is not None

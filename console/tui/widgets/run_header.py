@@ -31,7 +31,9 @@ def status_ink(status: str) -> str:
 
 
 def headline(live: "LiveRun", place: str, config: str = "", instance: "InstanceRow | None" = None) -> Row:
-    """local_2task · 7f3a · running on cpu, vast 18342 RTX 4090 · attempt 1 · operator epoch 18.
+    """local_2task · 7f3a · running · attempt 2 · operator epoch 18 · on cpu, vast 18342 RTX 4090.
+
+    What a narrow terminal cuts off is where it runs, which does not change.
 
     Args:
         live: the run.
@@ -43,17 +45,17 @@ def headline(live: "LiveRun", place: str, config: str = "", instance: "InstanceR
     status = str(live.status) if live.status is not None else "reading"
     row: Row = [(f" {view.name or config or 'run'}", "title"), (f" · {live.run}", "muted"), (" · ", "muted")]
     row.append((status, f"{status_ink(status)} bold"))
-    if view.device:
-        row.append((f" on {view.device}", "text"))
-    if instance is not None and instance.provider != "local":
-        joint = "," if view.device else " on"
-        row.append((f"{joint} {instance.provider} {instance.instance} {instance.what}".rstrip(), "text"))
     if view.attempt > 1:
         row.append((f" · attempt {view.attempt}", "warn"))
     if view.stage and not view.done:
         epoch = f" epoch {view.epoch + 1}" if view.epoch is not None else ""
         row.append((f" · {view.stage}{epoch}", "text"))
     row += _outlook(view)
+    where = [view.device] if view.device else []
+    if instance is not None and instance.provider != "local":
+        where.append(f"{instance.provider} {instance.instance} {instance.what}".rstrip())
+    if where:
+        row.append((f" · on {', '.join(where)}", "text"))
     return [*row, (f"   {place}", "muted")] if place else row
 
 

@@ -219,7 +219,7 @@ async def test_new_events_arrive_while_one_looks(home: Home) -> None:
     app = UpsConsole(FakeOperations(home, rows=[instance()]))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await until_seen(pilot, "· running on cpu", "$0.11 so far", "epoch 1")
+        await until_seen(pilot, "· running ·", "on cpu", "$0.11 so far", "epoch 1")
         with EventWriter(directory.events_path) as writer:
             record_epoch(writer, directory.root, 1)
         await until_seen(pilot, "operator epoch 2", "last event now")
@@ -246,7 +246,7 @@ async def on_live(pilot: Pilot[None]) -> UpsConsole:
     app = pilot.app
     assert isinstance(app, UpsConsole)
     await pilot.press("2")
-    await until_seen(pilot, "· running on cpu")
+    await until_seen(pilot, "· running ·", "on cpu")
     return app
 
 

@@ -37,6 +37,16 @@ def test_the_target_and_the_time_to_go_are_shown() -> None:
     assert "done in 15:00" in text(money_row(run, None))
 
 
+def test_what_changes_stands_before_where_it_runs() -> None:
+    run = live(
+        (EventType.RUN, {"name": "pdebench_2task_baseline", "tasks": ["darcy2d"], "device": "cuda:0"}),
+        (EventType.METRIC, {"stage": "operator", "epoch": 17, "step": 90, "split": "val", "task": "darcy2d",
+                            "values": {"nrmse": 0.2}}),
+    )  # fmt: skip
+    assert "· operator epoch 18" in text(headline(run, ""))[:80]
+    assert text(headline(run, "")).endswith(" · on cuda:0")
+
+
 def test_a_run_that_ended_before_its_time_says_why() -> None:
     run = live((EventType.DONE, {"status": "stopped", "summary": {"ended_early": "its deadline comes"}}))
     assert "ended early: its deadline comes" in text(headline(run, ""))
