@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.runs.numeric import load_numpy
 from console.runs.series import RolloutRef, RunView
 from console.runs.track import CAPACITY
 from ups.events import Event, EventType
@@ -24,6 +25,7 @@ class LiveRun:
         run: its id.
         capacity: points that are kept of each curve, a power of two.
         """
+        load_numpy()
         self.run = run
         self.lock = threading.Lock()
         self.view = RunView(capacity)
