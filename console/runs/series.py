@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from console.runs.columns import Metrics, TrackKey, items_of, number
 from console.runs.system_track import SystemTrack
 from console.runs.track import CAPACITY, Track
-from ups.evaluation import forecast
-from ups.evaluation.forecast import Forecast
 from ups.events import PHASES, Event, EventType, PhaseState
 
 if TYPE_CHECKING:
     import numpy as np
 
     from console.runs.event_lines import AnyEvent
+    from ups.evaluation.forecast import Forecast
 
     Array = np.ndarray[Any, Any]
 
@@ -237,13 +236,19 @@ class RunView:
             if stage not in known:
                 known[stage] = len(self.seen_stages)
                 self.seen_stages.append(stage)
-        for task, words in metrics.forecasts.items():
-            if (told := forecast.read(words)) is not None:
-                self.forecasts[task] = told
+        if metrics.forecasts:
+            self._take_forecasts(metrics.forecasts)
         for key, points in metrics.tracks.items():
             if key not in self.tracks:
                 self.tracks[key] = Track(self._capacity)
             self.tracks[key].extend(points, known)
+
+    def _take_forecasts(self, told: Mapping[str | None, Any]) -> None:
+        from ups.evaluation import forecast  # late: most runs tell none
+
+        for task, words in told.items():
+            if (read := forecast.read(words)) is not None:
+                self.forecasts[task] = read
 
     def _on_resumed(self, t: float, fields: Mapping[str, Any]) -> None:
         stage, step = self._stage_indices.get(str(fields.get("stage"))), number(fields.get("step"))

@@ -38,6 +38,10 @@ class Told(Message):
     """Base of all of them."""
 
 
+class Pointed(Message):
+    """Base of what says that something else is pointed at: other keys may act on it."""
+
+
 class OperationFailed(Told):
     """An operation raised; the text is for people."""
 

@@ -6,6 +6,7 @@ what is on the screen is what is in the file.
 """
 
 import re
+from functools import cache
 
 from rich.cells import cell_len, chop_cells
 
@@ -30,7 +31,7 @@ _UNSEEN = (
     "\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
 )
 """Overrides of the direction, fillers, separators, private characters: spelled out."""
-_ODD = re.compile(
+_ODD = (
     rf"(?P<escape>{_ESCAPE})|(?P<control>[\x00-\x08\x0b-\x1f\x7f-\x9f{_UNSEEN}])"
     rf"|(?P<joiner>[{_JOINERS}])|(?P<flag>[{_FLAGS}])|(?P<marks>[{_MARKS}]{{3,}})"
 )
@@ -73,7 +74,13 @@ def settled(line: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    return _ODD.sub(_spell, text)
+    return _odd().sub(_spell, text)
+
+
+@cache
+def _odd() -> re.Pattern[str]:
+    """Of what is not shown as it is; compiled with the first line that has some."""
+    return re.compile(_ODD)
 
 
 def _spell(found: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 
 from console.tui.drawing.ansi import is_plain, plain, plain_lines
 from console.tui.log.lines import Lines, Place
@@ -17,13 +17,21 @@ _UNLIMITED = re.compile(r"[*+]|\{\d*,\d*\}")
 _ESCAPED, _CAPITALS = re.compile(r"\\."), re.compile(r"[^\W\d_a-z]")
 
 
-@dataclass(frozen=True, slots=True)
 class Criterion:
     """What a line has to hold."""
 
-    expression: re.Pattern[str]
-    words: tuple[str, ...] = ()
-    """In lower case: one of them is in every line that matches. None: it has to be looked for slowly."""
+    def __init__(self, pattern: str, flags: re.RegexFlag = re.NOFLAG, words: tuple[str, ...] = ()) -> None:
+        """Args:
+        pattern: of the expression, compiled when it is first wanted: the console opens without a log, too.
+        flags: of the expression.
+        words: in lower case; one of them is in every line that matches. None: it has to be looked for slowly.
+        """
+        self.pattern, self.flags = pattern, flags
+        self.words = words
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, self.flags)
 
 
 class EndlessPatternError(UpsError):
@@ -45,10 +53,12 @@ def criterion(pattern: str) -> Criterion:
         raise EndlessPatternError(
             f"a repeat within a repeat could take for ever: {refused}", hint="write it without one of them"
         )
+    wanted = Criterion(pattern, _case(_ESCAPED.sub("", pattern)))
     try:
-        return Criterion(re.compile(pattern, _case(_ESCAPED.sub("", pattern))))
+        _ = wanted.expression
     except re.error:
         return holding(pattern)
+    return wanted
 
 
 def _nested_repeat(pattern: str) -> str:
@@ -77,8 +87,8 @@ def _nested_repeat(pattern: str) -> str:
 def holding(text: str) -> Criterion:
     """Of plain text; smart case too."""
     if text.isascii():
-        return Criterion(re.compile(re.escape(text), _case(text) | re.ASCII), (text.lower(),))
-    return Criterion(re.compile(re.escape(text), _case(text)))
+        return Criterion(re.escape(text), _case(text) | re.ASCII, (text.lower(),))
+    return Criterion(re.escape(text), _case(text))
 
 
 def _case(text: str) -> re.RegexFlag:
@@ -86,14 +96,12 @@ def _case(text: str) -> re.RegexFlag:
 
 
 ERRORS = Criterion(
-    re.compile(
-        r"\b(?:error|fatal|critical):|\b(?:ERROR|FATAL|CRITICAL)\b|\b\w*(?:Error|Exception)\b|Traceback \("
-    ),
-    ("error", "fatal", "critical", "exception", "traceback ("),
+    r"\b(?:error|fatal|critical):|\b(?:ERROR|FATAL|CRITICAL)\b|\b\w*(?:Error|Exception)\b|Traceback \(",
+    words=("error", "fatal", "critical", "exception", "traceback ("),
 )
 WARNINGS = Criterion(
-    re.compile(ERRORS.expression.pattern + r"|\b[Ww]arning:|\b\w*Warning\b|\bWARN(?:ING)?\b|^.{0,24} ! "),
-    (*ERRORS.words, "warn", " ! "),
+    ERRORS.pattern + r"|\b[Ww]arning:|\b\w*Warning\b|\bWARN(?:ING)?\b|^.{0,24} ! ",
+    words=(*ERRORS.words, "warn", " ! "),
 )
 LEVELS: tuple[tuple[str, Criterion | None], ...] = (
     ("", None),

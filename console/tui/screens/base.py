@@ -13,10 +13,9 @@ from textual.worker import get_current_worker
 
 from console.tui.attempt import attempt
 from console.tui.drawing.text import Row, row_width, wrap_row
-from console.tui.messages import Told
+from console.tui.messages import Pointed, Told
 from console.tui.widgets.foot import KeyBar, LaunchBar, NoticeBar, TeardownBar, WorkBar
 from console.tui.widgets.panel import Panel
-from console.tui.widgets.table import Table
 from console.tui.widgets.top import TopBar
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class ConsoleScreen(Screen[None]):
         if isinstance(message, Told) and not self.is_whole:
             return  # a worker's last word
         await super()._on_message(message)
-        if isinstance(message, Told | Table.Moved) and self.is_whole:
+        if isinstance(message, Told | Pointed) and self.is_whole:
             self.query_one(KeyBar).gather()
 
     def operate(

@@ -55,7 +55,26 @@ class LiveScreen(ScreenWithCharts):
 
     NAME = "Live"
     WITHOUT_LOG: ClassVar[str] = "no log yet"
-    CSS_PATH = "live.tcss"
+    # Not in a file of its own: for a screen that has one Textual parses all style sheets again.
+    DEFAULT_CSS = """
+    LiveScreen #headline { height: 1; }
+    LiveScreen #curves { height: 3fr; }
+    LiveScreen #lower { height: 2fr; min-height: 7; }
+    LiveScreen #machine { height: 2fr; min-height: 7; }
+    LiveScreen #rollout { width: 3fr; }
+    LiveScreen #log { width: 2fr; }
+
+    LiveScreen.-empty PhaseBar, LiveScreen.-empty SystemBar, LiveScreen.-empty #headline { display: none; }
+    LiveScreen #welcome { display: none; }
+    LiveScreen.-empty #welcome { display: block; }
+
+    LiveScreen.-short #lower, LiveScreen.-short #machine { height: 3fr; }
+    LiveScreen.-short ChartsLine.-quiet { display: none; }
+
+    LiveScreen #strip { dock: left; height: 100%; margin: 1 0; display: none; }
+    LiveScreen.-several #strip { display: block; }
+    LiveScreen.-narrow #strip, LiveScreen.-empty #strip { display: none; }
+    """
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "tear_down", "Teardown", id="live.teardown"),

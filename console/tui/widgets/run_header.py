@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from console.runs.series import PhaseView as Phase
 from console.tui.drawing.text import Row, ago, duration, usd
 from console.tui.widgets.bars import PhaseView
-from ups.evaluation.forecast import Outlook
 from ups.events import LOST_AFTER_SECONDS, PhaseState
 
 if TYPE_CHECKING:
@@ -20,9 +19,10 @@ _STATUS_INKS = {
     "failed": "bad", "lost": "bad", "stopped": "warn",
 }  # fmt: skip
 
-_OUTLOOK_INKS: "dict[Outlook, Ink]" = {
-    Outlook.MET: "good", Outlook.EXPECTED: "text", Outlook.UNCERTAIN: "warn", Outlook.NOT_WITHIN: "warn",
+_OUTLOOK_INKS: "dict[str, Ink]" = {
+    "met": "good", "expected": "text", "uncertain": "warn", "not_within_run": "warn",
 }  # fmt: skip
+"""`Outlook` → ink; what it does not name is not shown."""
 
 
 def status_ink(status: str) -> str:
@@ -66,7 +66,7 @@ def _outlook(view: "RunView") -> Row:
         early = summary.get("ended_early") if isinstance(summary, dict) else summary
         return [(f" · ended early: {early}", "warn")] if isinstance(early, str) and early else []
     told = view.forecasts.get(None)
-    if told is None or told.outlook is Outlook.UNKNOWN:
+    if told is None or told.outlook not in _OUTLOOK_INKS:
         return []
     return [(f" · {told.text()}", _OUTLOOK_INKS[told.outlook])]
 

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from console.tui.drawing.text import Ink, Row, Span, clip, fit
+from console.tui.messages import Pointed
 from console.tui.widgets.panel import Panel
 
 _BOX_END = 6
@@ -54,7 +55,7 @@ class Table(Panel, can_focus=True):
         Binding("end,G", "edge(-1)", "Last", show=False, id="table.last"),
     ]
 
-    class Moved(Message):
+    class Moved(Pointed):
         """The cursor is on another row."""
 
         def __init__(self, table: "Table", key: str) -> None:
