@@ -25,8 +25,8 @@ _BLOCK = 1 << 16
 """Bytes of the file whose lines are taken apart at a time: few, so that this process stays small."""
 _BLOCKS = 4
 """Of a portion; of the first ones fewer, so that the first chart comes soon."""
-_WAITING = 4
-"""Portions that may wait here for whoever reads them."""
+_WAITING = 64
+"""Portions that may wait here, of about 50 kB: about what is read while the console opens."""
 _PIPE_BYTES = 1 << 20
 """What may wait on the way to it, where the system allows that."""
 
