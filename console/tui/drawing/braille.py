@@ -50,9 +50,9 @@ class Raster:
         lines = np.arange(self.lines)[:, None]
         with np.errstate(invalid="ignore"):
             dots = (lines >= np.where(present, low, 1)) & (lines <= np.where(present, high, 0))
-        bits = np.array(_BITS, dtype=np.uint32)
-        cells = (dots.reshape(self.height, 4, self.width, 2) * bits[None, :, None, :]).sum(axis=(1, 3))
-        self._paint(cells.astype(np.uint32), ink)
+        of_cell = dots.view(np.uint8).reshape(self.height, 4, self.width, 2).swapaxes(1, 2)
+        bits = of_cell.reshape(self.height, self.width, 8) @ np.array(_BITS, dtype=np.uint8).ravel()
+        self._paint(bits.astype(np.uint32), ink)
 
     def _paint(self, cells: "Array", ink: Ink) -> None:
         if ink not in self._names:
@@ -79,16 +79,17 @@ class Raster:
         is_char = self._codes >= _CHARACTER
         points = np.where(is_char, self._codes & (_CHARACTER - 1), (self._codes & 0xFF) + _BRAILLE)
         points = np.where(self._inks < 0, _BLANK, points).astype("<u4")
-        rows: list[Row] = []
-        for line in range(self.height):
-            text = points[line].tobytes().decode("utf-32-le")
-            inks = self._inks[line]
-            cuts = [0, *(np.flatnonzero(np.diff(inks)) + 1).tolist(), self.width]
-            rows.append([
-                (text[start:end], self._names[inks[start]] if inks[start] >= 0 else "text")
-                for start, end in itertools.pairwise(cuts)
-                if end > start
-            ])  # fmt: skip
+        rows: list[Row] = [[] for _ in range(self.height)]
+        if not self.width:
+            return rows
+        text, inks = points.tobytes().decode("utf-32-le"), self._inks.ravel()
+        is_start = np.ones(len(inks), bool)
+        is_start[1:] = inks[1:] != inks[:-1]
+        is_start[:: self.width] = True
+        starts = np.flatnonzero(is_start)
+        cuts, names = [*starts.tolist(), len(text)], [*self._names, "text"]  # the last one is number −1
+        for (start, end), ink in zip(itertools.pairwise(cuts), inks[starts].tolist(), strict=True):
+            rows[start // self.width].append((text[start:end], names[ink]))
         return rows
 
 

@@ -64,9 +64,13 @@ def fit_row(row: Row, width: int, ink: Ink = "text") -> Row:
     for text, span_ink in row:
         if left <= 0:
             break
-        text = clip(visible(text) if isinstance(span_ink, str) else text, left)
+        text = visible(text) if isinstance(span_ink, str) else text
+        length = cell_len(text)
+        if length > left:
+            text = clip(text, left)
+            length = cell_len(text)
         fitted.append((text, span_ink))
-        left -= cell_len(text)
+        left -= length
     if left > 0:
         fitted.append((" " * left, ink))
     return fitted
