@@ -69,6 +69,12 @@ class ConsoleScreen(Screen[None]):
     ConsoleScreen.-too-small > TooSmall { display: block; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        # By name, as they are wanted with every message.
+        self.top_bar = TopBar(self.NAME)
+        self.key_bar = KeyBar()
+
     @property
     def ups(self) -> "UpsConsole":
         """The app, by its own type."""
@@ -95,13 +101,13 @@ class ConsoleScreen(Screen[None]):
         return True
 
     def compose(self) -> ComposeResult:
-        yield TopBar(self.NAME)
+        yield self.top_bar
         with Vertical(id="foot"):
             yield NoticeBar()
             yield TeardownBar()
             yield LaunchBar()
             yield WorkBar()
-            yield KeyBar()
+            yield self.key_bar
         yield from self.body()
         yield TooSmall()
 
@@ -112,11 +118,11 @@ class ConsoleScreen(Screen[None]):
         self.set_class(height < _SHORT, "-short")
 
     def on_screen_resume(self) -> None:
-        self.query_one(TopBar).show(self.ups.money, self.ups.money_stale_since)
+        self.top_bar.show(self.ups.money, self.ups.money_stale_since)
         self.query_one(TeardownBar).show(self.ups.teardowns.rows())
         self.query_one(LaunchBar).show(self.ups.launching.row())
         self.query_one(WorkBar).show(*self.ups.work_shown)
-        self.query_one(KeyBar).gather()
+        self.key_bar.gather()
         self.refresh_data()
 
     # --- workers ----------------------------------------------------------------------------
@@ -127,14 +133,14 @@ class ConsoleScreen(Screen[None]):
 
         Those of a screen that is not in front go one by one then, in any order.
         """
-        return bool(self.query(TopBar)) and self.app.is_running
+        return self.top_bar.is_attached and self.app.is_running
 
     async def _on_message(self, message: Message) -> None:
         if isinstance(message, Told) and not self.is_whole:
             return  # a worker's last word
         await super()._on_message(message)
         if isinstance(message, Told | Pointed) and self.is_whole:
-            self.query_one(KeyBar).gather()
+            self.key_bar.gather()
 
     def operate(
         self,

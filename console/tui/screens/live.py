@@ -28,7 +28,6 @@ from console.tui.run_curves import RunCurves
 from console.tui.screens.live_charts import CHART_KEYS, ScreenWithCharts
 from console.tui.sources import FollowedRun, RunSource, taken_in
 from console.tui.widgets.bars import PhaseBar, SystemBar, data_wait_row
-from console.tui.widgets.charts import Charts
 from console.tui.widgets.charts_line import notice_row
 from console.tui.widgets.curve import CurvePanel
 from console.tui.widgets.log import LogView
@@ -88,6 +87,10 @@ class LiveScreen(ScreenWithCharts):
 
     def __init__(self) -> None:
         super().__init__()
+        # By name, as they are wanted whenever something comes.
+        self.headline = Line(id="headline")
+        self.phase_bar, self.system_bar = PhaseBar(), SystemBar()
+        self.log_view = LogView(empty=self.WITHOUT_LOG, id="log")
         self.instances: dict[str, InstanceRow] | None = None
         """run → its newest instance; None until the fleet was read."""
         self.rollouts: RolloutChoice | None = None
@@ -101,21 +104,20 @@ class LiveScreen(ScreenWithCharts):
         yield from super().compose()
 
     def body(self) -> Iterable[Widget]:
-        yield Line(id="headline")
-        yield PhaseBar()
-        yield SystemBar()
-        charts = Charts(id="curves")
-        yield charts
+        yield self.headline
+        yield self.phase_bar
+        yield self.system_bar
+        yield self.charts
         yield Horizontal(
             RolloutView(
                 empty="no rollout yet: the first epoch ends with one",
                 painter=self.ups.picture_painter,
                 id="rollout",
             ),
-            LogView(empty=self.WITHOUT_LOG, id="log"),
+            self.log_view,
             id="lower",
         )
-        yield Machine(charts.view, id="machine")
+        yield Machine(self.charts.view, id="machine")
         yield TextPanel(heading="live", id="welcome")
 
     def on_mount(self) -> None:
@@ -129,7 +131,7 @@ class LiveScreen(ScreenWithCharts):
 
     @property
     def is_whole(self) -> bool:
-        return super().is_whole and bool(self.query(LogView))  # what lies deepest goes first
+        return super().is_whole and self.log_view.is_attached  # what lies deepest goes first
 
     @property
     def knows_its_run(self) -> bool:
@@ -205,13 +207,13 @@ class LiveScreen(ScreenWithCharts):
         self.rollouts = RolloutChoice(live)
         self.zoomed = ""
         self._show_panes()
-        charts = self.query_one(Charts)
+        charts = self.charts
         charts.view.axis = XAxis.STEP if charts.view.axis is XAxis.DOLLARS else charts.view.axis
         charts.show(RunCurves(live))
         self._read_beside()
-        self.query_one(LogView).open(lambda: live.logs)
+        self.log_view.open(lambda: live.logs)
         self.query_one(RolloutView).show(None)
-        self.query_one(SystemBar).show({}, [], [])
+        self.system_bar.show({}, [], [])
         self._show_head()
         self.follow_on(self.live, source)
 
@@ -266,13 +268,14 @@ class LiveScreen(ScreenWithCharts):
         live = self.live
         if live is None or message.run != live.run:
             return
-        self.query_one(Charts).sync()
+        self.charts.sync()
         self._show_machine()
-        self.query_one(LogView).look()
+        self.log_view.look()
         self._show_head()
         self._want_rollout()
-        # A chart that is new has its place after one refresh, and its curve after the next.
-        self.call_after_refresh(self.call_after_refresh, live.is_seen.set)
+        if not live.is_seen.is_set():
+            # A chart that is new has its place after one refresh, and its curve after the next.
+            self.call_after_refresh(self.call_after_refresh, live.is_seen.set)
 
     def _show_head(self) -> None:
         live = self.live
@@ -282,15 +285,14 @@ class LiveScreen(ScreenWithCharts):
         with live.lock:
             instance = (self.instances or {}).get(live.run)
             name = next((row.config for row in self.runs if row.run == live.run), "")
-            self.query_one("#headline", Line).show(headline(live, place, name, instance))
-            self.query_one(PhaseBar).show(phases(live))
-            bar = self.query_one(SystemBar)
+            self.headline.show(headline(live, place, name, instance))
+            self.phase_bar.show(phases(live))
             system = live.view.system
             tail = [*data_wait_row(live.view.data_wait), *self.money(live, instance)]
             notice = notice_row(live.view.notices)
             awaited = awaited_row(live.view, str(live.status or ""))
-        bar.show(system, tail, list(live.cpu))
-        self.query_one(Charts).tell(awaited, notice)
+        self.system_bar.show(system, tail, list(live.cpu))
+        self.charts.tell(awaited, notice)
 
     def place(self) -> str:
         """Which of how many runs it is; the end of the headline."""
@@ -355,7 +357,7 @@ class LiveScreen(ScreenWithCharts):
         if action == "rollout":
             return bool(live.view.rollouts)
         if action in ("charts", "axis", "overlay"):
-            return self.query_one(Charts).grid.total > 0
+            return self.charts.grid.total > 0
         return True
 
     def _may_live(self, run: str) -> bool:
@@ -378,7 +380,7 @@ class LiveScreen(ScreenWithCharts):
         if self.zoomed != "log":
             self.zoomed = ""
         self._show_panes()
-        log = self.query_one(LogView)
+        log = self.log_view
         log.show_text(next(iter(notice.message.splitlines()), ""))
         log.focus()
         if notice.hint:
@@ -386,13 +388,13 @@ class LiveScreen(ScreenWithCharts):
 
     def action_zoom(self) -> None:
         """Fill the screen with the focused pane, or show all again."""
-        charts = self.query_one(Charts)
+        charts = self.charts
         if self.zoomed:
             self.zoomed = ""
             charts.zoom_out()
         elif self.focused is self.query_one(RolloutView):
             self.zoomed = "rollout"
-        elif self.focused is self.query_one(LogView) or not charts.grid.total:
+        elif self.focused is self.log_view or not charts.grid.total:
             self.zoomed = "log"
         else:
             self.zoomed = "curves"
@@ -416,7 +418,7 @@ class LiveScreen(ScreenWithCharts):
 
     @on(CurvePanel.Zoom)
     def _double_click(self, message: CurvePanel.Zoom) -> None:
-        self.zoomed = "curves" if self.query_one(Charts).grid.zoomed is not None else ""
+        self.zoomed = "curves" if self.charts.grid.zoomed is not None else ""
         self._show_panes()
 
     def action_tear_down(self) -> None:

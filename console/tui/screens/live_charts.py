@@ -41,6 +41,7 @@ class ScreenWithCharts(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self.charts = Charts(id="curves")
         self.live: LiveRun | None = None
         self.runs: Sequence[RunRow] = ()
         self.bills: dict[str, Bill] = {}
@@ -57,13 +58,13 @@ class ScreenWithCharts(ConsoleScreen):
 
     def action_charts(self, what: str) -> None:
         """Do something with the charts, wherever the focus is."""
-        getattr(self.query_one(Charts), f"action_{what}")()
+        getattr(self.charts, f"action_{what}")()
         self._repaint_machine()
 
     def action_overlay(self) -> None:
         """Lay the validation curves of all tasks over one another, or show them apart."""
         self.zoomed = ""
-        self.query_one(Charts).action_overlay()
+        self.charts.action_overlay()
         self._show_panes()
 
     @on(Charts.NoneMatched)
@@ -74,7 +75,7 @@ class ScreenWithCharts(ConsoleScreen):
 
     def action_axis(self) -> None:
         """Count steps, epochs, time or dollars on the x axis."""
-        charts = self.query_one(Charts)
+        charts = self.charts
         axis, bill = charts.view.axis.following, self._bill()
         if axis is XAxis.DOLLARS and bill.is_free:
             self.ups.notice("no dollars to count", "the run's machine costs nothing, as far as is known")
@@ -84,7 +85,7 @@ class ScreenWithCharts(ConsoleScreen):
 
     def _price_changed(self) -> None:
         """The fleet was read: another price moves the points along an axis of dollars."""
-        charts = self.query_one(Charts)
+        charts = self.charts
         if charts.view.axis is XAxis.DOLLARS and charts.curves is not None:
             bill = self._bill()
             if bill != charts.curves.bill:
@@ -135,7 +136,7 @@ class ScreenWithCharts(ConsoleScreen):
         rows = {role: found[role] for role in self.beside.roles if role in found}
         self.workers.cancel_group(self, "beside")
         if live is None or not rows:
-            self.query_one(Charts).lay(())
+            self.charts.lay(())
             return
         bills = {row.run: self.bills.get(row.run) or bill_of(row) for row in rows.values()}
 
@@ -152,4 +153,4 @@ class ScreenWithCharts(ConsoleScreen):
     @on(OtherRunsRead)
     def _show_others(self, message: OtherRunsRead) -> None:
         if self.live is not None and message.run == self.live.run and self.beside is not Beside.NONE:
-            self.query_one(Charts).lay(message.others)
+            self.charts.lay(message.others)

@@ -9,7 +9,6 @@ from console.runs.replay import SPEEDS, Replay
 from console.tui.drawing.text import Row, clock
 from console.tui.screens.view import ViewScreen
 from console.tui.widgets.bars import progress_bar
-from console.tui.widgets.text import Line
 
 if TYPE_CHECKING:
     from console.api import InstanceRow
@@ -62,7 +61,7 @@ class ReplayScreen(ViewScreen):
     def _show_head(self) -> None:
         super()._show_head()
         if self.live is not None:
-            self.query_one("#headline", Line).show(self._headline(self.live))
+            self.headline.show(self._headline(self.live))
 
     def _headline(self, live: "LiveRun") -> Row:
         of = self.replay.clock

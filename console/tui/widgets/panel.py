@@ -1,6 +1,7 @@
 """What every widget of the console is built on: rows of inked text, repainted only where they changed.
 
-A `Panel` draws its rows in one go (`draw`), keeps them, and hands them out line by line. When its
+A `Panel` draws its rows in one go (`draw`), keeps them, and hands them out as they are: it has no border,
+padding or opacity, which Textual would look for in every line of every frame. When its
 data change it asks the one `Painter` of the app, which wakes at most ten times a second, and not at
 all when nothing changed; then only lines whose rows differ are sent to the terminal.
 """
@@ -105,7 +106,14 @@ class Panel(Widget):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._rows: list[Row] | None = None
+        """As wide as the panel."""
+        self._inside: list[Row] = []
+        """What was drawn inside the frame, for use where it stays the same."""
         self._drawn_for = Size(0, 0)
+        self._strips: dict[int, Strip] = {}
+        """Line → as it is painted, while its row stays the same."""
+        self._painted_with: object = None
+        """What else decides how lines are painted."""
         self._styles: dict[Ink, Style] = {}
 
     # --- what a subclass provides -----------------------------------------------------------
@@ -140,62 +148,88 @@ class Panel(Widget):
 
     def repaint(self) -> None:
         """Draw now and refresh the lines that differ."""
-        if not self.is_attached or not self.size or not self.screen.is_active:
-            self._rows = None
+        size = self.size  # asked for once: Textual makes it out of margins and borders
+        if not self.is_attached or not size or not self.screen.is_active:
+            self._forget()
             if self.is_attached:
                 self.refresh()  # else what was drawn before would come back with the screen
             return
         before, drawn_for = self._rows, self._drawn_for
         self._render_rows()
         rows = self._rows or []
-        if before is None or drawn_for != self.size or len(before) != len(rows):
+        if before is None or drawn_for != size or len(before) != len(rows):
+            self._strips.clear()
             self.refresh()
             return
         dirty = [y for y, (old, new) in enumerate(zip(before, rows, strict=True)) if old != new]
         if dirty:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in dirty))
+            for y in dirty:
+                self._strips.pop(y, None)
+            self.refresh(*(Region(0, y, size.width, 1) for y in dirty))
 
     def redraw(self) -> None:
         """Draw anew with the next frame, in whatever size the panel has then."""
-        self._rows = None
+        self._forget()
         self.refresh()
+
+    def _forget(self) -> None:
+        self._rows = None
+        self._strips.clear()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._styles.clear()
-        self._rows = None
+        self._forget()
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)
         self._styles.clear()
-        self._rows = None
+        self._forget()
         self.refresh()
 
-    def render_line(self, y: int) -> Strip:
-        if self._rows is None or self._drawn_for != self.size:
+    def render_lines(self, crop: Region) -> list[Strip]:
+        size = self.size
+        if self._rows is None or self._drawn_for != size:
+            self._strips.clear()
             self._render_rows()
-        rows = self._rows or []
-        width = self.size.width
-        row = rows[y] if y < len(rows) else []
-        segments = [Segment(text, self.ink(ink)) for text, ink in fit_row(row, width)]
-        return Strip(segments, width)
+        filters, background = tuple(self.get_line_filters()), self.background_colors[1]
+        if self._painted_with != (filters, background):
+            self._painted_with = filters, background
+            self._strips.clear()
+        strips, rows, found = self._strips, self._rows or [], []
+        for y in crop.line_range:
+            strip = strips.get(y)
+            if strip is None:
+                row = rows[y] if y < len(rows) else [(" " * size.width, "text")]
+                strip = Strip([Segment(text, self.ink(ink)) for text, ink in row], size.width)
+                for line_filter in filters:
+                    strip = strip.apply_filter(line_filter, background)
+                strips[y] = strip
+            found.append(strip)
+        if crop.column_span != (0, size.width):
+            return [strip.crop(*crop.column_span) for strip in found]
+        return found
 
     def _render_rows(self) -> None:
+        before, drawn_for = self._rows or [], self._drawn_for
         width, height = self._drawn_for = self.size
         if not self.FRAMED:
-            self._rows = self.draw(width, height)
+            self._rows = [fit_row(row, width) for row in self.draw(width, height)[:height]]
             return
         if width < 4 or height < 2:
             self._rows = []
             return
-        inside = self.draw(width - 2, height - 2)
-        edge = "frame"
-        rows: list[Row] = [self._edge("╭", "╮", self.title(), self.summary(), width)]
+        inside, drawn = self.draw(width - 2, height - 2), self._inside
+        rows: list[Row] = [fit_row(self._edge("╭", "╮", self.title(), self.summary(), width), width)]
+        stays = len(before) == height and drawn_for == self._drawn_for
         for line in range(height - 2):
+            if stays and line < len(inside) and line < len(drawn) and inside[line] == drawn[line]:
+                rows.append(before[line + 1])
+                continue
             content = fit_row(inside[line] if line < len(inside) else [], width - 2)
-            rows.append([("│", edge), *content, ("│", edge)])
-        rows.append(self._edge("╰", "╯", self.footnote(), [], width))
-        self._rows = rows
+            rows.append([("│", "frame"), *content, ("│", "frame")])
+        rows.append(fit_row(self._edge("╰", "╯", self.footnote(), [], width), width))
+        self._rows, self._inside = rows, inside
 
     def _edge(self, left: str, right: str, begin: Row, end: Row, width: int) -> Row:
         room = width - 3

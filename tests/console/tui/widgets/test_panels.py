@@ -106,6 +106,22 @@ async def test_a_chart_grows_when_told_and_only_then_repaints() -> None:
         await until_seen(pilot, "val 0.500")
 
 
+async def test_lines_that_stay_take_the_colours_of_another_theme() -> None:
+    app = Stage(CurvePanel(filled()))
+    async with app.run_test(size=(70, 14)) as pilot:
+        await until_seen(pilot, "darcy2d", "val 0.02")
+        text, before = seen(app), _colours(app)
+        app.theme = "textual-light"
+        await until(pilot, lambda: not before & _colours(app))
+        assert seen(app) == text
+
+
+def _colours(app: App[None]) -> set[object]:
+    """Of the backgrounds on the terminal."""
+    strips = app.screen._compositor.render_strips()
+    return {segment.style.bgcolor for strip in strips for segment in strip if segment.style is not None}
+
+
 async def test_the_crosshair_reads_out_and_goes_away() -> None:
     app = Stage(CurvePanel(filled()))
     async with app.run_test(size=(70, 14)) as pilot:
