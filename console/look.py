@@ -16,9 +16,11 @@ import locale
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ups.errors import ConfigError, StoreError
 
@@ -31,8 +33,7 @@ Pictures = Literal["auto", "blocks", "kitty"]
 """As the terminal can, of half-blocks, or by kitty's protocol whatever the terminal says of itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyChange:
+class KeyChange(Struct, frozen=True):
     """A binding that the user wants on other keys."""
 
     binding: str
@@ -43,8 +44,7 @@ class KeyChange:
     """File and line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What the first frame needs to know."""
 
     theme: str | None = None

@@ -9,8 +9,9 @@ import math
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from ups.events import Event, EventType
 
@@ -24,8 +25,7 @@ _MOVES_CURVES = {EventType.RUN, EventType.RESUMED}
 """Events before which the metrics that came earlier have to be in the curves."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrackColumns:
+class TrackColumns(Struct, frozen=True):
     """Points of one task and split, in order."""
 
     steps: "array[float]"
@@ -73,8 +73,7 @@ class TrackColumns:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Struct, frozen=True):
     """Some `metric` events that came one after the other, but for events that move no curve."""
 
     count: int

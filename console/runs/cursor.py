@@ -1,9 +1,10 @@
 """What is new in the files of a run: the events and logs of its attempts, a portion at a time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
+
+from msgspec import Struct, field
 
 from console.runs.ahead import AheadLines
 from console.runs.columns import Item
@@ -18,8 +19,7 @@ PORTION = 1 << 19
 _LOG_CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFiles:
+class AttemptFiles(Struct, frozen=True):
     """Where one attempt keeps what a reader wants."""
 
     events: Path
@@ -31,8 +31,7 @@ class AttemptFiles:
         return cls(root / "events.jsonl", (root / LAUNCH_LOG, root / "run.log"))
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(Struct, frozen=True):
     """What a look at the files brought."""
 
     events: "list[AnyEvent]"

@@ -5,8 +5,9 @@ it shows a recorded run exactly as it showed the live one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from console.runs.columns import Metrics, TrackKey, items_of, number
 from console.runs.system_track import SystemTrack
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Struct, frozen=True):
     """One value over the steps of a run, as it is now; gaps are NaN."""
 
     steps: "Array"
@@ -44,8 +44,7 @@ class Curve:
         return len(self.values)
 
 
-@dataclass(slots=True)
-class PhaseView:
+class PhaseView(Struct):
     """Where one phase stands."""
 
     state: PhaseState | None = None
@@ -76,8 +75,7 @@ class PhaseView:
         return (self.total - self.done) * (self.progress_at - t0) / (self.done - done0)
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutRef:
+class RolloutRef(Struct, frozen=True):
     """A rollout file that an event announced."""
 
     task: str
@@ -90,8 +88,7 @@ class RolloutRef:
     t: float
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A warning or an error of the run."""
 
     t: float

@@ -8,8 +8,9 @@ shows every spike; the newest stay as they are. The events file has all of them.
 import math
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from console.runs.columns import TrackColumns
 
@@ -24,8 +25,7 @@ _AT_FIRST = 64
 """Rows for which there is room at the start."""
 
 
-@dataclass(slots=True)
-class Value:
+class Value(Struct):
     """One value of each row; NaN where it was not finite, or not told."""
 
     low: "Array"

@@ -1,13 +1,12 @@
 """How all charts of a screen are drawn just now: one value that they share, so that they stay in step."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from console.tui.drawing.axes import XAxis
 from console.tui.window import Window
 
 
-@dataclass(slots=True)
-class ChartView:
+class ChartView(Struct):
     """Scales, smoothing, what the x axis counts and which part of it is shown, the crosshair."""
 
     log_y: bool = True

@@ -1,8 +1,9 @@
 """What one chart shows: a task's training and validation, marks, a level, and lines laid over them."""
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from console.tui.drawing.text import Ink
 
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from console.tui.series import Series
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A further line of a chart."""
 
     label: str

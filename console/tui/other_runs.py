@@ -1,10 +1,11 @@
 """The runs that a run is laid over: the last and the best of the same config and tasks."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from console.tui.curves import Curves, Line
 from console.tui.live_run import LiveRun
@@ -39,8 +40,7 @@ class Beside(StrEnum):
         return {"none": (), "both": ("last", "best")}.get(self.value, (self.value,))
 
 
-@dataclass(frozen=True, slots=True)
-class OtherRun:
+class OtherRun(Struct, frozen=True):
     """A run that was read to be laid over another."""
 
     role: str

@@ -1,7 +1,8 @@
 """Where the points of a run lie on the x axis: by step, by epoch, by time or by what they have cost."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -9,8 +10,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """What a run costs from when on: rates that hold until the next one begins."""
 
     rates: tuple[tuple[float, float], ...] = ()
@@ -32,8 +32,7 @@ class Bill:
         return total
 
 
-@dataclass(frozen=True, slots=True)
-class Epochs:
+class Epochs(Struct, frozen=True):
     """Turns steps into epochs, fractions included: straight lines between where epochs begin."""
 
     steps: "Array"

@@ -1,8 +1,9 @@
 """Which rollout of a run is wanted, which one is shown, and which come before and after it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from console.runs.series import RolloutRef
 from console.tui.live_run import LiveRun
@@ -11,8 +12,7 @@ Key = tuple[str, int]
 """(task, step)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """A rollout to be read."""
 
     key: Key

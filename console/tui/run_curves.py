@@ -5,8 +5,9 @@ that draws it hardly ever wait for one another.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from console.runs.series import RunView
 from console.runs.track import Track
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-@dataclass(slots=True)
-class _Synced:
+class _Synced(Struct):
     """How far a series has taken over its curve."""
 
     series: Series

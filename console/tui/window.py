@@ -1,7 +1,8 @@
 """The part of the x axis that all charts show: all of it, or a window that keeps to the newest end."""
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from console.tui.drawing.axes import nice_step
 
@@ -14,8 +15,7 @@ _MOST_ZOOM = 1e-5
 """The smallest share of the whole that a window may be."""
 
 
-@dataclass(slots=True)
-class Window:
+class Window(Struct):
     """A range within another that may grow at its right end."""
 
     whole: Range | None = None

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from console.tui.drawing.axes import GUTTER, XAxis, column_of, x_axis, y_labels
 from console.tui.drawing.braille import Raster, column_range
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True):
     """One line of a chart."""
 
     x: "Array"
@@ -53,8 +53,7 @@ def _ranges(trace: Trace, x_range: tuple[float, float], columns: int) -> "tuple[
     return trace.memo.ranges
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Struct, frozen=True):
     """Everything that is drawn, in drawing order."""
 
     traces: Sequence[Trace]
@@ -76,8 +75,7 @@ class Chart:
     """Ends of a linear y axis; None: as far as the values in sight go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Struct, frozen=True):
     """Maps values to dot lines, 0 at the top."""
 
     low: float

@@ -1,13 +1,12 @@
 """Small multiples: how many charts of a readable size fit, and how the others are paged."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 LEAST_WIDTH, LEAST_HEIGHT = 38, 7
 """Cells of a chart that can be read, its frame included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Multiples:
+class Multiples(Struct, frozen=True):
     """A page of charts."""
 
     columns: int

@@ -1,13 +1,13 @@
 """The text of one line of a log, no more of it than can be looked at."""
 
 import codecs
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from console.tui.log.lines import Lines, NotCountedError, Place
 
 
-@dataclass(frozen=True, slots=True)
-class LineText:
+class LineText(Struct, frozen=True):
     """A line as it stands in the file, without its newline."""
 
     text: str

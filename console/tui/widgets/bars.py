@@ -1,8 +1,9 @@
 """One-line widgets of a run: where its phases stand, what its machine does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct
 
 from console.tui.drawing.text import Row, duration, row_width, size
 from console.tui.widgets.panel import Panel
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseView:
+class PhaseView(Struct, frozen=True):
     """How a phase of the pipeline stands."""
 
     name: str

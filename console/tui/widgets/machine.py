@@ -1,9 +1,9 @@
 """What the run's machine did over time, as small charts; all GPUs in one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from textual import events
 from textual.containers import Container
 
@@ -24,8 +24,7 @@ _MOST_NAMED = 4
 """GPUs whose newest figures stand in the frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """One figure of the machine."""
 
     name: str

@@ -2,10 +2,10 @@
 
 import itertools
 from array import array
-from dataclasses import astuple
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from console.runs.columns import Metrics, TrackColumns, joined, metrics_of
 from console.runs.event_lines import MetricLine, decode_events, decode_metrics
