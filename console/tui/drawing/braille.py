@@ -72,6 +72,10 @@ class Raster:
             self._codes[line, column] = ord(char) | _CHARACTER
             self._inks[line, column] = self._names.index(ink)
 
+    def is_free(self, column: int, line: int, width: int) -> bool:
+        """Whether nothing is in some cells of a line."""
+        return not self._codes[line, column : column + width].any()
+
     def rows(self) -> list[Row]:
         """The cells as rows of inked text."""
         import numpy as np

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -157,8 +158,9 @@ def _draw(
     for trace, (top, bottom) in zip(chart.traces, lines, strict=True):
         raster.spans(top, bottom, trace.ink, dash=trace.dash)
     _draw_level(raster, chart.level, scale)
-    for position, label in chart.marks:
-        _draw_mark(raster, column_of(position, x_range, plot_width), label)
+    marks = [(column_of(position, x_range, plot_width), label) for position, label in chart.marks]
+    for (column, label), (end, _) in pairwise([*marks, (plot_width, "")]):
+        _draw_mark(raster, column, label, end)
     if chart.cross is not None:
         column = column_of(chart.cross, x_range, plot_width)
         for line in range(plot_height):
@@ -226,11 +228,16 @@ def _draw_level(raster: Raster, level: float | None, scale: Scale) -> None:
             raster.put(column, line, "╌", "level")
 
 
-def _draw_mark(raster: Raster, column: int, label: str) -> None:
+def _draw_mark(raster: Raster, column: int, label: str, end: int) -> None:
+    """A line with its label beside it, up to the column `end`, where no curve is in the way."""
     if not 0 <= column < raster.width:
         return
     for line in range(raster.height):
         raster.put(column, line, "┊", "mark")
-    room = raster.width - column - 1
-    for offset, char in enumerate(clip(label, room) if room > 3 else ""):
-        raster.put(column + 1 + offset, 0, char, "mark")
+    room = min(end, raster.width) - column - 1
+    text = clip(label, room) if room > 3 else ""
+    for line in range(raster.height):
+        if raster.is_free(column + 1, line, len(text)):
+            for offset, char in enumerate(text, column + 1):
+                raster.put(offset, line, char, "mark")
+            return

@@ -89,6 +89,15 @@ def test_stages_epochs_and_crosshair_are_marked() -> None:
     assert all("│" in row[GUTTER:] for row in rows[:2])
 
 
+def test_the_name_of_a_stage_stands_beside_curves_and_other_names() -> None:
+    x = np.arange(0.0, 101.0)
+    y = np.where(x > 45, 2.0, 1.0)  # high where the names would be
+    marks = [(50.0, "diff_residual"), (70.0, "consistency")]
+    rows = text_of(draw_chart(Chart([Trace(x, y, "train")], marks=marks), 70, 10))
+    assert [row for row in rows if "┊diff_resid…┊consistency" in row]
+    assert "diff" not in rows[0]
+
+
 def test_nothing_to_draw_is_no_chart() -> None:
     assert draw_chart(Chart([]), 60, 12) is None
     assert draw_chart(Chart([Trace(np.array([1.0]), np.array([1.0]), "train")]), 8, 2) is None
