@@ -131,7 +131,7 @@ class Conversion:
             raise store_error(error, self.folder) from error
 
     def claims(self) -> AbstractContextManager[Claims]:
-        """The claims of this process on units; raises OSError where the conversion is over."""
+        """The claims of this process on units; raises StoreError where the conversion is over."""
         return claims(self.folder / _CLAIMS)
 
     def missing(self) -> list[Unit]:

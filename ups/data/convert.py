@@ -329,7 +329,7 @@ def _help(store: ObjectStore, assembly: Assembly, token: str, labour: Labour) ->
                 return
             time.sleep(_POLL_SECONDS)
         shared_conversion.convert(conversion, jobs=labour.jobs, progress=_silent)
-    except (StoreError, OSError):
+    except StoreError:
         if not _is_replaced(store, assembly.spec.name, token):
             raise
     while not _is_replaced(store, assembly.spec.name, token):

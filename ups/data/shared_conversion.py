@@ -32,7 +32,7 @@ def convert(conversion: Conversion, *, jobs: int, progress: Progress) -> None:
     Raises:
         DataError, StoreError: as `Conversion.convert` and `Conversion.seal`.
         DataError: a process was killed.
-        OSError: the conversion is over and its folder gone.
+        StoreError: the conversion is over and its folder gone.
     """
     said = Lock()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ups.data.claims import claims
+from ups.errors import StoreError
 
 _HOLDER = (
     "import signal, sys\n"
@@ -48,3 +49,8 @@ def test_a_claim_is_given_up_at_the_end_of_the_context(tmp_path: Path) -> None:
         assert own.take(0)  # it stays this process's
         assert subprocess.check_output(other) == b"False\n"
     assert subprocess.check_output(other) == b"True\n"
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="claims"), claims(tmp_path / "gone" / "claims"):
+        pass
