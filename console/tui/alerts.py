@@ -122,7 +122,7 @@ def _is_far_off(train: "Series | None") -> bool:
 
 
 def _median(values: "Array") -> float:
-    """Of at least one; `np.median` would load masked arrays, which takes longer than the first chart."""
+    """Of at least one; `np.median` would load masked arrays, and the first chart waits for it."""
     import numpy as np
 
     ordered, middle = np.sort(values), len(values) // 2

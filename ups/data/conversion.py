@@ -102,14 +102,18 @@ class Conversion:
 
     def is_prepared(self) -> bool:
         """Whether the files of this very conversion are laid out."""
+        return self._is_planned() and all(
+            path.exists() if _is_noted(self._mark(split, "json")) else self._files.is_laid_out(split)
+            for split, path in self.paths.items()
+        )
+
+    def _is_planned(self) -> bool:
+        """Whether the plan is of this assembly, its sources as they are now."""
         try:
             plan = json.loads((self.folder / _PLAN).read_bytes())
         except (OSError, ValueError):
             return False
-        return plan == {"fingerprint": fingerprint(self.assembly)} and all(
-            path.exists() if _is_noted(self._mark(split, "json")) else self._files.is_laid_out(split)
-            for split, path in self.paths.items()
-        )
+        return bool(plan == {"fingerprint": fingerprint(self.assembly)})
 
     def prepare(self) -> None:
         """Lay the files out, unless that was done before; only one process may.
@@ -213,7 +217,7 @@ class Conversion:
             DataError: a field is constant, or a source was changed meanwhile.
             NotFoundError: a source is gone.
         """
-        if json.loads((self.folder / _PLAN).read_bytes()) != {"fingerprint": fingerprint(self.assembly)}:
+        if not self._is_planned():
             names = ", ".join(source.name for source in self.assembly.sources)
             raise DataError(f"{names} changed while being converted", hint="run the command again")
         entries = {

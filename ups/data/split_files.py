@@ -82,8 +82,9 @@ class SplitFiles:
 
     def settled(self, split: str, segments: int) -> int:
         """Bytes at the beginning of a split's file that are settled once the first segments are there."""
-        rows = self._row(split, self.segments[segments]) if segments < len(self.segments) else None
-        return self._files[split].settled(self.assembly.counts[split] if rows is None else rows)
+        are_all = segments == len(self.segments)
+        rows = self.assembly.counts[split] if are_all else self._row(split, self.segments[segments])
+        return self._files[split].settled(rows)
 
     def fill(self, segment: Segment, counted: Counted) -> Doubles:
         """Read, check, measure and write a segment, and sync it to disk.

@@ -1,15 +1,12 @@
 """One-line widgets of a run: where its phases stand, what its machine does."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from console.tui.drawing.text import Row, duration, row_width, size
 from console.tui.widgets.panel import Panel
-
-if TYPE_CHECKING:
-    pass
 
 
 class PhaseView(Struct, frozen=True):
