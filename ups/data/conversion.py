@@ -188,16 +188,21 @@ class Conversion:
         """
         split, path = sealing.split, self.paths[sealing.split]
         complete = self._mark(split, "json")
-        growing, size = GrowingHash(path), self.assembly.bytes
+        growing, size = GrowingHash(), self.assembly.bytes
 
         def read() -> None:
             watcher.hashed(min(sealing.samples, sealing.samples * growing.position // size))
+
+        def hash_up_to(end: int) -> None:
+            if end > growing.position:  # else it may not be there yet
+                with path.open("rb") as file:
+                    growing.up_to(end, file.fileno(), read)
 
         try:
             for done, segment in enumerate(self.segments, 1):
                 while not self.is_done(segment):
                     watcher.wait()
-                growing.up_to(self._files.settled(split, done), read)
+                hash_up_to(self._files.settled(split, done))
             while not all(map(self.is_done, self._identifications)):
                 watcher.wait()
             if not _is_noted(complete):
@@ -205,7 +210,7 @@ class Conversion:
                 entry = self._files.finish(split)
                 _note(complete, lambda path: path.write_text(json.dumps(entry)))
             size = path.stat().st_size
-            growing.up_to(size, read)
+            hash_up_to(size)
         except OSError as error:
             raise store_error(error, path) from error
         _note(self._mark_of(sealing), lambda path: path.write_text(growing.hexdigest()))

@@ -2,8 +2,8 @@
 
 import errno
 import hashlib
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 _PIECE_BYTES = 256 * 1024
 """Read at a time; what is hashed at once is then in a cache of the processor."""
@@ -12,35 +12,29 @@ _PIECE_BYTES = 256 * 1024
 class GrowingHash:
     """SHA-256 of the beginning of a file."""
 
-    def __init__(self, path: Path) -> None:
-        """The file may not be there yet."""
-        self._path = path
+    def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._piece = memoryview(bytearray(_PIECE_BYTES))
         self.position = 0
         """Bytes that are hashed."""
 
-    def up_to(self, end: int, read: Callable[[], None]) -> None:
+    def up_to(self, end: int, file: int, read: Callable[[], None] = lambda: None) -> None:
         """Go on to a position in the file.
 
         Args:
             end: where.
+            file: the file's descriptor; its own position is left alone.
             read: called after every few bytes; what it raises ends it.
 
         Raises:
             OSError: the file cannot be read, or is shorter.
         """
-        if end <= self.position:
-            return
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(self.position)
-            while self.position < end:
-                count = file.readinto(self._piece[: end - self.position])
-                if not count:
-                    raise OSError(errno.EIO, f"it ends at {self.position}, not at {end}", str(self._path))
-                self._digest.update(self._piece[:count])
-                self.position += count
-                read()
+        while self.position < end:
+            content = os.pread(file, min(_PIECE_BYTES, end - self.position), self.position)
+            if not content:
+                raise OSError(errno.EIO, f"it ends at {self.position}, not at {end}")
+            self._digest.update(content)
+            self.position += len(content)
+            read()
 
     def hexdigest(self) -> str:
         """Of all that is hashed so far."""

@@ -5,13 +5,13 @@ on. NAME appears only once all of them are there and have the right sha256. Free
 """
 
 import fcntl
-import hashlib
 import os
 import threading
 from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
 
+from ups.data.growing_hash import GrowingHash
 from ups.data.ranges import RangeJournal
 from ups.errors import StoreError
 
@@ -21,8 +21,6 @@ JOURNAL = f"{PART}.ranges"
 """Ends the name of its journal."""
 _NOTED = 1024 * 1024
 """Bytes after which what has arrived is noted: what a kill loses."""
-_HASHED = 1024 * 1024
-"""Bytes hashed at a time, while they are still in the processor's cache."""
 
 
 def part_path(target: Path) -> Path:
@@ -88,8 +86,7 @@ class PartFile:
         self._journal = RangeJournal(journal_path(target), f"{size} bytes {version}")
         os.ftruncate(file.fileno(), size)
         self._booking, self._hashing = threading.Lock(), threading.Lock()
-        self._digest = hashlib.sha256()
-        self._hashed = 0
+        self._growing = GrowingHash()
 
     def gaps(self, piece: int) -> list[tuple[int, int]]:
         """The ranges that are missing, none longer than `piece`."""
@@ -133,10 +130,8 @@ class PartFile:
         if not self._hashing.acquire(blocking=wait):
             return
         try:
-            while self._hashed < (end := self._whole_until()):
-                content = os.pread(self._file.fileno(), min(_HASHED, end - self._hashed), self._hashed)
-                self._digest.update(content)
-                self._hashed += len(content)
+            while self._growing.position < (end := self._whole_until()):
+                self._growing.up_to(end, self._file.fileno())
         finally:
             self._hashing.release()
 
@@ -147,7 +142,7 @@ class PartFile:
     def sha256(self) -> str:
         """Of the whole file, once nothing is missing."""
         self._hash_on(wait=True)
-        return self._digest.hexdigest()
+        return self._growing.hexdigest()
 
     def close(self) -> None:
         self._journal.close()
